@@ -1,0 +1,38 @@
+"""Errors of fastjvae: each message is one sentence that repeats what was passed and says what is right."""
+
+from __future__ import annotations
+
+
+class FastJVAEError(Exception):
+    """Base of every error that fastjvae raises on purpose.
+
+    ``exit_code`` is what the command line returns: 2 for wrong usage, 1 for a failure.
+    """
+
+    exit_code = 1
+
+
+class ArgumentError(FastJVAEError, ValueError):
+    """An argument, a flag or a specification that cannot be right."""
+
+    exit_code = 2
+
+
+class DataError(FastJVAEError, ValueError):
+    """A data set that is missing, damaged or of the wrong form; names the file and the reason."""
+
+
+class CheckpointError(FastJVAEError, RuntimeError):
+    """A checkpoint or saved model that is truncated, foreign or of another model."""
+
+
+class RunError(FastJVAEError, RuntimeError):
+    """A run folder that cannot be used or written."""
+
+
+class NonFiniteLossError(FastJVAEError, RuntimeError):
+    """Training met a loss or parameter that is not finite."""
+
+
+class BackendError(FastJVAEError, RuntimeError):
+    """A backend was asked for that cannot run here; says why."""

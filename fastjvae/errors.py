@@ -1,4 +1,4 @@
-"""Errors of fastjvae: each message is one sentence that repeats what was passed and says what is right."""
+"""Errors: each message is one sentence that repeats what was passed and says what is right."""
 
 from __future__ import annotations
 

@@ -1,0 +1,347 @@
+"""The command line: ``fastjvae train | evaluate | figures | export``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, Positional, arg, subcommand
+
+from fastjvae import checkpoint
+from fastjvae.checkpoint import load
+from fastjvae.data import DataSource, ImageData
+from fastjvae.data import load as load_data
+from fastjvae.errors import ArgumentError, DataError, FastJVAEError
+from fastjvae.evaluation import Evaluation, evaluate
+from fastjvae.files import write_json
+from fastjvae.model import JointVAE
+from fastjvae.recipes import RECIPES, SPLIT_DATASETS, DatasetName, TrainConfig
+from fastjvae.run import RunFolder, read_metrics
+from fastjvae.trainer import Trainer, resolve_device
+
+_DESCRIPTIONS = {
+    "digits": "scikit-learn's 1,797 handwritten digits, embedded; the default of make train",
+    "mnist": "handwritten digits, with the paper's setting",
+    "fashion-mnist": "pictures of clothes, with the paper's setting",
+    "images": "a folder of pictures, with the paper's setting for CelebA",
+    "arrays": "a .npy or .npz file, with the paper's setting for MNIST",
+}
+
+TrainCommand: Any = Union[  # noqa: UP007  made from a tuple, for tyro
+    tuple(
+        Annotated[
+            config.__class__, subcommand(name, default=config, description=_DESCRIPTIONS[name])
+        ]
+        for name, config in RECIPES.items()
+    )
+]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model, evaluate it and draw its figures."""
+
+    config: Annotated[TrainCommand, arg(name="")]
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a training run as if it had never stopped."""
+
+    resume: str
+    """the run folder"""
+    steps: int | None = None
+    """train to this many steps instead of to where the run was to end"""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Print what a model has learned, as a table or as JSON."""
+
+    run: Positional[str]
+    """a run folder, or any model that fastjvae or the published code saved"""
+    dataset: Positional[DatasetName | None] = None
+    """data set; by default the run's own"""
+    data_root: str | None = None
+    """folder or file of the data"""
+    split: Literal["train", "test"] = "test"
+    """which part of the data set, where it has two"""
+    json: bool = False
+    """print JSON instead of a table"""
+    device: str = "auto"
+    """cpu, cuda, ...; auto takes a GPU where there is one"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Draw reconstructions, traversals, samples per category and the growth of KL."""
+
+    run: Positional[str]
+    """a run folder, or any model that fastjvae or the published code saved"""
+    dataset: Positional[DatasetName | None] = None
+    """data set for the reconstructions and the order of the units; by default the run's own"""
+    data_root: str | None = None
+    """folder or file of the data"""
+    out: str | None = None
+    """folder for the figures; by default figures/ in the run folder"""
+    device: str = "auto"
+    """cpu, cuda, ...; auto takes a GPU where there is one"""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a model in another form."""
+
+    run: Positional[str]
+    """a run folder, or any model that fastjvae or the published code saved"""
+    to: Literal["published", "safetensors", "torch"]
+    """published: model.pt and specs.json of the published code; safetensors: config.json and
+    model.safetensors; torch: encoder.pt2 and decoder.pt2 of torch.export"""
+    out: str | None = None
+    """folder; by default export-FORM in the run folder"""
+
+
+Command: Any = Union[  # noqa: UP007  a value for tyro, not an annotation
+    Annotated[Train, subcommand("train")],
+    Annotated[Evaluate, subcommand("evaluate")],
+    Annotated[Figures, subcommand("figures")],
+    Annotated[Export, subcommand("export")],
+]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 1 for a failure, 2 for wrong usage."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        command = _parse(argv)
+        return _COMMANDS[type(command)](command)
+    except FastJVAEError as error:
+        return _say(str(error), error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(f"{where}{error.strerror or error}", 1)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"fastjvae: {message}", file=sys.stderr)
+    return code
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def _train(command: Train) -> int:
+    config: TrainConfig = command.config
+    return _run_training(config, RunFolder(config.run_folder))
+
+
+def _resume(command: Resume) -> int:
+    run = RunFolder(command.resume)
+    config = run.read_config()
+    if command.steps is not None:
+        config = dataclasses.replace(config, steps=command.steps)
+        run.change_config(config)
+    return _run_training(config, run)
+
+
+def _run_training(config: TrainConfig, run: RunFolder) -> int:
+    data = load_data(config.source())
+    held_out = _held_out(config, data)  # before training, so that a mistake shows at once
+    trainer = Trainer(config, data, run)
+    begin = f" from step {trainer.step:,}" if trainer.step else ""
+    print(
+        f"training on {data.name} ({len(data):,} images of {_size(data.img_size)}), on"
+        f" {trainer.device}:{begin} to step {trainer.total_steps:,}, in {run}",
+        flush=True,
+    )
+    if not trainer.train():
+        print(
+            f"stopped after step {trainer.step:,} of {trainer.total_steps:,};"
+            f" go on with: fastjvae train --resume {run}"
+        )
+        return 128 + (trainer.stop_signal or 0)
+    model = trainer.model.eval()
+    evaluation = evaluate(model, held_out)
+    write_json(run.evaluation_file, evaluation.to_dict())
+    print(evaluation.table())
+    if config.figures:
+        _draw(model, held_out, evaluation, run.figures, read_metrics(run))
+    print(f"model: {run}")
+    return 0
+
+
+def _evaluate(command: Evaluate) -> int:
+    model = load(command.run).to(resolve_device(command.device))
+    data = load_data(_source(command, model, command.split))
+    evaluation = evaluate(model, data)
+    print(json.dumps(evaluation.to_dict(), indent=2) if command.json else evaluation.table())
+    return 0
+
+
+def _figures(command: Figures) -> int:
+    model = load(command.run).to(resolve_device(command.device))
+    run = RunFolder(command.run)
+    data = load_data(_source(command, model, "test"))
+    folder = Path(command.out) if command.out else _beside(run.path) / "figures"
+    _draw(model, data, evaluate(model, data), folder, read_metrics(run))
+    return 0
+
+
+def _export(command: Export) -> int:
+    model = load(command.run)
+    run = RunFolder(command.run)
+    folder = Path(command.out) if command.out else _beside(run.path) / f"export-{command.to}"
+    if command.to == "published":
+        checkpoint.save_published(model, folder, _published_specs(run))
+    elif command.to == "safetensors":
+        model.save_pretrained(folder)
+    else:
+        checkpoint.save_exported(model, folder)
+    print(f"wrote {', '.join(sorted(p.name for p in folder.iterdir()))} to {folder}")
+    return 0
+
+
+# --- what the commands share ----------------------------------------------------------------------
+
+
+def _held_out(config: TrainConfig, data: ImageData) -> ImageData:
+    """The test images of the data set, or the training images where there are none."""
+    if config.dataset not in SPLIT_DATASETS:
+        return data
+    try:
+        return load_data(config.source("test"))
+    except DataError as error:
+        _say(f"{error}; the evaluation will use the training images", 0)
+        return data
+
+
+def _source(
+    command: Evaluate | Figures, model: JointVAE, split: Literal["train", "test"]
+) -> DataSource:
+    """The data that a command names, by default those of its run, in the size the model takes."""
+    run = RunFolder(command.run)
+    if command.dataset is None or (run.is_run() and run.read_config().dataset == command.dataset):
+        if not run.is_run():
+            raise ArgumentError(
+                f"{run} does not say what it was trained on: name a data set,"
+                f" one of {', '.join(RECIPES)}"
+            )
+        source = run.read_config().source(split)
+        if command.data_root is not None:
+            source = dataclasses.replace(source, root=command.data_root, labels=None)
+    else:
+        split = split if command.dataset in SPLIT_DATASETS else "train"
+        source = DataSource(name=command.dataset, root=command.data_root, split=split)
+    channels, height, width = model.img_size
+    if source.name == "images" and channels in (1, 3):
+        source = dataclasses.replace(source, channels=channels)  # type: ignore[arg-type]
+    return dataclasses.replace(source, image_size=(height, width))
+
+
+def _draw(
+    model: JointVAE,
+    data: ImageData,
+    evaluation: Evaluation,
+    folder: Path,
+    records: list[dict[str, Any]],
+) -> None:
+    from fastjvae import figures
+
+    drawn = {"reconstructions": figures.reconstructions(model, data.images[:32])}
+    kl_disc = [variable.kl for variable in evaluation.variables]
+    drawn["traversals"] = figures.traversals(model, evaluation.kl_cont, kl_disc=kl_disc)
+    for number, variable in enumerate(evaluation.variables):
+        drawn[f"categories-c{number}"] = figures.samples_by_category(
+            model, variable=number, shares=variable.shares
+        )
+    if records:
+        drawn["kl-growth"] = figures.kl_growth(records)
+    for name, figure in drawn.items():
+        figures.save(figure, folder / f"{name}.png")
+    print(f"figures: {', '.join(f'{name}.png' for name in drawn)} in {folder}")
+
+
+def _published_specs(run: RunFolder) -> dict[str, Any]:
+    """The training settings in the form of the published code's specs.json."""
+    if not run.is_run():
+        return {}
+    config = run.read_config()
+    return {
+        "dataset": config.dataset.replace("-", "_"),
+        "batch_size": config.batch_size,
+        "lr": [config.lr],
+        "epochs": [config.epochs],
+        "cont_capacity": list(dataclasses.astuple(config.cont_capacity)[:4]),
+        "disc_capacity": list(dataclasses.astuple(config.disc_capacity)[:4]),
+        "record_loss_every": config.log_every,
+        "print_loss_every": config.log_every,
+        "experiment_name": run.path.name,
+    }
+
+
+def _beside(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _size(img_size: tuple[int, int, int]) -> str:
+    return "x".join(map(str, img_size))
+
+
+# --- parsing --------------------------------------------------------------------------------------
+
+_COMMANDS: dict[type, Callable[[Any], int]] = {
+    Train: _train,
+    Resume: _resume,
+    Evaluate: _evaluate,
+    Figures: _figures,
+    Export: _export,
+}
+
+
+def _parse(argv: list[str]) -> Any:
+    """Parse the command line; wrong usage becomes one sentence.
+
+    ``train --resume RUN`` names no data set, so it has a parser of its own.
+    """
+    resuming = argv[:1] == ["train"] and any(a.split("=")[0] == "--resume" for a in argv)
+    grammar, prog, rest = (
+        (Resume, "fastjvae train", argv[1:]) if resuming else (Command, "fastjvae", argv)
+    )
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(
+                grammar,
+                prog=prog,
+                args=rest,
+                description=None if resuming else __doc__,
+                config=(FlagCreatePairsOff, OmitSubcommandPrefixes),
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        words = [word for word in argv if not word.startswith("-")][:2]
+        command = " ".join(["fastjvae", *(w for w in words if w in (*RECIPES, *_NAMES))])
+        raise ArgumentError(f"{_one_sentence(box.getvalue())}; see {command} --help") from None
+
+
+_NAMES = ("train", "evaluate", "figures", "export")
+
+
+def _one_sentence(box: str) -> str:
+    """The message in tyro's error box: what stands above its first rule."""
+    rows = [row.strip("│ ").strip() for row in box.splitlines() if row.startswith("│")]
+    message: list[str] = []
+    for row in rows:
+        if set(row) == {"─"}:
+            break
+        message.append(row)
+    return " ".join(message).rstrip(".") or box.strip()

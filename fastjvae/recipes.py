@@ -1,0 +1,236 @@
+"""Training settings by name: the paper's (appendix C), and those of data sets the paper has not."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import torch
+from tyro.conf import Suppress
+
+from fastjvae.data import DataSource
+from fastjvae.errors import ArgumentError
+from fastjvae.functional import ChannelReduction
+from fastjvae.latents import LatentSpec
+from fastjvae.model import JointVAE
+from fastjvae.objectives import (
+    BetaObjective,
+    CCBetaObjective,
+    DiscreteMeasure,
+    JointObjective,
+    Objective,
+)
+from fastjvae.schedules import Capacity
+
+DatasetName = Literal["digits", "mnist", "fashion-mnist", "images", "arrays"]
+# Data sets with training and test images; the others are evaluated on what they were trained on.
+SPLIT_DATASETS = ("digits", "mnist", "fashion-mnist")
+
+ObjectiveName = Literal["joint", "beta", "cc-beta"]
+
+
+@dataclass(frozen=True)
+class CapacityConfig:
+    """Linear growth of a capacity, and the weight of its penalty gamma |KL - C(t)|."""
+
+    lo: float
+    """capacity at the start, nats"""
+    hi: float
+    """capacity at the end, nats"""
+    iters: int
+    """training steps from lo to hi"""
+    gamma: float
+    """weight of the penalty, loss nats per nat of deviation"""
+    start: int = 0
+    """training step at which the growth begins"""
+
+    def build(self) -> Capacity:
+        return Capacity(self.lo, self.hi, self.iters, self.gamma, self.start)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training run computes, and where it goes."""
+
+    dataset: Suppress[DatasetName]
+
+    # --- data -------------------------------------------------------------------------------------
+    data_root: str | None = None
+    """folder or file of the data; for mnist and fashion-mnist torchvision's layout or a folder of
+    IDX files, for images a folder of pictures, for arrays a .npy or .npz file"""
+    image_size: tuple[int, int] | None = None
+    """height and width in pixels that images are resized to; by default 32 32 for digits, mnist
+    and fashion-mnist, and the images' own size otherwise"""
+    channels: Literal[1, 3] | None = None
+    """images: 1 for grey, 3 for RGB; by default as the pictures are"""
+    labels: str | None = None
+    """arrays: a .npy or .npz file with the labels, for evaluation only"""
+    download: bool = False
+    """mnist and fashion-mnist: download what is missing into the data root"""
+
+    # --- model ------------------------------------------------------------------------------------
+    cont: int = 10
+    """number of continuous latent units; 0 for none"""
+    disc: tuple[int, ...] = (10,)
+    """numbers of categories of the discrete latent variables; nothing after the flag for none"""
+    temperature: float = 0.67
+    """temperature of the Gumbel-softmax, no unit"""
+
+    # --- objective --------------------------------------------------------------------------------
+    objective: ObjectiveName = "joint"
+    """joint: JointVAE (paper eq. 8); beta: beta-VAE; cc-beta: one capacity for all latents"""
+    cont_capacity: CapacityConfig = field(
+        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
+    )
+    """joint: capacity of the continuous units together"""
+    disc_capacity: CapacityConfig = field(
+        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
+    )
+    """joint: capacity of the discrete variables together; never above sum log K"""
+    discrete_measure: DiscreteMeasure = "kl"
+    """joint: what the discrete capacity bounds, the paper's KL_c or that part of it which tells
+    images apart, the batch's mutual information H(category mean) - mean H(p)"""
+    total_capacity: CapacityConfig = field(
+        default_factory=lambda: CapacityConfig(0.0, 10.0, 25_000, 30.0)
+    )
+    """cc-beta: capacity of all latent variables together"""
+    beta: float = 4.0
+    """beta: weight of the KL divergence, no unit"""
+    channel_reduction: ChannelReduction = "mean"
+    """cross-entropy averaged over channels, as the published code has it, or summed over them"""
+
+    # --- optimisation -----------------------------------------------------------------------------
+    lr: float = 5e-4
+    """learning rate of Adam, per step"""
+    batch_size: int = 64
+    """images per training step"""
+    epochs: int = 100
+    """passes over the data"""
+    steps: int | None = None
+    """training steps; given, it replaces epochs"""
+    seed: int = 0
+    """seed of initialisation, data order and noise"""
+
+    # --- run --------------------------------------------------------------------------------------
+    out: str | None = None
+    """run folder; by default runs/DATASET-seedSEED"""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU where there is one"""
+    log_every: int = 50
+    """training steps between two lines of metrics.jsonl"""
+    checkpoint_every: int = 1000
+    """training steps between two checkpoints"""
+    tensorboard: bool = False
+    """also write what metrics.jsonl holds for TensorBoard; needs the tensorboard extra"""
+    figures: bool = True
+    """draw the figures when training ends"""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "log_every", "checkpoint_every"):
+            _check_positive(name, getattr(self, name))
+        if self.steps is not None:
+            _check_positive("steps", self.steps)
+        if not 0 < self.lr < float("inf"):
+            raise ArgumentError(f"--lr must be a finite number above 0, got {self.lr}")
+        if not 0 < self.temperature < float("inf"):
+            raise ArgumentError(
+                f"--temperature must be a finite number above 0, got {self.temperature}"
+            )
+        if not 0 <= self.seed < 2**31:
+            raise ArgumentError(f"--seed must be between 0 and 2147483647, got {self.seed}")
+        _ = self.spec, build_objective(self)  # an impossible specification is an error here already
+
+    @property
+    def spec(self) -> LatentSpec:
+        return LatentSpec(self.cont, self.disc)
+
+    @property
+    def run_folder(self) -> str:
+        return self.out or f"runs/{self.dataset}-seed{self.seed}"
+
+    def source(self, split: Literal["train", "test"] = "train") -> DataSource:
+        """Where the data come from."""
+        return DataSource(
+            name=self.dataset,
+            root=self.data_root,
+            split=split if self.dataset in SPLIT_DATASETS else "train",
+            image_size=self.image_size,
+            channels=self.channels,
+            labels=self.labels,
+            download=self.download,
+        )
+
+    def total_steps(self, images: int) -> int:
+        """Training steps of the run on a data set of ``images`` images."""
+        return self.steps or self.epochs * -(-images // self.batch_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form for config.json; the run folder itself may be moved, so it is left out."""
+        values = dataclasses.asdict(self)
+        del values["out"]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Read :meth:`to_dict`'s form.
+
+        Raises:
+            ArgumentError, TypeError: a setting is unknown, missing or out of range.
+        """
+        values = dict(values)
+        for name in ("cont_capacity", "disc_capacity", "total_capacity"):
+            values[name] = CapacityConfig(**values[name])
+        for name in ("disc", "image_size"):
+            if values[name] is not None:
+                values[name] = tuple(values[name])
+        return cls(**values)
+
+
+def build_model(config: TrainConfig, img_size: tuple[int, int, int]) -> JointVAE:
+    """Build the model of a run; its initialisation depends on ``config.seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return JointVAE(img_size, config.spec, config.temperature)
+
+
+def build_objective(config: TrainConfig) -> Objective:
+    """Build the objective of a run."""
+    if config.objective == "beta":
+        return BetaObjective(config.beta, config.channel_reduction)
+    if config.objective == "cc-beta":
+        return CCBetaObjective(config.total_capacity.build(), config.channel_reduction)
+    return JointObjective(
+        config.cont_capacity.build(),
+        config.disc_capacity.build(),
+        config.channel_reduction,
+        config.discrete_measure,
+    )
+
+
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ArgumentError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+
+
+# The paper's appendix C and, where it is silent, the published specs.json files.
+RECIPES: dict[DatasetName, TrainConfig] = {
+    # The embedded data set is not in the paper. Chosen so that a run takes about two minutes on two
+    # cores and the discrete variable finds digit type.
+    "digits": TrainConfig(dataset="digits"),
+    "mnist": TrainConfig(dataset="mnist"),
+    "fashion-mnist": TrainConfig(
+        dataset="fashion-mnist",
+        cont_capacity=CapacityConfig(0.0, 5.0, 50_000, 100.0),
+        disc_capacity=CapacityConfig(0.0, 10.0, 50_000, 100.0),
+    ),
+    # Pictures of one's own are nearest to CelebA, arrays to MNIST.
+    "images": TrainConfig(
+        dataset="images",
+        cont=32,
+        cont_capacity=CapacityConfig(0.0, 50.0, 100_000, 100.0),
+        disc_capacity=CapacityConfig(0.0, 10.0, 100_000, 100.0),
+    ),
+    "arrays": TrainConfig(dataset="arrays"),
+}
+assert set(RECIPES) == set(get_args(DatasetName))

@@ -1,0 +1,184 @@
+"""The run folder: configuration, metrics, lock and where everything lies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from fastjvae.errors import ArgumentError, CheckpointError, RunError
+from fastjvae.files import cannot_write, replacing, write_json
+from fastjvae.recipes import TrainConfig
+
+
+class RunFolder:
+    """A folder with ``config.json``, ``metrics.jsonl``, checkpoints, the model and ``figures/``.
+
+    Args:
+        path: the folder; made by :meth:`create`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / "config.json"
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.evaluation_file = self.path / "evaluation.json"
+        self.figures = self.path / "figures"
+        self.tensorboard = self.path / "tensorboard"
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def create(self, config: TrainConfig, about: dict[str, Any]) -> None:
+        """Start a run here, or find the same run already here.
+
+        Args:
+            config: the run's settings.
+            about: the model's configuration and the versions, for the reader of config.json.
+
+        Raises:
+            RunError: the folder holds another configuration or other files, or is not writable.
+        """
+        if self.config_file.exists():
+            self._check_same(config)
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        if foreign:
+            raise RunError(
+                f"{self} exists and is no run folder (it holds {', '.join(foreign[:3])});"
+                " choose another one with --out"
+            )
+        write_json(self.config_file, {**about, "training": config.to_dict()})
+
+    def change_config(self, config: TrainConfig) -> None:
+        """Replace the settings of the run that is here; the rest of config.json stays."""
+        whole = json.loads(self.config_file.read_text())
+        write_json(self.config_file, {**whole, "training": config.to_dict()})
+
+    def is_run(self) -> bool:
+        """Whether the folder holds the configuration of a training run."""
+        try:
+            return "training" in json.loads(self.config_file.read_text())
+        except (OSError, ValueError):
+            return False
+
+    def read_config(self) -> TrainConfig:
+        """Return the settings of the run that is here.
+
+        Raises:
+            RunError: there is no run here, or its config.json cannot be read.
+        """
+        if not self.config_file.is_file():
+            raise RunError(f"{self} is no run folder: {self.config_file} is missing")
+        try:
+            return TrainConfig.from_dict(json.loads(self.config_file.read_text())["training"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{self.config_file} is not the configuration of a training run: {error!r}"
+            ) from error
+
+    def _check_same(self, config: TrainConfig) -> None:
+        here, wanted = self.read_config().to_dict(), config.to_dict()
+        differing = [name for name in wanted if here[name] != wanted[name]]
+        if differing:
+            name = differing[0]
+            raise RunError(
+                f"{self} holds a run with another configuration"
+                f" ({name} is {here[name]!r} there, {wanted[name]!r} here);"
+                f" choose another folder with --out, or go on with that run: --resume {self}"
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder against a second training process; released even by ``kill -9``."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        try:
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunError(f"another process is training in {self}") from None
+            yield
+
+
+class MetricsLog:
+    """Appends records to ``metrics.jsonl`` and, if asked, to TensorBoard.
+
+    Args:
+        run: the run folder.
+        step: records after this step are dropped: they are of a run that went on after the
+            checkpoint it is resumed from.
+        tensorboard: write for TensorBoard as well.
+    """
+
+    def __init__(self, run: RunFolder, step: int, tensorboard: bool = False) -> None:
+        self.path = run.metrics_file
+        kept = [record for record in read_metrics(run) if record["step"] <= step]
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        self._writer: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard.writer import SummaryWriter
+            except ImportError:
+                raise ArgumentError(
+                    "--tensorboard needs the extra: pip install 'fastjvae[tensorboard]'"
+                ) from None
+            self._writer = SummaryWriter(str(run.tensorboard), purge_step=step + 1)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Write one record; a list becomes one TensorBoard scalar per element."""
+        try:
+            with self.path.open("a") as file:
+                _write_line(file, record)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        if self._writer is not None:
+            for name, value in _scalars(record):
+                self._writer.add_scalar(name, value, record["step"])
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def read_metrics(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the records of ``metrics.jsonl``, without a last line that a kill cut short."""
+    if not run.metrics_file.is_file():
+        return []
+    lines = run.metrics_file.read_text().splitlines()
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            if number < len(lines):
+                raise CheckpointError(
+                    f"{run.metrics_file} is damaged: line {number} is not JSON"
+                ) from None
+    return records
+
+
+def _write_line(file: IO[str], record: dict[str, Any]) -> None:
+    file.write(json.dumps(record) + "\n")
+
+
+def _scalars(record: dict[str, Any]) -> Iterable[tuple[str, float]]:
+    for name, value in record.items():
+        if isinstance(value, list):
+            yield from ((f"{name}/{i}", element) for i, element in enumerate(value))
+        elif name != "step":
+            yield name, value

@@ -33,12 +33,11 @@ def to_published(state: Mapping[str, Tensor], spec: LatentSpec) -> dict[str, Ten
     """Map tensors under our names (weights, gradients, ...) to the published names; views."""
     published: dict[str, Tensor] = {}
     for key, tensor in state.items():
-        if key.startswith(_HEAD):
-            kind = key.removeprefix(_HEAD)
-            published.update(
-                {f"{layer}.{kind}": tensor[rows] for layer, rows in _head_layers(spec).items()}
-            )
-        else:
+        if key == f"{_HEAD}weight":
+            for layer, rows in _head_layers(spec).items():  # in the published order of keys
+                published[f"{layer}.weight"] = tensor[rows]
+                published[f"{layer}.bias"] = state[f"{_HEAD}bias"][rows]
+        elif key != f"{_HEAD}bias":
             published[_renamed(key)] = tensor
     return published
 

@@ -1,0 +1,209 @@
+"""Images in numpy files: one .npy array, or an .npz with labels and factors beside the images.
+
+Layout by shape: rank 3 is (N, H, W); rank 4 is (N, C, H, W) or (N, H, W, C), told apart by which
+of the second and the last size is 1 or 3. Values: floats 0..1; integers 0..255; booleans; integers
+that never exceed 1, as in dSprites, are black and white like booleans.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fastjvae.data.prepare import fit_images, reason
+from fastjvae.data.source import DataSource, ImageData
+from fastjvae.errors import DataError
+
+# Names inside an .npz, the first that is there counts; `arr_0` is what np.savez calls a nameless
+# array, `imgs` and `latents_classes` are dSprites'.
+IMAGE_KEYS = ("images", "imgs", "x", "arr_0")
+LABEL_KEYS = ("labels", "y")
+FACTOR_KEYS = ("factors", "latents_classes")
+
+# Values converted at a time: 4M, which as float64 take 32 MiB beside the result.
+_CHUNK_VALUES = 2**22
+
+
+def find(source: DataSource) -> list[Path]:
+    """The images' file and, where it is another one, the labels' file."""
+    files = [source.path]
+    if source.labels is not None:
+        files.append(_split_key(source.labels)[0])
+    for file in files:
+        if not file.is_file():
+            fault = "is a folder" if file.exists() else "does not exist"
+            raise DataError(f"{file} {fault}: arrays are loaded from a .npy or .npz file")
+    return files
+
+
+def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
+    """Reads the arrays; ``image_size`` crops around the centre to its aspect and resizes."""
+    path = files[0]
+    with _opened(path) as arrays:
+        images = _pick_images(path, arrays)
+        labels = _pick(arrays, LABEL_KEYS)
+        factors = _pick(arrays, FACTOR_KEYS)
+        label_names = _names(path, arrays, "label_names")
+        factor_names = _names(path, arrays, "factor_names")
+    labels_path = path
+    if source.labels is not None:
+        labels_path, labels = _read_labels(source.labels)
+    pixels = _to_uint8(path, _channels_second(path, images), source.image_size)
+    count = len(pixels)
+    return ImageData(
+        name=f"arrays/{path.name}",
+        images=torch.from_numpy(pixels),
+        labels=_integers(labels_path, "labels", labels, rank=1, count=count),
+        factors=_integers(path, "factors", factors, rank=2, count=count),
+        label_names=label_names,
+        factor_names=factor_names,
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The arrays of a .npz by name, or of a .npy, memory-mapped, under the name ``arr_0``."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(6)
+            file.seek(0)
+            if magic == b"\x93NUMPY":
+                yield {"arr_0": np.load(path, mmap_mode="r", allow_pickle=False)}
+            elif magic.startswith(b"PK"):
+                with np.load(file, allow_pickle=False) as archive:
+                    yield archive
+            else:
+                raise DataError(f"{path} is neither a .npy nor a .npz file")
+    except DataError:
+        raise
+    except (
+        *(OSError, EOFError, ValueError, RuntimeError, MemoryError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        raise DataError(f"{path} cannot be read as a numpy file: {reason(error)}") from error
+
+
+def _split_key(text: str) -> tuple[Path, str | None]:
+    """``file.npz:key`` as its two parts; a colon elsewhere belongs to the path."""
+    file, _, key = text.rpartition(":")
+    if file.endswith(".npz"):
+        return Path(file).expanduser(), key
+    return Path(text).expanduser(), None
+
+
+def _pick(arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    return next((arrays[key] for key in keys if key in arrays), None)
+
+
+def _pick_images(path: Path, arrays: Mapping[str, Any]) -> Any:
+    images = _pick(arrays, IMAGE_KEYS)
+    if images is not None:
+        return images
+    candidates = [array for key in arrays if np.ndim(array := arrays[key]) in (3, 4)]
+    if len(candidates) != 1:
+        raise DataError(
+            f"{path} must hold its images under one of the names {', '.join(IMAGE_KEYS)} or as "
+            f"its only array of rank 3 or 4, got the names {', '.join(arrays) or 'of no array'}"
+        )
+    return candidates[0]
+
+
+def _read_labels(text: str) -> tuple[Path, Any]:
+    path, key = _split_key(text)
+    with _opened(path) as arrays:
+        labels = _pick(arrays, [key] if key is not None else [*LABEL_KEYS, "arr_0"])
+        if labels is None:
+            raise DataError(
+                f"{path} has no array named {key or ' or '.join(LABEL_KEYS)}, "
+                f"got the names {', '.join(arrays)}"
+            )
+    return path, labels
+
+
+def _channels_second(path: Path, images: Any) -> npt.NDArray[Any]:
+    """A (N, C, H, W) view, whichever of the layouts the array has."""
+    if not isinstance(images, np.ndarray) or images.ndim not in (3, 4) or images.size == 0:
+        raise DataError(
+            f"{path} must hold images of rank 3 (N, H, W) or 4 (N, C, H, W or N, H, W, C) and at "
+            f"least one of them, got the shape {list(np.shape(images))}"
+        )
+    if images.ndim == 3:
+        return images[:, None]
+    second, last = images.shape[1] in (1, 3), images.shape[3] in (1, 3)
+    if second == last:
+        raise DataError(
+            f"{path} has the shape {list(images.shape)}, in which {'both' if second else 'neither'}"
+            f" of the second and the last size can be channels: reorder it so that exactly one "
+            f"of them is 1 or 3, or drop the channels of grey images"
+        )
+    return images if second else images.transpose(0, 3, 1, 2)
+
+
+def _to_uint8(
+    path: Path, images: npt.NDArray[Any], size: tuple[int, int] | None
+) -> npt.NDArray[np.uint8]:
+    """(N, C, H, W) of any accepted dtype as uint8, a chunk at a time."""
+    scale = _scale_to_255(path, images)
+    count, channels, *own_size = images.shape
+    pixels = np.empty((count, channels, *(size or own_size)), np.uint8)
+    step = max(1, _CHUNK_VALUES // images[0].size)
+    for start in range(0, count, step):
+        chunk = images[start : start + step]
+        if scale != 1:
+            chunk = np.rint(chunk.astype(np.float64) * scale)
+        chunk = chunk.astype(np.uint8)
+        pixels[start : start + step] = chunk if size is None else fit_images(chunk, size)
+    return pixels
+
+
+def _scale_to_255(path: Path, images: npt.NDArray[Any]) -> int:
+    """255 for values 0..1, 1 for values 0..255."""
+    if images.dtype.kind not in "fbiu":
+        raise DataError(
+            f"{path} must hold images as integers 0..255 or floats 0..1, got {images.dtype}"
+        )
+    with np.errstate(invalid="ignore"):  # NaN is the answer wanted, not a warning
+        low, high = images.min().item(), images.max().item()
+    if not np.isfinite([low, high]).all():
+        raise DataError(f"{path} holds values that are NaN or infinite among its images")
+    highest = 1 if images.dtype.kind == "f" else 255
+    if low < 0 or high > highest:
+        raise DataError(
+            f"{path} must hold {images.dtype} images with values from 0 to {highest}, "
+            f"got {low} to {high}"
+        )
+    return 255 if high <= 1 else 1
+
+
+def _integers(path: Path, what: str, array: Any, rank: int, count: int) -> torch.Tensor | None:
+    if array is None:
+        return None
+    array = np.asarray(array)
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{path} must hold {what} as integers, got {array.dtype}")
+    if array.ndim != rank or len(array) != count:
+        form = f"({count},)" if rank == 1 else f"({count}, factors)"
+        raise DataError(
+            f"{path} must hold {what} of shape {form} for its {count} images, "
+            f"got {list(array.shape)}"
+        )
+    return torch.from_numpy(array.astype(np.int64))  # a copy: a memory map is read-only
+
+
+def _names(path: Path, arrays: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
+    if key not in arrays:
+        return None
+    names = np.asarray(arrays[key])
+    if names.dtype.kind != "U" or names.ndim != 1:
+        raise DataError(
+            f"{path} must hold {key} as strings of rank 1, got {names.dtype} of rank {names.ndim}"
+        )
+    return tuple(names.tolist())

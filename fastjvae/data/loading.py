@@ -1,0 +1,53 @@
+"""``load``: from a ``DataSource`` to ``ImageData``, through the cache where that saves time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fastjvae.data import arrays, digits, images, mnist
+from fastjvae.data.cache import cached, key_of
+from fastjvae.data.source import DataSource, ImageData
+
+_Find = Callable[[DataSource], list[Path]]  # the files that a data set is made of
+_Prepare = Callable[[DataSource, Sequence[Path]], ImageData]
+
+_FAMILIES: dict[str, tuple[_Find, _Prepare]] = {
+    "digits": (digits.find, digits.prepare),
+    "mnist": (mnist.find, mnist.prepare),
+    "fashion-mnist": (mnist.find, mnist.prepare),
+    "images": (images.find, images.prepare),
+    "arrays": (arrays.find, arrays.prepare),
+}
+
+
+def load(source: DataSource, *, cache: bool = True) -> ImageData:
+    """The images of ``source`` in memory, prepared once and read from the disk cache after that.
+
+    >>> data = load(DataSource("digits", split="test"))
+    >>> data.name, len(data), data.img_size
+    ('digits/test', 300, (1, 32, 32))
+
+    Args:
+        source: which data, and the size and channels to give them.
+        cache: read and write prepared data in ``FASTJVAE_CACHE`` or the user's cache folder.
+
+    Raises:
+        DataError: the data are missing, damaged or of the wrong form.
+
+    Warns:
+        UserWarning: once, if the cache folder cannot be written; the data are loaded all the same.
+    """
+    find, prepare = _FAMILIES[source.name]
+    files = find(source)
+    if not cache or not _worth_caching(source):
+        return prepare(source, files)
+    return cached(key_of(source, files), lambda: prepare(source, files))
+
+
+def _worth_caching(source: DataSource) -> bool:
+    # The digits take milliseconds, and arrays of the right size are one pass over a file that is
+    # no slower to read than the cache; what costs time is decoding pictures and resizing.
+    if source.name == "arrays":
+        return source.image_size is not None
+    return source.name != "digits"

@@ -1,0 +1,154 @@
+"""What a data set is asked for with (``DataSource``) and what comes back (``ImageData``)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from fastjvae.errors import ArgumentError, DataError
+
+DATASETS = ("digits", "mnist", "fashion-mnist", "images", "arrays")
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Which data to load and how to prepare it; ``dataclasses.asdict`` of it is plain JSON.
+
+    A field that the data set cannot heed is an ``ArgumentError``, never ignored.
+
+    Attributes:
+        name: one of ``DATASETS``.
+        root: folder of the data; for arrays the .npy or .npz file. None: the data set's default.
+        split: "train" or "test"; images and arrays have no split and are loaded whole.
+        image_size: (height, width) to resize to; None: 32 x 32 for digits, mnist and
+            fashion-mnist, the size that the pictures have for images and arrays.
+        channels: images only: 1 for grey, 3 for RGB; None: grey if every picture is grey.
+        labels: arrays only: ``file.npy``, ``file.npz`` or ``file.npz:key`` with the labels.
+        download: mnist and fashion-mnist only: fetch missing files into ``root``.
+    """
+
+    name: Literal["digits", "mnist", "fashion-mnist", "images", "arrays"]
+    root: str | None = None
+    split: Literal["train", "test"] = "train"
+    image_size: tuple[int, int] | None = None
+    channels: Literal[1, 3] | None = None
+    labels: str | None = None
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name not in DATASETS:
+            raise ArgumentError(f"data set must be one of {', '.join(DATASETS)}, got {self.name!r}")
+        if self.split not in ("train", "test"):
+            raise ArgumentError(f"split must be 'train' or 'test', got {self.split!r}")
+        if self.channels not in (None, 1, 3):
+            raise ArgumentError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r}")
+        if self.image_size is not None:
+            size = tuple(self.image_size)  # JSON gives a list back
+            if len(size) != 2 or not all(isinstance(side, int) and side >= 1 for side in size):
+                raise ArgumentError(
+                    f"image size must be a height and a width of at least 1, got {self.image_size}"
+                )
+            object.__setattr__(self, "image_size", size)
+        for field in ("root", "labels"):  # a Path would not survive JSON
+            if getattr(self, field) is not None:
+                object.__setattr__(self, field, os.fspath(getattr(self, field)))
+        self._check_fields_apply()
+
+    @property
+    def path(self) -> Path:
+        """``root`` with ~ expanded; the current folder where there is none."""
+        return Path(self.root or "").expanduser()
+
+    def _check_fields_apply(self) -> None:
+        own_files = self.name in ("images", "arrays")
+        if own_files and self.root is None:
+            kind = "folder of pictures" if self.name == "images" else ".npy or .npz file"
+            raise ArgumentError(f"{self.name} needs --data-root, the {kind} to load")
+        if own_files and self.split != "train":
+            raise ArgumentError(
+                f"{self.name} have no {self.split!r} split: keep 'train' and point --data-root "
+                f"at the data to load, got {self.root}"
+            )
+        for field, value, heeded_by in (
+            ("root", self.root, DATASETS[1:]),
+            ("channels", self.channels, ("images",)),
+            ("labels", self.labels, ("arrays",)),
+            ("download", self.download or None, ("mnist", "fashion-mnist")),
+        ):
+            if value is not None and self.name not in heeded_by:
+                raise ArgumentError(
+                    f"{field} applies to {', '.join(heeded_by)} and not to {self.name}, "
+                    f"got {value!r}"
+                )
+
+
+@dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
+class ImageData:
+    """Images in memory with what is known about them; checked on construction.
+
+    Attributes:
+        name: such as "mnist/train".
+        images: (N, C, H, W) uint8, contiguous, on the CPU; N >= 1.
+        labels: (N,) int64 or None.
+        factors: (N, F) int64 ground-truth factors or None.
+        label_names: one name for each label value, or None.
+        factor_names: F names, or None.
+
+    Raises:
+        DataError: a tensor of another dtype, rank, length or place, or names that do not fit.
+    """
+
+    name: str
+    images: torch.Tensor
+    labels: torch.Tensor | None = None
+    factors: torch.Tensor | None = None
+    label_names: tuple[str, ...] | None = None
+    factor_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        self._check("images", self.images, torch.uint8, rank=4)
+        if self.labels is not None:
+            self._check("labels", self.labels, torch.int64, rank=1)
+        if self.factors is not None:
+            self._check("factors", self.factors, torch.int64, rank=2)
+        if self.label_names is not None:
+            names = len(self.label_names)
+            low, high = (0, -1) if self.labels is None else map(int, self.labels.aminmax())
+            if not 0 <= low <= high < names:
+                found = "no labels" if self.labels is None else f"labels from {low} to {high}"
+                raise DataError(f"{self.name} has {names} label names but {found}")
+        if self.factor_names is not None:
+            factors = 0 if self.factors is None else self.factors.shape[1]
+            if len(self.factor_names) != factors:
+                raise DataError(
+                    f"{self.name} has {len(self.factor_names)} factor names but {factors} factors"
+                )
+
+    def _check(self, field: str, tensor: torch.Tensor, dtype: torch.dtype, rank: int) -> None:
+        if tensor.dtype != dtype or tensor.ndim != rank or 0 in tensor.shape:
+            raise DataError(
+                f"{self.name}: {field} must be {dtype} of rank {rank} and not empty, "
+                f"got {tensor.dtype} of shape {tuple(tensor.shape)}"
+            )
+        if len(tensor) != len(self.images):
+            raise DataError(
+                f"{self.name} has {len(self.images)} images but {len(tensor)} rows of {field}"
+            )
+        if tensor.device.type != "cpu" or not tensor.is_contiguous():
+            raise DataError(
+                f"{self.name}: {field} must be contiguous on the CPU, got strides "
+                f"{tensor.stride()} on {tensor.device}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def img_size(self) -> tuple[int, int, int]:
+        """(C, H, W), as ``JointVAE`` takes it."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width

@@ -1,0 +1,72 @@
+"""The page of a figure: axes of a fixed size, a page that fits them and their text, its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastjvae.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
+DPI = 150  # pixels of the page per inch
+TEXT: dict[str, Any] = {"fontsize": 8}
+LINE = 24  # pixels from one line of text to the next
+_MARGIN = 8  # pixels around everything
+
+Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the page
+
+
+def new_page() -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(dpi=DPI)
+
+
+def fit(figure: Figure, boxes: Mapping[Axes, Box]) -> None:
+    """Give every axes its box and make the page just large enough for them and their text.
+
+    The page's origin moves; sizes and distances stay. Edges lie on whole pixels, so an image drawn
+    at a whole number of pixels per image pixel is shown exactly.
+    """
+    _place(figure, boxes, width=100, height=100)
+    bounds = _bounds(figure)
+    # Page pixels count upwards from the bottom edge, boxes downwards from the top one.
+    left, top = int(bounds.x0) - _MARGIN, 100 - int(bounds.y1) - _MARGIN
+    moved = {axes: (x - left, y - top, w, h) for axes, (x, y, w, h) in boxes.items()}
+    _place(figure, moved, int(bounds.width) + 2 * _MARGIN, int(bounds.height) + 2 * _MARGIN)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as a PNG file of 150 dots per inch, atomically; nothing on it is cut off.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    from matplotlib.transforms import Bbox
+
+    bounds = _bounds(figure).padded(_MARGIN)
+    with replacing(Path(path)) as temporary:
+        figure.savefig(
+            temporary, format="png", dpi=DPI, bbox_inches=Bbox(bounds.get_points() / DPI)
+        )
+
+
+def _place(figure: Figure, boxes: Mapping[Axes, Box], width: int, height: int) -> None:
+    figure.set_size_inches(width / DPI, height / DPI)
+    for axes, (x, y, w, h) in boxes.items():
+        axes.set_position((x / width, (height - y - h) / height, w / width, h / height))
+
+
+def _bounds(figure: Figure) -> Bbox:
+    """What the figure's content covers, in whole pixels at :data:`DPI`."""
+    from matplotlib.transforms import Bbox
+
+    points = (figure.get_tightbbox().get_points() * DPI).round(3)  # an edge on a pixel stays there
+    return Bbox([np.floor(points[0]), np.ceil(points[1])])

@@ -1,0 +1,52 @@
+"""Where optional real data lie, and settings that keep the tests repeatable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+settings.register_profile("default", deadline=None, max_examples=50)
+settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+# Small tensors gain nothing from threads, and threads that wait for each other on a busy machine
+# make a test a hundred times slower. The variable is for the processes that tests start.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["FASTJVAE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def published_folder() -> Path:
+    """Models of the published code: {mnist,chairs,celeba}/{model.pt,specs.json,expected.npz}."""
+    return _optional("FASTJVAE_PUBLISHED_DIR", SHARED / "published", "published models")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """MNIST and FashionMNIST in torchvision's layout."""
+    return _optional("FASTJVAE_DATA", SHARED / "data", "real data")
+
+
+def _optional(variable: str, default: Path, what: str) -> Path:
+    folder = Path(os.environ.get(variable, default))
+    if not folder.is_dir():
+        pytest.skip(f"no {what} in {folder}; set {variable} to a folder that has them")
+    return folder

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from fastjvae import JointVAE, checkpoint, load, load_published
+from fastjvae.errors import ArgumentError, CheckpointError
+
+SPEC = {"cont": 3, "disc": [4, 2]}
+SIZE = (2, 16, 20)
+
+
+def _model() -> JointVAE:
+    return JointVAE(SIZE, SPEC, temperature=0.5)
+
+
+def _same(first: JointVAE, second: JointVAE) -> bool:
+    ours, theirs = first.state_dict(), second.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+# --- saved models -------------------------------------------------------------------------------
+
+
+def test_save_pretrained_round_trips(tmp_path: Path):
+    model = _model()
+    model.save_pretrained(tmp_path / "model")
+    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
+    for loaded in (JointVAE.from_pretrained(tmp_path / "model"), load(tmp_path / "model")):
+        assert _same(model, loaded)
+        assert (loaded.img_size, loaded.latent_spec, loaded.temperature) == (SIZE, SPEC, 0.5)
+
+
+def test_from_pretrained_makes_the_subclass(tmp_path: Path):
+    class Own(JointVAE):
+        pass
+
+    _model().save_pretrained(tmp_path)
+    assert type(Own.from_pretrained(tmp_path)) is Own
+
+
+def test_from_pretrained_is_strict(tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
+    _model().save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    tensors = load_file(weights)
+    del tensors["encoder.head.bias"]
+    save_file(tensors, weights)
+    with pytest.raises(CheckpointError, match=r"another model: .*encoder.head.bias"):
+        JointVAE.from_pretrained(tmp_path)
+
+
+def _cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def _edit(path: Path, change: dict[str, Any]) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: _cut(d / "model.safetensors"), r"model.safetensors is damaged"),
+        (lambda d: (d / "model.safetensors").unlink(), r"model.safetensors is missing"),
+        (lambda d: (d / "config.json").unlink(), r"config.json is missing"),
+        (lambda d: _cut(d / "config.json"), r"config.json is not readable JSON"),
+        (lambda d: (d / "config.json").write_text("[]"), r"format .*, got 'list'"),
+        (lambda d: _edit(d / "config.json", {"format": "x"}), r"format .*, got 'x'"),
+        (lambda d: _edit(d / "config.json", {"model": {}}), r"describes no JointVAE"),
+        (
+            lambda d: _edit(
+                d / "config.json",
+                {"model": {"img_size": SIZE, "latent_spec": {"disc": [1]}, "temperature": 1.0}},
+            ),
+            r"describes no JointVAE: discrete sizes",
+        ),
+    ],
+)
+def test_a_damaged_saved_model_is_named(tmp_path: Path, damage: Any, message: str):
+    _model().save_pretrained(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(CheckpointError, match=message) as error:
+        JointVAE.from_pretrained(tmp_path)
+    assert str(tmp_path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_load_says_what_it_found(tmp_path: Path):
+    with pytest.raises(CheckpointError, match="no such file or folder"):
+        load(tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="an empty folder"):
+        load(tmp_path)
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(CheckpointError, match=r"\['notes.txt'\]"):
+        load(tmp_path)
+    with pytest.raises(CheckpointError, match=r"notes.txt is damaged or not a PyTorch file"):
+        load(tmp_path / "notes.txt")
+
+
+# --- hub ----------------------------------------------------------------------------------------
+
+
+def test_hub_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _model().save_pretrained(tmp_path / "hub")
+    calls: list[Any] = []
+
+    class HfApi:
+        def create_repo(self, repo_id: str, exist_ok: bool) -> Any:
+            assert exist_ok
+            return SimpleNamespace(repo_id=f"me/{repo_id}")
+
+        def upload_folder(self, **arguments: Any) -> None:
+            calls.append(arguments)
+
+    def snapshot_download(repo_id: str, **arguments: Any) -> str:
+        calls.append((repo_id, arguments))
+        if repo_id == "user/absent":
+            raise errors.HfHubHTTPError("404 Client Error\nRequest id")
+        return str(tmp_path / "hub")
+
+    errors = SimpleNamespace(
+        HfHubHTTPError=type("HfHubHTTPError", (Exception,), {}),
+        HFValidationError=type("HFValidationError", (Exception,), {}),
+    )
+    hub = ModuleType("huggingface_hub")
+    hub.__dict__.update(HfApi=HfApi, snapshot_download=snapshot_download, errors=errors)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    monkeypatch.chdir(tmp_path)
+
+    model = JointVAE.from_pretrained("user/digits", revision="v1")
+    files = ["config.json", "model.safetensors"]
+    assert calls.pop() == ("user/digits", {"revision": "v1", "allow_patterns": files})
+    model.save_pretrained("digits", push_to_hub=True)
+    assert _same(load("digits"), model)
+    upload = calls.pop()
+    assert (upload["repo_id"], str(upload["folder_path"])) == ("me/digits", "digits")
+    assert upload["allow_patterns"] == files
+    with pytest.raises(CheckpointError, match=r"user/absent is neither .*: 404 Client Error$"):
+        JointVAE.from_pretrained("user/absent")
+
+
+def test_hub_without_the_extra(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ArgumentError, match=r"fastjvae\[hub\]"):
+        JointVAE.from_pretrained("user/digits")
+
+
+# --- export -------------------------------------------------------------------------------------
+
+
+def test_export_to_the_published_form(tmp_path: Path):
+    model = _model().eval()
+    checkpoint.save_published(model, tmp_path, {"dataset": "mnist", "lr": [5e-4]})
+    specs = json.loads((tmp_path / "specs.json").read_text())
+    assert specs["latent_spec"] == SPEC
+    assert specs["dataset"] == "mnist"
+    loaded = load_published(tmp_path)
+    assert _same(model, loaded)
+    assert loaded.temperature == 0.5
+
+
+def test_torch_export_computes_the_same(tmp_path: Path):
+    model = _model().eval()
+    checkpoint.save_exported(model, tmp_path)
+    x = torch.rand(5, *SIZE)
+    encoder = torch.export.load(str(tmp_path / "encoder.pt2")).module()
+    decoder = torch.export.load(str(tmp_path / "decoder.pt2")).module()
+    params = encoder(x)
+    torch.testing.assert_close(params, model.encode_params(x))
+    for rows in (1, 5):
+        sample = torch.rand(rows, model.latent_dim)
+        torch.testing.assert_close(decoder(sample), model.decode(sample))
+
+
+# --- resumable checkpoints ----------------------------------------------------------------------
+
+
+def _state(step: int) -> dict[str, Any]:
+    model = _model()
+    return {
+        "step": step,
+        "model": model.state_dict(),
+        "model_config": checkpoint.model_config(model),
+    }
+
+
+def test_the_previous_checkpoint_is_kept(tmp_path: Path):
+    assert checkpoint.find_checkpoint(tmp_path) is None
+    for step in (1, 2, 3):
+        checkpoint.write_checkpoint(tmp_path, _state(step))
+    current, previous = tmp_path / "checkpoint.pt", tmp_path / "checkpoint.previous.pt"
+    assert checkpoint.read_checkpoint(current)["step"] == 3
+    assert checkpoint.read_checkpoint(previous)["step"] == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == [previous.name, current.name]
+    assert checkpoint.find_checkpoint(tmp_path) == current
+    current.unlink()  # as a kill between the two renames leaves it
+    assert checkpoint.find_checkpoint(tmp_path) == previous
+    assert load(tmp_path).latent_spec == SPEC
+
+
+def test_a_damaged_checkpoint_names_the_intact_one_before_it(tmp_path: Path):
+    for step in (1, 2):
+        checkpoint.write_checkpoint(tmp_path, _state(step))
+    current = tmp_path / "checkpoint.pt"
+    _cut(current)
+    with pytest.raises(CheckpointError, match=r"truncated: .*before it is .*previous.pt"):
+        checkpoint.read_checkpoint(current)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path):
+    checkpoint.write_checkpoint(tmp_path, _state(1))
+    current = tmp_path / "checkpoint.pt"
+    content = bytearray(current.read_bytes())
+    content[len(content) // 2] ^= 1  # inside a tensor
+    current.write_bytes(content)
+    torch.load(current, weights_only=True)  # does not notice
+    with pytest.raises(CheckpointError, match="checksum"):
+        checkpoint.read_checkpoint(current)
+
+
+def test_foreign_checkpoints_are_refused(tmp_path: Path):
+    current = tmp_path / "checkpoint.pt"
+    torch.save({"model": {}}, current)
+    with pytest.raises(CheckpointError, match="not a training checkpoint"):
+        checkpoint.read_checkpoint(current)
+    current.write_text("hello")
+    with pytest.raises(CheckpointError, match="damaged or truncated"):
+        checkpoint.read_checkpoint(current)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path):
+    class Malicious:
+        def __reduce__(self) -> Any:
+            return (print, ("code ran",))
+
+    current = tmp_path / "checkpoint.pt"
+    torch.save({"format": "fastjvae-checkpoint-1", "step": Malicious()}, current)
+    with pytest.raises(CheckpointError, match="damaged or not a PyTorch file"):
+        checkpoint.read_checkpoint(current)

@@ -1,0 +1,136 @@
+"""What DataSource accepts, what ImageData checks, and the embedded digits."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fastjvae.data import DATASETS, DataSource, ImageData, load
+from fastjvae.errors import ArgumentError, DataError
+
+IMAGES = torch.zeros(3, 1, 4, 5, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        DataSource("digits", split="test", image_size=(16, 24)),
+        DataSource("fashion-mnist", root="data", download=True),
+        DataSource("images", root="pictures", image_size=(64, 64), channels=3),
+        DataSource("arrays", root="a.npz", labels="b.npz:y"),
+    ],
+)
+def test_source_survives_json(source: DataSource) -> None:
+    assert DataSource(**json.loads(json.dumps(dataclasses.asdict(source)))) == source
+
+
+def test_source_takes_a_path_as_root(tmp_path: Path) -> None:
+    assert DataSource("images", root=tmp_path).root == str(tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"name": "cifar"}, r"one of digits, .*got 'cifar'"),
+        ({"name": "digits", "split": "valid"}, "split must be 'train' or 'test', got 'valid'"),
+        ({"name": "mnist", "image_size": (0, 32)}, r"at least 1, got \(0, 32\)"),
+        ({"name": "mnist", "image_size": (32,)}, r"a height and a width.*got \(32,\)"),
+        ({"name": "mnist", "image_size": (32.0, 32)}, r"got \(32.0, 32\)"),
+        ({"name": "images", "root": "x", "channels": 2}, "channels must be 1 .* got 2"),
+        ({"name": "images"}, "images needs --data-root, the folder of pictures"),
+        ({"name": "arrays"}, "arrays needs --data-root, the .npy or .npz file"),
+        ({"name": "arrays", "root": "x.npy", "split": "test"}, "arrays have no 'test' split"),
+        ({"name": "digits", "root": "x"}, "root applies to mnist, .* not to digits, got 'x'"),
+        ({"name": "mnist", "channels": 3}, "channels applies to images and not to mnist"),
+        ({"name": "images", "root": "x", "labels": "y.npy"}, "labels applies to arrays"),
+        ({"name": "digits", "download": True}, "download applies to mnist, fashion-mnist"),
+    ],
+)
+def test_source_refuses_what_it_cannot_heed(fields: dict[str, object], fault: str) -> None:
+    with pytest.raises(ArgumentError, match=fault):
+        DataSource(**fields)  # type: ignore[arg-type]
+
+
+def test_image_data_knows_its_length_and_size() -> None:
+    data = ImageData(
+        "x",
+        IMAGES,
+        labels=torch.tensor([0, 1, 1]),
+        factors=torch.zeros(3, 2, dtype=torch.int64),
+        label_names=("a", "b"),
+        factor_names=("hue", "size"),
+    )
+    assert (len(data), data.img_size) == (3, (1, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"images": IMAGES.float()}, "images must be torch.uint8 .* got torch.float32"),
+        ({"images": IMAGES[0]}, r"of rank 4 .* got torch.uint8 of shape \(1, 4, 5\)"),
+        ({"images": IMAGES[:0]}, "not empty"),
+        ({"images": IMAGES.transpose(2, 3)}, "images must be contiguous"),
+        ({"images": IMAGES.to("meta")}, "on the CPU, .* on meta"),
+        ({"labels": torch.zeros(3)}, "labels must be torch.int64"),
+        ({"labels": torch.zeros(2, dtype=torch.int64)}, "3 images but 2 rows of labels"),
+        ({"factors": torch.zeros(3, dtype=torch.int64)}, "factors must be .* rank 2"),
+        ({"label_names": ("a",)}, "1 label names but no labels"),
+        (
+            {"labels": torch.tensor([0, 1, 2]), "label_names": ("a", "b")},
+            "2 label names but labels from 0 to 2",
+        ),
+        ({"factor_names": ("a",)}, "1 factor names but 0 factors"),
+    ],
+)
+def test_image_data_refuses(fields: dict[str, object], fault: str) -> None:
+    with pytest.raises(DataError, match=fault):
+        ImageData(**{"name": "x", "images": IMAGES} | fields)  # type: ignore[arg-type]
+
+
+def test_import_is_light() -> None:
+    heavy = {"PIL", "sklearn", "torchvision"}
+    code = f"import sys, fastjvae.data; print({heavy!r} & {{m for m in sys.modules}})"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert run.stdout.strip() == "set()"
+
+
+def test_every_name_has_a_loader() -> None:
+    from fastjvae.data.loading import _FAMILIES
+
+    assert tuple(_FAMILIES) == DATASETS
+
+
+def test_digits_splits_are_every_sixth_and_the_rest() -> None:
+    from sklearn.datasets import load_digits
+
+    train, test = load(DataSource("digits")), load(DataSource("digits", split="test"))
+    assert (len(train), len(test)) == (1497, 300)
+    assert train.img_size == test.img_size == (1, 32, 32)
+    assert train.label_names == tuple("0123456789")
+    target = torch.from_numpy(load_digits().target)
+    assert test.labels is not None
+    assert train.labels is not None
+    torch.testing.assert_close(test.labels, target[::6])
+    assert torch.equal(train.labels, target[torch.arange(1797) % 6 != 0])
+
+
+def test_digits_are_pil_bilinear() -> None:
+    from sklearn.datasets import load_digits
+
+    small = np.rint(load_digits().images[6] * 255 / 16).astype(np.uint8)
+    assert (small.min(), small.max()) == (0, 255)
+    large = Image.fromarray(small).resize((24, 24), Image.Resampling.BILINEAR)
+    data = load(DataSource("digits", split="test", image_size=(24, 24)))
+    assert np.array_equal(data.images[1, 0].numpy(), np.asarray(large))

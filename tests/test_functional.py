@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+import fastjvae
+from fastjvae import LatentSpec, functional, reference
+from fastjvae.errors import ArgumentError, BackendError
+from fastjvae.functional import Noise
+
+SPEC = LatentSpec(3, (4, 2))
+
+
+def _params(rows: int = 6) -> torch.Tensor:
+    return torch.randn(rows, SPEC.num_params)
+
+
+def test_one_seed_gives_single_operations_and_joint_latent_the_same_numbers():
+    params = _params()
+    single = LatentSpec(3, (4,))
+    rows = params[:, : single.num_params]
+    joint = functional.joint_latent(rows, single, 0.67, seed=5)
+    assert torch.equal(
+        joint.sample[:, :3], functional.gaussian_rsample(rows[:, :3], rows[:, 3:6], seed=5)
+    )
+    assert torch.equal(joint.sample[:, 3:], functional.gumbel_softmax(rows[:, 6:], 0.67, seed=5))
+
+
+def test_seed_as_int_and_as_tensor_agree_and_repeat():
+    params = _params()
+    first = functional.joint_latent(params, SPEC, 0.67, seed=-3)
+    again = functional.joint_latent(params, SPEC, 0.67, seed=torch.tensor([-3]))
+    other = functional.joint_latent(params, SPEC, 0.67, seed=4)
+    assert torch.equal(first.sample, again.sample)
+    assert not torch.equal(first.sample, other.sample)
+
+
+def test_explicit_noise_is_what_a_seed_draws():
+    params = _params()
+    key = torch.tensor([11])
+    normal = reference.philox_normal(key, 6, 3)
+    uniform = reference.philox_uniform(key, 6, 6, reference.GUMBEL_STREAM)
+    explicit = functional.joint_latent(params, SPEC, 0.67, normal=normal, uniform=uniform)
+    assert torch.equal(explicit.sample, functional.joint_latent(params, SPEC, 0.67, seed=11).sample)
+
+
+def test_a_generator_repeats_and_the_default_one_obeys_manual_seed():
+    params = _params()
+
+    def draw(seed: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return functional.joint_latent(params, SPEC, 0.67, generator=generator).sample
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+    torch.manual_seed(3)
+    first = functional.joint_latent(params, SPEC, 0.67).sample
+    torch.manual_seed(3)
+    assert torch.equal(first, functional.joint_latent(params, SPEC, 0.67).sample)
+
+
+def test_latent_sample_is_the_sample_of_joint_latent():
+    params = _params()
+    for training in (True, False):
+        joint = functional.joint_latent(params, SPEC, 0.67, seed=2, training=training)
+        sample = functional.latent_sample(params, SPEC, 0.67, Noise(seed=2), training=training)
+        assert torch.equal(joint.sample, sample)
+
+
+def test_draw_seed_is_a_key_from_the_generator():
+    generator = torch.Generator().manual_seed(0)
+    seed = functional.draw_seed(torch.device("cpu"), generator)
+    assert seed.shape == (1,)
+    assert seed.dtype == torch.int64
+    assert int(seed) != int(functional.draw_seed(torch.device("cpu"), generator))
+
+
+def test_tau_may_be_a_tensor():
+    logits = torch.randn(5, 4)
+    by_float = functional.gumbel_softmax(logits, 0.5, seed=1)
+    assert torch.equal(by_float, functional.gumbel_softmax(logits, torch.tensor(0.5), seed=1))
+
+
+def test_capacity_loss_sums_any_shape():
+    kl = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert float(functional.capacity_loss(kl, 4.0, 2.0)) == 12.0
+    assert float(functional.capacity_loss(torch.tensor(4.0), torch.tensor(4.0), 2.0)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: functional.joint_latent(torch.randn(2, 5), SPEC, 0.67), "12 columns"),
+        (lambda: functional.joint_latent(_params(), SPEC, 0.0), "above 0, got 0.0"),
+        (
+            lambda: functional.joint_latent(_params(), SPEC, 0.67, normal=torch.randn(6, 3)),
+            r"uniform of shape \(6, 6\) is missing",
+        ),
+        (
+            lambda: functional.joint_latent(
+                _params(), SPEC, 0.67, normal=torch.randn(6, 3), uniform=torch.rand(6, 5)
+            ),
+            r"uniform must have shape \(6, 6\)",
+        ),
+        (
+            lambda: functional.joint_latent(
+                _params(), SPEC, 0.67, seed=1, normal=torch.randn(6, 3), uniform=torch.rand(6, 6)
+            ),
+            "got both",
+        ),
+        (
+            lambda: functional.gumbel_softmax(
+                torch.randn(2, 3), 0.67, seed=1, generator=torch.Generator()
+            ),
+            "got both",
+        ),
+        (
+            lambda: functional.gumbel_softmax(torch.randn(2, 3), 0.67, seed=torch.tensor(1)),
+            r"int64 of shape \(1,\)",
+        ),
+        (lambda: functional.gumbel_softmax(torch.randn(2, 3), 0.67, seed=2**64), "64-bit"),
+        (lambda: functional.gumbel_softmax(torch.randn(3), 0.67), r"matrix \(N, K\)"),
+        (
+            lambda: functional.gaussian_rsample(torch.randn(2, 3), torch.randn(2, 4)),
+            r"\(2, 3\) and \(2, 4\)",
+        ),
+        (
+            lambda: functional.bernoulli_reconstruction(
+                torch.randn(2, 1, 4, 4), torch.rand(2, 1, 4, 5)
+            ),
+            r"\(2, 1, 4, 5\)",
+        ),
+        (
+            lambda: functional.bernoulli_reconstruction(
+                torch.randn(2, 1, 4, 4), torch.zeros(2, 1, 4, 4, dtype=torch.int64)
+            ),
+            "torch.int64",
+        ),
+        (
+            lambda: functional.bernoulli_reconstruction(
+                torch.randn(2, 1, 4, 4), torch.rand(2, 1, 4, 4), "max"
+            ),
+            "'max'",
+        ),
+    ],
+)
+def test_bad_arguments_say_what_was_passed(call: object, message: str):
+    with pytest.raises(ArgumentError, match=message):
+        call()  # type: ignore[operator]
+
+
+def test_a_generator_of_another_device_names_both():
+    class Elsewhere:
+        device = torch.device("cuda")
+
+    with pytest.raises(ArgumentError, match="cuda but the noise is needed on cpu"):
+        functional.gumbel_softmax(torch.randn(2, 3), 0.67, generator=Elsewhere())  # type: ignore[arg-type]
+
+
+def test_asking_for_triton_where_it_cannot_run_says_why():
+    logits = torch.randn(2, 3)
+    with fastjvae.backend("triton"), pytest.raises(BackendError, match="this one is on cpu"):
+        functional.kl_categorical(logits)
+    functional.kl_categorical(logits)  # the choice ends with the block
+
+
+def test_backend_from_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FASTJVAE_BACKEND", "triton")
+    with pytest.raises(BackendError):
+        functional.kl_categorical(torch.randn(2, 3))
+    with fastjvae.backend("reference"):  # the context manager is the nearer wish
+        functional.kl_categorical(torch.randn(2, 3))
+    monkeypatch.setenv("FASTJVAE_BACKEND", "cuda")
+    with pytest.raises(ArgumentError, match="FASTJVAE_BACKEND must be .* got 'cuda'"):
+        functional.kl_categorical(torch.randn(2, 3))
+
+
+def test_unknown_backend():
+    with pytest.raises(ArgumentError, match="got 'numpy'"), fastjvae.backend("numpy"):  # type: ignore[arg-type]
+        pass

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import tiny_config, tiny_flags, write_arrays
+
+from fastjvae import JointVAE
+from fastjvae.checkpoint import read_checkpoint
+from fastjvae.data import load as load_data
+from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
+from fastjvae.recipes import TrainConfig
+from fastjvae.run import RunFolder, read_metrics
+from fastjvae.trainer import Trainer, resolve_device
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_arrays(tmp_path)
+
+
+def _trainer(config: TrainConfig, folder: Path) -> Trainer:
+    return Trainer(config, load_data(config.source()), RunFolder(folder))
+
+
+def _comparable(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Everything a run leaves behind but its speed."""
+    state = read_checkpoint(folder / "checkpoint.pt")
+    records = read_metrics(RunFolder(folder))
+    for record in records:
+        assert record.pop("images_per_s") > 0
+    return state, records
+
+
+def _assert_equal(first: Any, second: Any) -> None:
+    """Bitwise equality of nested states."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            _assert_equal(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for a, b in zip(first, second, strict=True):
+            _assert_equal(a, b)
+    else:
+        assert first == second
+
+
+def _stop_at(
+    trainer: Trainer, step: int, how: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = trainer.train_step
+
+    def train_step() -> None:
+        take()
+        if trainer.step == step:
+            how()
+
+    monkeypatch.setattr(trainer, "train_step", train_step)
+
+
+def test_a_run_folder_holds_what_is_promised(data: Path, tmp_path: Path):
+    trainer = _trainer(tiny_config(data), tmp_path / "run")
+    assert trainer.train()
+    records = read_metrics(trainer.run)
+    assert [record["step"] for record in records] == [4, 8, 12, 13]
+    assert set(records[0]) == {
+        "step", "epoch", "loss", "reconstruction", "kl_cont", "kl_disc", "category_mean",
+        "information", "capacity_cont", "capacity_disc", "images_per_s",
+    }  # fmt: skip
+    assert records[0]["capacity_cont"] == pytest.approx(0.2 * (1 + 2 + 3 + 4) / 4)
+    loaded = JointVAE.from_pretrained(tmp_path / "run")
+    _assert_equal(dict(loaded.state_dict()), dict(trainer.model.state_dict()))
+    assert read_checkpoint(tmp_path / "run" / "checkpoint.previous.pt")["step"] == 10
+
+
+def test_training_lowers_the_loss(data: Path, tmp_path: Path):
+    trainer = _trainer(tiny_config(data, steps=150, log_every=10), tmp_path / "run")
+    trainer.train()
+    records = read_metrics(trainer.run)
+    assert records[-1]["reconstruction"] < 0.8 * records[0]["reconstruction"]
+
+
+def test_every_image_is_seen_once_an_epoch(data: Path, tmp_path: Path):
+    trainer = _trainer(tiny_config(data, batch_size=7), tmp_path / "run")
+    epochs = []
+    for _ in range(2):
+        indices = []
+        for _ in range(6):  # 5 batches of 7 and one of 5
+            trainer.step += 1
+            indices.append(trainer._batch_indices())
+        assert [len(batch) for batch in indices] == [7] * 5 + [5]
+        epochs.append(torch.cat(indices))
+    assert all(torch.equal(order.sort().values, torch.arange(40)) for order in epochs)
+    assert not torch.equal(*epochs)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 7, 12])
+@pytest.mark.parametrize("objective", ["joint", "cc-beta"])
+def test_resume_is_bitwise_as_if_never_stopped(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, objective: str
+):
+    config = tiny_config(data, objective=objective)
+    assert _trainer(config, tmp_path / "whole").train()
+    first = _trainer(config, tmp_path / "parts")
+    _stop_at(first, stop, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
+    assert not first.train()
+    assert (first.step, first.stop_signal) == (stop, signal.SIGINT)
+    torch.manual_seed(123)  # the resumed process has another state of the default generator
+    second = _trainer(config, tmp_path / "parts")
+    assert second.step == stop
+    assert second.train()
+    whole, parts = _comparable(tmp_path / "whole"), _comparable(tmp_path / "parts")
+    for state, _ in (whole, parts):
+        state["rng"].pop("cpu")  # of the test, not of the trainer
+    _assert_equal(whole, parts)
+
+
+def test_sigterm_finishes_the_step_and_restores_the_handler(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = signal.getsignal(signal.SIGTERM)
+    trainer = _trainer(tiny_config(data), tmp_path / "run")
+    _stop_at(trainer, 3, lambda: os.kill(os.getpid(), signal.SIGTERM), monkeypatch)
+    assert not trainer.train()
+    assert trainer.stop_signal == signal.SIGTERM
+    assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == 3
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_finished_run_trains_no_further(data: Path, tmp_path: Path):
+    config = tiny_config(data)
+    _trainer(config, tmp_path / "run").train()
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    again = _trainer(config, tmp_path / "run")
+    assert again.finished
+    assert again.train()
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("at", [3, 7])
+def test_a_loss_that_is_not_finite_stops_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+):
+    trainer = _trainer(tiny_config(data), tmp_path / "run")
+
+    def poison() -> None:
+        with torch.no_grad():  # the next step's logvar of unit 1
+            trainer.model.encoder.head.bias[3] = float("nan")
+
+    _stop_at(trainer, at - 1, poison, monkeypatch)
+    with pytest.raises(NonFiniteLossError) as error:
+        trainer.train()
+    message = str(error.value)
+    assert f"not finite at step {at}: loss, " in message
+    assert "kl_cont[1]" in message
+    assert "kl_cont[0]" not in message
+    if at == 3:
+        assert "there is no checkpoint yet" in message
+    else:
+        assert f"the last good checkpoint is {tmp_path / 'run' / 'checkpoint.pt'}" in message
+        assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == 5
+
+
+def test_parameters_that_are_not_finite_are_never_saved(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    trainer = _trainer(tiny_config(data), tmp_path / "run")
+
+    def poison() -> None:
+        with torch.no_grad():
+            trainer.model.decoder.features_to_image[0].bias[0] = float("inf")
+
+    _stop_at(trainer, 10, poison, monkeypatch)
+    with pytest.raises(NonFiniteLossError, match=r"after step 10: decoder.features_to_image.0.bias"):
+        trainer.train()
+    assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == 5
+
+
+def test_a_checkpoint_of_other_data_or_another_model_is_refused(data: Path, tmp_path: Path):
+    config = tiny_config(data)
+    _trainer(config, tmp_path / "run").train()
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    write_arrays(tmp_path, seed=0, images=24)  # the same file, other content
+    with pytest.raises(CheckpointError, match=r"other images \(40 of them, now 24\)"):
+        _trainer(config, tmp_path / "run")
+    write_arrays(tmp_path)
+    other = dataclasses.replace(config, cont=3)
+    RunFolder(tmp_path / "run").change_config(other)
+    with pytest.raises(CheckpointError, match="another model"):
+        _trainer(other, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+
+
+def test_nothing_in_a_step_waits_for_the_device(data: Path, tmp_path: Path):
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Calls(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.names: list[str] = []
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.names.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    trainer = _trainer(tiny_config(data), tmp_path / "run")
+    trainer.train_step()
+    with Calls() as calls:
+        trainer.train_step()
+        trainer.train_step()
+    waiting = ("_local_scalar_dense", "aten.equal", "nonzero")
+    assert not [name for name in calls.names if any(wait in name for wait in waiting)]
+    assert sum("convolution_backward" in name for name in calls.names) == 2 * 4
+
+
+def test_devices_by_name():
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("gpu", "meta:x"):
+        with pytest.raises(ArgumentError, match=f"--device {name} cannot be used"):
+            resolve_device(name)
+
+
+# --- kill -9 ------------------------------------------------------------------------------------
+
+
+def _killed_run(data: Path, folder: Path, after_s: float) -> None:
+    """Start a real training process and kill it ``after_s`` seconds after its first checkpoint."""
+    command = [
+        sys.executable, "-m", "fastjvae",
+        *tiny_flags(data, folder, **{"steps": 100_000, "checkpoint-every": 3}),
+    ]  # fmt: skip
+    resume = [sys.executable, "-m", "fastjvae", "train", "--resume", str(folder)]
+    first = not (folder / "config.json").exists()
+    with subprocess.Popen(
+        command if first else resume, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        newest = _step_of(folder)
+        deadline = time.monotonic() + 120
+        while _step_of(folder) <= newest and time.monotonic() < deadline:
+            assert process.poll() is None, process.stderr.read().decode()  # type: ignore[union-attr]
+            time.sleep(0.01)
+        time.sleep(after_s)
+        process.kill()
+
+
+def _step_of(folder: Path) -> int:
+    path = next(
+        (p for n in ("checkpoint.pt", "checkpoint.previous.pt") if (p := folder / n).exists()), None
+    )
+    return read_checkpoint(path)["step"] if path else 0
+
+
+def _check_kills(data: Path, tmp_path: Path, kills: int) -> None:
+    folder = tmp_path / "killed"
+    moments = random.Random(0)
+    for _ in range(kills):
+        _killed_run(data, folder, moments.uniform(0.0, 0.3))
+    run = RunFolder(folder)
+    steps = _step_of(folder) + 7
+    config = dataclasses.replace(run.read_config(), steps=steps)
+    run.change_config(config)
+    resumed = _trainer(config, folder)
+    assert resumed.train()
+    whole = _trainer(config, tmp_path / "whole")
+    assert whole.train()
+    _assert_equal(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
+    first, second = (_comparable(f)[1] for f in (folder, tmp_path / "whole"))
+    assert first == second
+    left = {p.name for p in folder.iterdir() if not p.name.startswith(".checkpoint.pt.")}
+    assert left == {
+        ".lock", "config.json", "metrics.jsonl", "model.safetensors",
+        "checkpoint.pt", "checkpoint.previous.pt",
+    }  # fmt: skip
+
+
+def test_killed_runs_resume(data: Path, tmp_path: Path):
+    _check_kills(data, tmp_path, kills=3)
+
+
+@pytest.mark.slow
+def test_runs_killed_many_times_resume(data: Path, tmp_path: Path):
+    _check_kills(data, tmp_path, kills=30)

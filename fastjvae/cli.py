@@ -257,7 +257,9 @@ def _draw(
 
     drawn = {"reconstructions": figures.reconstructions(model, data.images[:32])}
     kl_disc = [variable.kl for variable in evaluation.variables]
-    drawn["traversals"] = figures.traversals(model, evaluation.kl_cont, kl_disc=kl_disc)
+    drawn["traversals"] = figures.traversals(
+        model, evaluation.kl_cont, kl_disc=kl_disc, max_units=max(model.spec.cont, 1)
+    )
     for number, variable in enumerate(evaluation.variables):
         drawn[f"categories-c{number}"] = figures.samples_by_category(
             model, variable=number, shares=variable.shares
@@ -337,11 +339,11 @@ _NAMES = ("train", "evaluate", "figures", "export")
 
 
 def _one_sentence(box: str) -> str:
-    """The message in tyro's error box: what stands above its first rule."""
-    rows = [row.strip("│ ").strip() for row in box.splitlines() if row.startswith("│")]
-    message: list[str] = []
-    for row in rows:
-        if set(row) == {"─"}:
-            break
-        message.append(row)
-    return " ".join(message).rstrip(".") or box.strip()
+    """The message in tyro's error box: what stands between its title and its next rule."""
+    rows = [row.strip("│╭╮╰╯ ") for row in box.splitlines()]
+    rows[0] = rows[0].strip("─ ")
+    rules = [i for i, row in enumerate(rows) if row and set(row) <= {"─", "-"}]
+    # Where the terminal has no line-drawing characters, the title has a rule of its own below it.
+    first = rules.pop(0) + 1 if rules and rules[0] == 1 else 1
+    message = rows[first : rules[0]] if rules else rows[first:]
+    return " ".join(" ".join(message).split()).rstrip(".") or rows[0]

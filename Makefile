@@ -1,0 +1,35 @@
+# An environment of its own in .venv; both targets are quick when it stands.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The settings of `make train`, and further flags: make train FLAGS="--seed 1"
+FLAGS ?=
+
+.PHONY: train test lint types clean
+
+train: $(VENV)/.runtime
+	$(BIN)/fastjvae train digits $(FLAGS)
+
+test: lint types
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+$(VENV)/.runtime: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "fastjvae needs Python 3.10 or newer: make PYTHON=/path/to/python3.x" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

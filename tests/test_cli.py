@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_flags, write_arrays
+
+import fastjvae
+from fastjvae import JointVAE, load, load_published
+from fastjvae.cli import main
+from fastjvae.run import RunFolder, read_metrics
+
+FIGURES = ["categories-c0.png", "kl-growth.png", "reconstructions.png", "traversals.png"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_arrays(tmp_path)
+
+
+@pytest.fixture
+def run(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    folder = tmp_path / "run"
+    assert main([*tiny_flags(data, folder), "--no-figures"]) == 0
+    capsys.readouterr()
+    return folder
+
+
+def _fails(argv: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must fail with one sentence on stderr; returns it."""
+    assert main(argv) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("fastjvae: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err
+
+
+# --- train --------------------------------------------------------------------------------------
+
+
+def test_train_writes_the_run_folder_and_says_what_was_learned(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "run"
+    assert main(tiny_flags(data, folder)) == 0
+    out, err = capsys.readouterr()
+    assert "40 images of 1x16x16" in out
+    assert "accuracy" in out
+    assert f"in {folder / 'figures'}" in out
+    assert err == ""  # no progress bar where stderr is no terminal
+    assert sorted(p.name for p in (folder / "figures").iterdir()) == FIGURES
+    names = {p.name for p in folder.iterdir() if not p.name.startswith(".")}
+    assert names == {
+        "config.json", "metrics.jsonl", "model.safetensors", "checkpoint.pt",
+        "checkpoint.previous.pt", "evaluation.json", "figures",
+    }  # fmt: skip
+    config = json.loads((folder / "config.json").read_text())
+    assert config["training"]["lr"] == 1e-3
+    assert config["versions"]["torch"] == torch.__version__
+    assert load(folder).latent_spec == {"cont": 2, "disc": [4]}
+
+
+def test_the_same_command_again_changes_nothing(
+    run: Path, data: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = (run / "checkpoint.pt").read_bytes()
+    assert main([*tiny_flags(data, run), "--no-figures"]) == 0
+    assert "from step 13 to step 13" in capsys.readouterr().out
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
+def test_another_configuration_in_the_same_folder_is_refused(
+    run: Path, data: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = (run / "checkpoint.pt").read_bytes()
+    message = _fails([*tiny_flags(data, run, lr=0.1), "--no-figures"], 1, capsys)
+    assert "lr is 0.001 there, 0.1 here" in message
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
+def test_resume_trains_on(run: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "--resume", str(run), "--steps", "20"]) == 0
+    assert "from step 13 to step 20" in capsys.readouterr().out
+    assert [r["step"] for r in read_metrics(RunFolder(run))] == [4, 8, 12, 13, 16, 20]
+    assert json.loads((run / "config.json").read_text())["training"]["steps"] == 20
+
+
+@pytest.mark.parametrize("name", ["beta", "cc-beta"])
+def test_other_objectives_train(
+    data: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(tiny_flags(data, tmp_path / "run", objective=name)) == 0
+
+
+def test_only_continuous_and_only_discrete_models_train(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    argv = tiny_flags(data, tmp_path / "cont")
+    at = argv.index("--disc")
+    assert main([*argv[: at + 1], *argv[at + 2 :]]) == 0  # --disc with nothing after it
+    assert load(tmp_path / "cont").latent_spec == {"cont": 2}
+    assert main(tiny_flags(data, tmp_path / "disc", cont=0)) == 0
+    assert load(tmp_path / "disc").latent_spec == {"disc": [4]}
+
+
+def test_a_signal_stops_with_a_checkpoint_and_says_how_to_go_on(data: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    argv = tiny_flags(data, folder, steps=100_000)
+    with subprocess.Popen(
+        [sys.executable, "-m", "fastjvae", *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("training on arrays/squares0.npz")
+        while not (folder / "checkpoint.pt").exists():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert f"go on with: fastjvae train --resume {folder}" in out
+    assert err == ""
+
+
+# --- usage --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train", "digits", "--foo", "3"], "Unrecognized options: --foo"),
+        (["train", "digits", "--lr", "fast"], "--lr"),
+        (["train", "faces"], "faces"),
+        (["trian"], "trian"),
+        ([], "train"),
+        (["train", "digits", "--disc", "1"], "discrete sizes must be integers of at least 2"),
+        (["train", "digits", "--cont", "0", "--disc"], "got neither"),
+        (["train", "digits", "--cont-capacity.hi", "-5"], "hi must .* got -5.0"),
+        (["train", "digits", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
+        (["train", "digits", "--device", "abacus"], "--device abacus"),
+        (["train", "digits", "--image-size", "30", "30"], "30x30 do not fit .* 28x28 and 32x32"),
+        (["train", "images"], "--data-root"),
+        (["evaluate"], "STR|RUN"),
+        (["export", "run", "--to", "onnx"], "onnx"),
+        (["train", "--resume"], "--resume"),
+        (["train", "--resume", "x", "--lr", "1"], "--lr"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_code_2(
+    argv: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    import re
+
+    monkeypatch.chdir(tmp_path)
+    assert re.search(message, _fails(argv, 2, capsys))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--help"], ["train", "evaluate", "figures", "export"]),
+        (["train", "--help"], ["digits", "mnist", "fashion-mnist", "images", "arrays"]),
+        (["train", "mnist", "--help"], ["--cont-capacity.iters", "25000", "nats", "--data-root"]),
+        (["evaluate", "--help"], ["--json"]),
+    ],
+)
+def test_help_explains(argv: list[str], words: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert not stop.value.code
+    out = capsys.readouterr().out
+    assert all(word in out for word in words)
+
+
+# --- failures -----------------------------------------------------------------------------------
+
+
+def test_a_missing_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    absent = str(tmp_path / "absent")
+    assert "config.json is missing" in _fails(["train", "--resume", absent], 1, capsys)
+    for argv in (["evaluate", absent], ["figures", absent], ["export", absent, "--to", "torch"]):
+        assert "no such file or folder" in _fails(argv, 1, capsys)
+
+
+def test_a_truncated_checkpoint_stays_as_it_is(run: Path, capsys: pytest.CaptureFixture[str]):
+    path = run / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    message = _fails(["train", "--resume", str(run)], 1, capsys)
+    assert "truncated" in message
+    assert "checkpoint.previous.pt" in message
+    assert path.stat().st_size == 1000
+
+
+def test_a_foreign_checkpoint_is_refused(run: Path, capsys: pytest.CaptureFixture[str]):
+    torch.save({"weights": torch.zeros(3)}, run / "checkpoint.pt")
+    message = _fails(["train", "--resume", str(run)], 1, capsys)
+    assert "not a training checkpoint of fastjvae" in message
+
+
+def test_missing_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    argv = tiny_flags(tmp_path / "absent.npz", tmp_path / "run")
+    assert "absent.npz" in _fails(argv, 1, capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unwritable_run_folder(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").write_text("")
+    message = _fails(tiny_flags(data, tmp_path / "file" / "run"), 1, capsys)
+    assert "cannot write" in message
+
+
+def test_no_space_left_keeps_the_last_checkpoint(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    before = (run / "checkpoint.pt").read_bytes()
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", full)
+    assert main(["train", "--resume", str(run), "--steps", "20"]) == 1
+    err = capsys.readouterr().err
+    assert err == f"fastjvae: cannot write {run / 'checkpoint.pt'}: No space left on device\n"
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
+# --- evaluate, figures, export ------------------------------------------------------------------
+
+
+def test_evaluate_as_table_and_as_json(run: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["evaluate", str(run)]) == 0
+    table = capsys.readouterr().out
+    assert "unused categories" in table
+    assert "majority" in table
+    assert main(["evaluate", str(run), "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values == json.loads((run / "evaluation.json").read_text())
+    variable = values["variables"][0]
+    assert variable["kl"] == pytest.approx(variable["information"] + variable["imbalance"])
+
+
+def test_evaluate_on_other_data(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    other = write_arrays(tmp_path, seed=1, images=12)
+    assert main(["evaluate", str(run), "--data-root", str(other), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 12
+    assert main(["evaluate", str(run), "digits", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert (values["data"], values["images"]) == ("digits/test", 300)
+
+
+def test_figures_of_a_run_and_of_a_published_model(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["figures", str(run)]) == 0
+    assert sorted(p.name for p in (run / "figures").iterdir()) == FIGURES
+    published = tmp_path / "published"
+    assert main(["export", str(run), "--to", "published", "--out", str(published)]) == 0
+    capsys.readouterr()
+    assert "name a data set" in _fails(["figures", str(published)], 2, capsys)
+    out = tmp_path / "drawn"
+    assert main(["figures", str(published), "digits", "--out", str(out)]) == 0
+    assert sorted(p.name for p in out.iterdir()) == [f for f in FIGURES if f != "kl-growth.png"]
+
+
+def test_export_in_every_form(run: Path, capsys: pytest.CaptureFixture[str]):
+    model = load(run)
+    x = torch.rand(3, 1, 16, 16)
+    for form in ("published", "safetensors", "torch"):
+        assert main(["export", str(run), "--to", form]) == 0
+    published = load_published(run / "export-published")
+    assert torch.equal(published(x)[0], model(x)[0])
+    specs = json.loads((run / "export-published" / "specs.json").read_text())
+    assert specs["cont_capacity"] == [0.0, 2.0, 10, 30.0]
+    pretrained = JointVAE.from_pretrained(run / "export-safetensors")
+    assert torch.equal(pretrained.eval()(x)[0], model(x)[0])
+    encoder = torch.export.load(str(run / "export-torch" / "encoder.pt2")).module()
+    torch.testing.assert_close(encoder(x), model.encode_params(x))
+
+
+# --- import -------------------------------------------------------------------------------------
+
+
+def test_import_loads_nothing_heavy_but_torch():
+    heavy = ["matplotlib", "sklearn", "torchvision", "triton", "scipy", "tyro", "tqdm", "PIL"]
+    script = (
+        "import sys, torch\nbefore = set(sys.modules)\nimport fastjvae\n"
+        f"print([m for m in {heavy} if m in sys.modules and m not in before])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "[]\n"
+
+
+def test_import_works_without_triton():
+    script = "import sys\nsys.modules['triton'] = None\nimport fastjvae\nfastjvae.JointVAE"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_every_public_name_is_there():
+    assert all(hasattr(fastjvae, name) for name in fastjvae.__all__)
+    assert issubclass(fastjvae.FastJVAEError, Exception)
+    assert isinstance(np.asarray(fastjvae.metrics.cluster_accuracy([0], [0])).item(), float)

@@ -17,13 +17,13 @@ from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, Positional, ar
 
 from fastjvae import checkpoint
 from fastjvae.checkpoint import load
-from fastjvae.data import DataSource, ImageData
+from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource, ImageData
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, DataError, FastJVAEError
 from fastjvae.evaluation import Evaluation, evaluate
 from fastjvae.files import write_json
 from fastjvae.model import JointVAE
-from fastjvae.recipes import RECIPES, SPLIT_DATASETS, DatasetName, TrainConfig
+from fastjvae.recipes import RECIPES, TrainConfig
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.trainer import Trainer, resolve_device
 
@@ -47,7 +47,10 @@ TrainCommand: Any = Union[  # noqa: UP007  made from a tuple, for tyro
 
 @dataclass(frozen=True)
 class Train:
-    """Train a model, evaluate it and draw its figures."""
+    """Train a model, evaluate it and draw its figures.
+
+    To go on with a run that was stopped: fastjvae train --resume RUN [--steps STEPS]
+    """
 
     config: Annotated[TrainCommand, arg(name="")]
 
@@ -56,7 +59,7 @@ class Train:
 class Resume:
     """Go on with a training run as if it had never stopped."""
 
-    resume: str
+    resume: Annotated[str, arg(metavar="RUN")]
     """the run folder"""
     steps: int | None = None
     """train to this many steps instead of to where the run was to end"""
@@ -66,7 +69,7 @@ class Resume:
 class Evaluate:
     """Print what a model has learned, as a table or as JSON."""
 
-    run: Positional[str]
+    run: Positional[Annotated[str, arg(metavar="RUN")]]
     """a run folder, or any model that fastjvae or the published code saved"""
     dataset: Positional[DatasetName | None] = None
     """data set; by default the run's own"""
@@ -84,7 +87,7 @@ class Evaluate:
 class Figures:
     """Draw reconstructions, traversals, samples per category and the growth of KL."""
 
-    run: Positional[str]
+    run: Positional[Annotated[str, arg(metavar="RUN")]]
     """a run folder, or any model that fastjvae or the published code saved"""
     dataset: Positional[DatasetName | None] = None
     """data set for the reconstructions and the order of the units; by default the run's own"""
@@ -100,7 +103,7 @@ class Figures:
 class Export:
     """Write a model in another form."""
 
-    run: Positional[str]
+    run: Positional[Annotated[str, arg(metavar="RUN")]]
     """a run folder, or any model that fastjvae or the published code saved"""
     to: Literal["published", "safetensors", "torch"]
     """published: model.pt and specs.json of the published code; safetensors: config.json and
@@ -346,4 +349,5 @@ def _one_sentence(box: str) -> str:
     # Where the terminal has no line-drawing characters, the title has a rule of its own below it.
     first = rules.pop(0) + 1 if rules and rules[0] == 1 else 1
     message = rows[first : rules[0]] if rules else rows[first:]
-    return " ".join(" ".join(message).split()).rstrip(".") or rows[0]
+    sentence = " ".join(" ".join(message).split()).rstrip(".") or rows[0]
+    return sentence.removeprefix("Error parsing config: ")  # our own error says what is wrong

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from tyro.conf import Suppress
 
-from fastjvae.data import DataSource
+from fastjvae.data import DATASETS, SPLIT_DATASETS, DatasetName, DataSource
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import ChannelReduction
 from fastjvae.latents import LatentSpec
@@ -22,10 +22,6 @@ from fastjvae.objectives import (
     Objective,
 )
 from fastjvae.schedules import Capacity
-
-DatasetName = Literal["digits", "mnist", "fashion-mnist", "images", "arrays"]
-# Data sets with training and test images; the others are evaluated on what they were trained on.
-SPLIT_DATASETS = ("digits", "mnist", "fashion-mnist")
 
 ObjectiveName = Literal["joint", "beta", "cc-beta"]
 
@@ -88,7 +84,7 @@ class TrainConfig:
         default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
     )
     """joint: capacity of the discrete variables together; never above sum log K"""
-    discrete_measure: DiscreteMeasure = "kl"
+    discrete_capacity: DiscreteMeasure = "kl"
     """joint: what the discrete capacity bounds, the paper's KL_c or that part of it which tells
     images apart, the batch's mutual information H(category mean) - mean H(p)"""
     total_capacity: CapacityConfig = field(
@@ -124,7 +120,7 @@ class TrainConfig:
     tensorboard: bool = False
     """also write what metrics.jsonl holds for TensorBoard; needs the tensorboard extra"""
     figures: bool = True
-    """draw the figures when training ends"""
+    """the figures are drawn when training ends; this flag leaves them out"""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "log_every", "checkpoint_every"):
@@ -204,7 +200,7 @@ def build_objective(config: TrainConfig) -> Objective:
         config.cont_capacity.build(),
         config.disc_capacity.build(),
         config.channel_reduction,
-        config.discrete_measure,
+        config.discrete_capacity,
     )
 
 
@@ -233,4 +229,4 @@ RECIPES: dict[DatasetName, TrainConfig] = {
     ),
     "arrays": TrainConfig(dataset="arrays"),
 }
-assert set(RECIPES) == set(get_args(DatasetName))
+assert set(RECIPES) == set(DATASETS)

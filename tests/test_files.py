@@ -38,14 +38,19 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path):
 def test_no_space_left_is_one_sentence(tmp_path: Path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(RunError, match=rf"cannot write {path}: No space left on device"):  # noqa: SIM117
-        with replacing(path):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(RunError, match=rf"cannot write {path}: No space left on device"):
+        _fill_the_disk(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
+def _fill_the_disk(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half of the n")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot write .*file/inner: "):
+    with pytest.raises(RunError, match=r"cannot write .*file/inner: "):
         write_json(tmp_path / "file" / "inner", 1)

@@ -171,7 +171,7 @@ def test_backend_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     with fastjvae.backend("reference"):  # the context manager is the nearer wish
         functional.kl_categorical(torch.randn(2, 3))
     monkeypatch.setenv("FASTJVAE_BACKEND", "cuda")
-    with pytest.raises(ArgumentError, match="FASTJVAE_BACKEND must be .* got 'cuda'"):
+    with pytest.raises(ArgumentError, match=r"FASTJVAE_BACKEND must be .* got 'cuda'"):
         functional.kl_categorical(torch.randn(2, 3))
 
 

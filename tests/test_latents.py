@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,9 +27,9 @@ def test_slices_of_a_joint_specification():
 def test_slices_cover_both_rows_without_overlap(spec: LatentSpec):
     params = list(range(spec.num_params))
     parts = [params[part] for part in (spec.mean, spec.logvar, *spec.logits)]
-    assert sum(parts, []) == params
+    assert list(chain(*parts)) == params
     sample = list(range(spec.sample_dim))
-    assert sample[: spec.cont] + sum((sample[part] for part in spec.categories), []) == sample
+    assert [*sample[: spec.cont], *chain(*(sample[part] for part in spec.categories))] == sample
 
 
 @given(specs)

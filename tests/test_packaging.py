@@ -84,7 +84,10 @@ def test_both_wheels_hold_both_packages_and_no_top_level_kernels(built: dict[str
     assert contents["wheel"] == contents["wheel from sdist"]
     files = contents["wheel"]
     assert {file.split("/")[0] for file in files if ".dist-info/" not in file} == set(PACKAGES)
-    for package, folder in (("fastjvae", "fastjvae"), ("fastjvae_kernels", "kernels/fastjvae_kernels")):
+    for package, folder in (
+        ("fastjvae", "fastjvae"),
+        ("fastjvae_kernels", "kernels/fastjvae_kernels"),
+    ):
         sources = {
             f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
             for path in (ROOT / folder).rglob("*")

@@ -59,9 +59,9 @@ def test_information_and_imbalance_add_up_to_the_divergence():
     mean = probabilities.mean(dim=0)
     spec = LatentSpec(0, (4,))
     kl = reference.kl_categorical(probabilities.log())
-    information = special.entr(mean.numpy()).sum() - special.entr(probabilities.numpy()).sum(
-        axis=1
-    ).mean()
+    information = (
+        special.entr(mean.numpy()).sum() - special.entr(probabilities.numpy()).sum(axis=1).mean()
+    )
     imbalance = reference.category_imbalance(mean, spec)
     assert float(kl - imbalance) == pytest.approx(information)
     assert float(imbalance) == pytest.approx(stats.entropy(mean.numpy(), [0.25] * 4))

@@ -184,7 +184,9 @@ def test_parameters_that_are_not_finite_are_never_saved(
             trainer.model.decoder.features_to_image[0].bias[0] = float("inf")
 
     _stop_at(trainer, 10, poison, monkeypatch)
-    with pytest.raises(NonFiniteLossError, match=r"after step 10: decoder.features_to_image.0.bias"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"after step 10: decoder.features_to_image.0.bias"
+    ):
         trainer.train()
     assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == 5
 

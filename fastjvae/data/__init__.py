@@ -1,6 +1,12 @@
 """Every source of images as one object: uint8 pictures in memory, with labels and factors."""
 
 from fastjvae.data.loading import load
-from fastjvae.data.source import DATASETS, DataSource, ImageData
+from fastjvae.data.source import (
+    DATASETS,
+    SPLIT_DATASETS,
+    DatasetName,
+    DataSource,
+    ImageData,
+)
 
-__all__ = ["DATASETS", "DataSource", "ImageData", "load"]
+__all__ = ["DATASETS", "SPLIT_DATASETS", "DataSource", "DatasetName", "ImageData", "load"]

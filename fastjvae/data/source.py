@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from fastjvae.errors import ArgumentError, DataError
 
-DATASETS = ("digits", "mnist", "fashion-mnist", "images", "arrays")
+DatasetName = Literal["digits", "mnist", "fashion-mnist", "images", "arrays"]
+DATASETS: tuple[DatasetName, ...] = get_args(DatasetName)
+SPLIT_DATASETS: tuple[DatasetName, ...] = ("digits", "mnist", "fashion-mnist")  # train and test
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class DataSource:
         download: mnist and fashion-mnist only: fetch missing files into ``root``.
     """
 
-    name: Literal["digits", "mnist", "fashion-mnist", "images", "arrays"]
+    name: DatasetName
     root: str | None = None
     split: Literal["train", "test"] = "train"
     image_size: tuple[int, int] | None = None
@@ -64,7 +66,7 @@ class DataSource:
         return Path(self.root or "").expanduser()
 
     def _check_fields_apply(self) -> None:
-        own_files = self.name in ("images", "arrays")
+        own_files = self.name not in SPLIT_DATASETS
         if own_files and self.root is None:
             kind = "folder of pictures" if self.name == "images" else ".npy or .npz file"
             raise ArgumentError(f"{self.name} needs --data-root, the {kind} to load")

@@ -1,0 +1,1 @@
+"""Scripts whose committed results are the only numbers that the documentation quotes."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from fastjvae import functional, published, reference
+from fastjvae import functional, pretrained, published, reference
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.functional import Noise
 from fastjvae.latents import LatentSpec
@@ -298,17 +298,13 @@ class JointVAE(nn.Module):
     def save_pretrained(
         self, directory: str | Path, *, repo_id: str | None = None, push_to_hub: bool = False
     ) -> None:
-        """Write ``config.json`` and ``model.safetensors``; see :func:`fastjvae.checkpoint.save`."""
-        from fastjvae import checkpoint
-
-        checkpoint.save_pretrained(self, directory, repo_id=repo_id, push_to_hub=push_to_hub)
+        """Write ``config.json`` and ``model.safetensors``; see :mod:`fastjvae.pretrained`."""
+        pretrained.save_pretrained(self, directory, repo_id=repo_id, push_to_hub=push_to_hub)
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, revision: str | None = None) -> Self:
         """Read what :meth:`save_pretrained` wrote; strict."""
-        from fastjvae import checkpoint
-
-        return checkpoint.from_pretrained(directory, cls, revision=revision)
+        return pretrained.from_pretrained(directory, cls, revision=revision)
 
     # --- internals --------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import fastjvae
-from fastjvae import checkpoint
+from fastjvae import checkpoint, pretrained
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
 from fastjvae.recipes import TrainConfig, build_model, build_objective
@@ -60,6 +60,7 @@ class Trainer:
         self.device_step = torch.zeros((), dtype=torch.int64, device=self.device)
         self.recorder = LossRecorder(self.model.spec, self.model.num_pixels)
         self.data_digest = hashlib.sha256(data.images.numpy().tobytes()).hexdigest()
+        self._images_since = 0  # the last record
         self._epoch = -1  # the one whose permutation self._order holds
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -74,6 +75,8 @@ class Trainer:
             NonFiniteLossError: a loss or parameter is not finite; nothing of it is saved.
         """
         with self.run.lock(), stop_signals() as stopped, self._log() as log, self._bar() as bar:
+            if not self.finished:  # the model of a run that ended here before is no longer its end
+                (self.run.path / pretrained.WEIGHTS).unlink(missing_ok=True)
             since = time.perf_counter()
             while not self.finished and not stopped:
                 self.train_step()
@@ -101,6 +104,7 @@ class Trainer:
         out.loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.recorder.append(out)
+        self._images_since += len(images)
 
     def save(self) -> None:
         """Write a checkpoint, and at the end of the run the model.
@@ -112,7 +116,7 @@ class Trainer:
         checkpoint.write_checkpoint(self.run.path, self._state())
         if self.finished:
             self.model.eval()
-            checkpoint.save_pretrained(
+            pretrained.save_pretrained(
                 self.model,
                 self.run.path,
                 extra={**self._about(), "training": self.config.to_dict()},
@@ -150,13 +154,14 @@ class Trainer:
         """Means over the steps since the last record; waits for the device."""
         rows = self.recorder.read()
         self._check_finite(rows)
-        elapsed_s = time.perf_counter() - since_s
+        speed = self._images_since / (time.perf_counter() - since_s)
+        self._images_since = 0
         self.recorder.clear()
         return {
             "step": self.step,
             "epoch": self.step / self._steps_per_epoch,
             **self.recorder.record(rows),
-            "images_per_s": self.config.batch_size * len(rows) / elapsed_s,
+            "images_per_s": speed,
         }
 
     def _check_finite(self, rows: Tensor) -> None:
@@ -202,8 +207,8 @@ class Trainer:
 
     def _about(self) -> dict[str, Any]:
         return {
-            "format": checkpoint.MODEL_FORMAT,
-            "model": checkpoint.model_config(self.model),
+            "format": pretrained.MODEL_FORMAT,
+            "model": pretrained.model_config(self.model),
             "versions": {
                 "fastjvae": fastjvae.__version__,
                 "torch": torch.__version__,
@@ -214,7 +219,7 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         state = {
             "config": self.config.to_dict(),
-            "model_config": checkpoint.model_config(self.model),
+            "model_config": pretrained.model_config(self.model),
             "data": {"images": len(self.images), "sha256": self.data_digest},
             "step": self.step,
             "model": self.model.state_dict(),
@@ -232,10 +237,10 @@ class Trainer:
 
     def _restore(self, path: Path) -> None:
         state = checkpoint.read_checkpoint(path)
-        if state["model_config"] != checkpoint.model_config(self.model):
+        if state["model_config"] != pretrained.model_config(self.model):
             raise CheckpointError(
                 f"{path} is of another model: {state['model_config']},"
-                f" this run has {checkpoint.model_config(self.model)}"
+                f" this run has {pretrained.model_config(self.model)}"
             )
         if state["data"]["sha256"] != self.data_digest:
             raise CheckpointError(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from fastjvae import JointVAE, checkpoint, load, load_published
+from fastjvae import JointVAE, checkpoint, load, load_published, pretrained
 from fastjvae.errors import ArgumentError, CheckpointError
 
 SPEC = {"cont": 3, "disc": [4, 2]}
@@ -192,7 +192,7 @@ def _state(step: int) -> dict[str, Any]:
     return {
         "step": step,
         "model": model.state_dict(),
-        "model_config": checkpoint.model_config(model),
+        "model_config": pretrained.model_config(model),
     }
 
 

@@ -28,9 +28,8 @@ def _umask() -> int:
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(KeyError), replacing(path) as temporary:
-        temporary.write_text("half of the n")
-        raise KeyError
+    with pytest.raises(KeyError):
+        _fail_while_writing(path, KeyError())
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -39,15 +38,15 @@ def test_no_space_left_is_one_sentence(tmp_path: Path):
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(RunError, match=rf"cannot write {path}: No space left on device"):
-        _fill_the_disk(path)
+        _fail_while_writing(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def _fill_the_disk(path: Path) -> None:
+def _fail_while_writing(path: Path, error: Exception) -> None:
     with replacing(path) as temporary:
         temporary.write_text("half of the n")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise error
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path):

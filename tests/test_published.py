@@ -167,7 +167,7 @@ def test_load_published_reads_sizes_off_the_weights(
 
 
 def test_bad_published_files_are_named(tmp_path: Path):
-    with pytest.raises(CheckpointError, match="model.pt is missing"):
+    with pytest.raises(CheckpointError, match=r"model.pt is missing"):
         load_published(tmp_path)
     folder = tmp_path / "m"
     _published_files(folder, {"cont": 4}, (1, 32, 32))

@@ -26,7 +26,12 @@ DiscreteMeasure = Literal["kl", "information"]
 
 
 class LossOutput(NamedTuple):
-    """The loss of one batch and its parts; all but ``loss`` are undivided, in nats per image."""
+    """The loss of one batch and its parts.
+
+    ``loss`` alone carries gradients. The other numbers are reported: detached, undivided, in nats
+    per image. An objective of one's own is built from :mod:`fastjvae.functional`, whose results
+    are differentiable.
+    """
 
     loss: Tensor  # (), to call backward on: nats per image divided by the H * W pixels
     reconstruction: Tensor  # ()
@@ -89,15 +94,8 @@ class JointObjective:
             if self.disc_measure == "information":
                 measure = measure - functional.category_imbalance(latent.category_mean, spec)
             total = total + functional.capacity_loss(measure, capacity_disc, disc.gamma)
-        return LossOutput(
-            total / model.num_pixels,
-            reconstruction,
-            latent.kl_cont,
-            latent.kl_disc,
-            latent.category_mean,
-            capacity_cont,
-            capacity_disc,
-            {},
+        return _output(
+            model, total, reconstruction, latent, capacities=(capacity_cont, capacity_disc)
         )
 
 
@@ -115,7 +113,7 @@ class BetaObjective:
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         reconstruction, latent = _elbo_terms(model, x, noise, self.channel_reduction)
         total = reconstruction + self.beta * _total_kl(latent)
-        return _without_capacities(model, total, reconstruction, latent, {})
+        return _output(model, total, reconstruction, latent)
 
 
 @dataclass(frozen=True)
@@ -129,8 +127,8 @@ class CCBetaObjective:
         reconstruction, latent = _elbo_terms(model, x, noise, self.channel_reduction)
         capacity = _capacity(self.capacity, step, reconstruction)
         penalty = functional.capacity_loss(_total_kl(latent), capacity, self.capacity.gamma)
-        extra = {"capacity_total": capacity}
-        return _without_capacities(model, reconstruction + penalty, reconstruction, latent, extra)
+        total = reconstruction + penalty
+        return _output(model, total, reconstruction, latent, extra={"capacity_total": capacity})
 
 
 def _elbo_terms(
@@ -172,23 +170,25 @@ def _capacity(
     return capacity.at(step, device=like.device, dtype=like.dtype, maximum=maximum)
 
 
-def _without_capacities(
+def _output(
     model: JointVAE,
     total: Tensor,
     reconstruction: Tensor,
     latent: JointLatent,
-    extra: dict[str, Tensor],
+    capacities: tuple[Tensor, Tensor] | None = None,
+    extra: dict[str, Tensor] | None = None,
 ) -> LossOutput:
     zero = torch.zeros_like(reconstruction)
+    capacity_cont, capacity_disc = capacities or (zero, zero)
     return LossOutput(
         total / model.num_pixels,
-        reconstruction,
-        latent.kl_cont,
-        latent.kl_disc,
-        latent.category_mean,
-        zero,
-        zero,
-        extra,
+        reconstruction.detach(),
+        latent.kl_cont.detach(),
+        latent.kl_disc.detach(),
+        latent.category_mean.detach(),
+        capacity_cont.detach(),
+        capacity_disc.detach(),
+        {name: tensor.detach() for name, tensor in (extra or {}).items()},
     )
 
 

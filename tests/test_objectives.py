@@ -60,6 +60,8 @@ def test_joint_objective_is_equation_8(step: int):
     assert out.capacity_disc.item() == pytest.approx(c_c)
     assert (out.kl_cont.shape, out.kl_disc.shape, out.category_mean.shape) == ((3,), (2,), (6,))
     assert out.extra == {}
+    assert out.loss.requires_grad
+    assert not any(part.requires_grad for part in out[1:-1])
 
 
 def test_information_measure_bounds_information():

@@ -184,11 +184,11 @@ def philox_uniform(seed: Tensor, rows: int, columns: int, stream: int) -> Tensor
 def philox_normal(seed: Tensor, rows: int, columns: int, stream: int = GAUSSIAN_STREAM) -> Tensor:
     """Standard normals for a (rows, columns) matrix, float32: Box-Muller on word pairs."""
     words = _philox_words(seed, rows, columns, stream)
-    pairs = ((words >> 8).to(torch.float32) * 2.0**-24).reshape(rows, -1, 2)
+    pairs = ((words >> 8).to(torch.float32) * 2.0**-24).unflatten(1, (words.shape[1] // 2, 2))
     radius = (-2.0 * torch.log1p(-pairs[..., 0])).sqrt()  # u < 1, so 1 - u > 0
     angle = (2.0 * math.pi) * pairs[..., 1]
     normals = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
-    return normals.reshape(rows, -1)[:, :columns]
+    return normals.flatten(1)[:, :columns]
 
 
 def _philox_words(seed: Tensor, rows: int, columns: int, stream: int) -> Tensor:
@@ -198,7 +198,7 @@ def _philox_words(seed: Tensor, rows: int, columns: int, stream: int) -> Tensor:
     zero = torch.zeros_like(row) + torch.zeros_like(block)
     counter = ((row & _MASK32) + zero, (row >> 32) + zero, block + zero, zero + stream)
     words = philox_4x32(counter, (seed & _MASK32, (seed >> 32) & _MASK32))
-    return torch.stack(words, dim=-1).reshape(rows, -1)
+    return torch.stack(words, dim=-1).flatten(1)
 
 
 def philox_4x32(

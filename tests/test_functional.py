@@ -35,6 +35,15 @@ def test_seed_as_int_and_as_tensor_agree_and_repeat():
     assert not torch.equal(first.sample, other.sample)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 3])
+@pytest.mark.parametrize("spec", [LatentSpec(4), LatentSpec(0, (3,)), LatentSpec(2, (3, 5))])
+def test_a_seed_serves_any_number_of_rows_and_either_part_alone(rows: int, spec: LatentSpec):
+    params = torch.randn(rows, spec.num_params)
+    joint = functional.joint_latent(params, spec, 0.67, seed=1)
+    assert joint.sample.shape == (rows, spec.sample_dim)
+    assert joint.sample.isfinite().all()
+
+
 def test_explicit_noise_is_what_a_seed_draws():
     params = _params()
     key = torch.tensor([11])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError, CheckpointError
-from fastjvae.files import replacing, write_json
+from fastjvae.files import write_bytes, write_json
+from fastjvae.latents import LatentSpec
 from fastjvae.model import JointVAE
 from fastjvae.pretrained import (
     CONFIG,
@@ -26,13 +29,11 @@ from fastjvae.pretrained import (
 )
 from fastjvae.published import infer_architecture
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 SPECS, PUBLISHED_WEIGHTS = "specs.json", "model.pt"
 CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.pt", "checkpoint.previous.pt"
 
 _CHECKPOINT_FORMAT = "fastjvae-checkpoint-1"
+_REQUIRED = {"config", "model_config", "model", "optimizer", "step", "rng", "metrics", "data"}
 
 
 def load(path: str | Path) -> JointVAE:
@@ -85,18 +86,23 @@ def load_published(folder_or_file: str | Path) -> JointVAE:
     specs_path = weights.parent / SPECS
     specs = read_json(specs_path) if specs_path.is_file() else {}
     if not isinstance(specs, dict):
-        raise CheckpointError(f"{specs_path} must hold a JSON object")
-    channels, convolutions, features, spec = infer_architecture(state)
-    side = math.isqrt(features // 64) << convolutions
-    img_size = tuple(specs.get("img_size", (channels, side, side)))
+        raise CheckpointError(f"{specs_path} must hold a JSON object, got {specs!r}")
     try:
-        model = JointVAE(img_size, spec, specs.get("temperature", 0.67))
+        channels, convolutions, features, spec = infer_architecture(state)
+    except (ArgumentError, KeyError, IndexError) as error:
+        raise CheckpointError(f"{weights} holds no published JointVAE: {error}") from error
+    side = math.isqrt(features // 64) << convolutions
+    try:
+        said = LatentSpec.from_dict(specs.get("latent_spec", spec))
+        model = JointVAE(
+            specs.get("img_size", (channels, side, side)), spec, specs.get("temperature", 0.67)
+        )
     except ArgumentError as error:
-        raise CheckpointError(f"{weights} describes no JointVAE: {error}") from error
-    if "latent_spec" in specs and specs["latent_spec"] != spec.to_dict():
+        raise CheckpointError(f"{weights} and {specs_path}: {error}") from error
+    if said != spec:
         raise CheckpointError(
-            f"{specs_path} says latent_spec {specs['latent_spec']},"
-            f" the weights beside it have {spec.to_dict()}"
+            f"{specs_path} says latent_spec {said.to_dict()}, the weights beside it have"
+            f" {spec.to_dict()}"
         )
     load_strict(model, state, weights)
     return model.eval()
@@ -111,10 +117,9 @@ def save_published(model: JointVAE, directory: str | Path, specs: Mapping[str, A
         specs: training settings for ``specs.json``; the model's own entries are added.
     """
     directory = Path(directory)
-    with replacing(directory / PUBLISHED_WEIGHTS) as temporary:
-        torch.save({k: t.cpu() for k, t in model.published_state_dict().items()}, temporary)
-    own = model_config(model)
-    write_json(directory / SPECS, {**specs, **own})
+    state = {key: tensor.cpu() for key, tensor in model.published_state_dict().items()}
+    write_bytes(directory / PUBLISHED_WEIGHTS, _serialised(torch.save, state))
+    write_json(directory / SPECS, {**specs, **model_config(model)})
 
 
 def save_exported(model: JointVAE, directory: str | Path) -> None:
@@ -124,10 +129,9 @@ def save_exported(model: JointVAE, directory: str | Path) -> None:
     (N, L) to images in [0, 1].
     """
     directory = Path(directory)
-    device = next(model.parameters()).device
     # torch.export specialises a dimension of size 1, so the example batch has two images.
-    images = torch.zeros(2, *model.img_size, device=device)
-    sample = torch.zeros(2, model.latent_dim, device=device)
+    images = torch.zeros(2, *model.img_size, device=model.device, dtype=model.dtype)
+    sample = torch.zeros(2, model.latent_dim, device=model.device, dtype=model.dtype)
     batch = {0: torch.export.Dim("batch", min=1)}
     # A copy with contiguous weights: torch.export.save warns of channels_last ones, and may lose
     # part of them.
@@ -137,8 +141,7 @@ def save_exported(model: JointVAE, directory: str | Path) -> None:
         ("decoder.pt2", _ImageDecoder(model), sample),
     ):
         program = torch.export.export(module, (example,), dynamic_shapes=(batch,))
-        with replacing(directory / name) as temporary, temporary.open("wb") as file:
-            torch.export.save(program, file)
+        write_bytes(directory / name, _serialised(torch.export.save, program))
 
 
 class _ImageDecoder(torch.nn.Module):
@@ -160,11 +163,8 @@ def write_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     Raises:
         RunError: the folder cannot be written; both older checkpoints are then still there.
     """
-    current = folder / CHECKPOINT
-    with replacing(current) as temporary:
-        torch.save({"format": _CHECKPOINT_FORMAT, **state}, temporary)
-        if current.exists():
-            current.replace(folder / PREVIOUS_CHECKPOINT)
+    content = _serialised(torch.save, {"format": _CHECKPOINT_FORMAT, **state})
+    write_bytes(folder / CHECKPOINT, content, keep=folder / PREVIOUS_CHECKPOINT)
 
 
 def find_checkpoint(folder: Path) -> Path | None:
@@ -188,6 +188,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{error}{hint if path.name == CHECKPOINT else ''}") from error
     if not isinstance(state, dict) or state.get("format") != _CHECKPOINT_FORMAT:
         raise CheckpointError(f"{path} is not a training checkpoint of fastjvae")
+    if lacking := _REQUIRED - state.keys():
+        raise CheckpointError(f"{path} is damaged: it lacks {', '.join(sorted(lacking))}")
     return state
 
 
@@ -214,11 +216,20 @@ def _is_checkpoint(path: Path) -> bool:
 # --- files ----------------------------------------------------------------------------------------
 
 
+def _serialised(save: Callable[[Any, IO[bytes]], None], value: Any) -> bytes:
+    buffer = io.BytesIO()
+    save(value, buffer)
+    return buffer.getvalue()
+
+
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of foreign pickles, which are refused below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing") from None
     except Exception as error:  # the unpickler raises almost anything on a foreign file
-        reason = str(error).strip().split("\n", maxsplit=1)[0].strip()
-        raise CheckpointError(f"{path} is damaged or not a PyTorch file: {reason}") from error
+        raise CheckpointError(
+            f"{path} is damaged or not a PyTorch file of tensors ({type(error).__name__})"
+        ) from error

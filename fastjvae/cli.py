@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import io
 import json
+import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, DataError, FastJVAEError
 from fastjvae.evaluation import Evaluation, evaluate
 from fastjvae.files import write_json
+from fastjvae.functional import ChannelReduction
 from fastjvae.model import JointVAE
 from fastjvae.recipes import RECIPES, TrainConfig
 from fastjvae.run import RunFolder, read_metrics
@@ -63,6 +66,10 @@ class Resume:
     """the run folder"""
     steps: int | None = None
     """train to this many steps instead of to where the run was to end"""
+    data_root: str | None = None
+    """where the data lie now, if they were moved"""
+    device: str | None = None
+    """cpu, cuda, ...; by default the run's own choice"""
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _COMMANDS[type(command)](command)
     except FastJVAEError as error:
         return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _say("interrupted", 128 + signal.SIGINT)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _say(f"{where}{error.strerror or error}", 1)
@@ -143,22 +152,30 @@ def _say(message: str, code: int) -> int:
 
 def _train(command: Train) -> int:
     config: TrainConfig = command.config
+    here: dict[str, Any] = {  # so that the run can be resumed and evaluated from another folder
+        name: str(Path(value).expanduser().absolute())
+        for name in ("data_root", "labels")
+        if (value := getattr(config, name)) is not None
+    }
+    config = dataclasses.replace(config, **here)
     return _run_training(config, RunFolder(config.run_folder))
 
 
 def _resume(command: Resume) -> int:
     run = RunFolder(command.resume)
-    config = run.read_config()
-    if command.steps is not None:
-        config = dataclasses.replace(config, steps=command.steps)
-        run.change_config(config)
-    return _run_training(config, run)
+    given: dict[str, Any] = {
+        k: v for k, v in vars(command).items() if k != "resume" and v is not None
+    }
+    if "data_root" in given:
+        given["data_root"] = str(Path(given["data_root"]).expanduser().absolute())
+    config = dataclasses.replace(run.read_config(), **given)
+    return _run_training(config, run, resuming=True)
 
 
-def _run_training(config: TrainConfig, run: RunFolder) -> int:
+def _run_training(config: TrainConfig, run: RunFolder, resuming: bool = False) -> int:
     data = load_data(config.source())
     held_out = _held_out(config, data)  # before training, so that a mistake shows at once
-    trainer = Trainer(config, data, run)
+    trainer = Trainer(config, data, run, resuming=resuming)
     begin = f" from step {trainer.step:,}" if trainer.step else ""
     print(
         f"training on {data.name} ({len(data):,} images of {_size(data.img_size)}), on"
@@ -172,7 +189,7 @@ def _run_training(config: TrainConfig, run: RunFolder) -> int:
         )
         return 128 + (trainer.stop_signal or 0)
     model = trainer.model.eval()
-    evaluation = evaluate(model, held_out)
+    evaluation = evaluate(model, held_out, config.channel_reduction)
     write_json(run.evaluation_file, evaluation.to_dict())
     print(evaluation.table())
     if config.figures:
@@ -184,7 +201,7 @@ def _run_training(config: TrainConfig, run: RunFolder) -> int:
 def _evaluate(command: Evaluate) -> int:
     model = load(command.run).to(resolve_device(command.device))
     data = load_data(_source(command, model, command.split))
-    evaluation = evaluate(model, data)
+    evaluation = evaluate(model, data, _channel_reduction(command.run))
     print(json.dumps(evaluation.to_dict(), indent=2) if command.json else evaluation.table())
     return 0
 
@@ -194,7 +211,8 @@ def _figures(command: Figures) -> int:
     run = RunFolder(command.run)
     data = load_data(_source(command, model, "test"))
     folder = Path(command.out) if command.out else _beside(run.path) / "figures"
-    _draw(model, data, evaluate(model, data), folder, read_metrics(run))
+    evaluation = evaluate(model, data, _channel_reduction(command.run))
+    _draw(model, data, evaluation, folder, read_metrics(run))
     return 0
 
 
@@ -292,6 +310,12 @@ def _published_specs(run: RunFolder) -> dict[str, Any]:
     }
 
 
+def _channel_reduction(path: str) -> ChannelReduction:
+    """How the model's own run summed its cross-entropy over channels."""
+    run = RunFolder(path)
+    return run.read_config().channel_reduction if run.is_run() else "mean"
+
+
 def _beside(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
@@ -343,7 +367,8 @@ _NAMES = ("train", "evaluate", "figures", "export")
 
 def _one_sentence(box: str) -> str:
     """The message in tyro's error box: what stands between its title and its next rule."""
-    rows = [row.strip("│╭╮╰╯ ") for row in box.splitlines()]
+    plain = re.sub(r"\[/?bold\]", "", box)
+    rows = [row.strip("│╭╮╰╯ ") for row in plain.splitlines()]
     rows[0] = rows[0].strip("─ ")
     rules = [i for i, row in enumerate(rows) if row and set(row) <= {"─", "-"}]
     # Where the terminal has no line-drawing characters, the title has a rule of its own below it.

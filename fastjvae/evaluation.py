@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastjvae import functional
 from fastjvae.data import ImageData
+from fastjvae.functional import ChannelReduction
 from fastjvae.metrics import cluster_accuracy
 from fastjvae.model import JointVAE
 
@@ -40,6 +41,7 @@ class Evaluation:
     data: str
     images: int
     reconstruction: float  # nats per image
+    channel_reduction: ChannelReduction  # of the cross-entropy in ``reconstruction``
     kl_cont: list[float]  # nats per continuous unit
     variables: list[Variable]
 
@@ -67,7 +69,8 @@ class Evaluation:
         """Return what :meth:`to_dict` holds as text for a terminal."""
         lines = [
             f"{self.data}: {self.images:,} images",
-            f"  reconstruction      {self.reconstruction:.2f} nats per image",
+            f"  reconstruction      {self.reconstruction:.2f} nats per image"
+            + (", summed over channels" if self.channel_reduction == "sum" else ""),
         ]
         if self.kl_cont:
             lines.append(
@@ -102,23 +105,27 @@ def variable_lines(number: int, variable: Variable) -> list[str]:
 
 
 @torch.no_grad()
-def evaluate(model: JointVAE, data: ImageData) -> Evaluation:
+def evaluate(
+    model: JointVAE, data: ImageData, channel_reduction: ChannelReduction = "mean"
+) -> Evaluation:
     """Evaluate a model on every image of a data set.
 
     Args:
         model: its mode is restored.
         data: images of the model's size; labels, where there are some, give accuracies.
+        channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
     """
     was_training = model.training
     model.eval()
-    device = next(model.parameters()).device
+    device = model.device
     total, kl_cont, kl_disc, category_mean = 0.0, [], [], []
     categories: list[Tensor] = []
     for images in torch.split(data.images, _BATCH):
         images = images.to(device)
         params = model.encode_params(images)
         latent = functional.joint_latent(params, model.spec, model.temperature, training=False)
-        loss = functional.bernoulli_reconstruction(model.decode_logits(latent.sample), images)
+        logits = model.decode_logits(latent.sample)
+        loss = functional.bernoulli_reconstruction(logits, images, channel_reduction)
         weight = len(images) / len(data)
         total += weight * float(loss)
         kl_cont.append(weight * latent.kl_cont.double())
@@ -139,6 +146,7 @@ def evaluate(model: JointVAE, data: ImageData) -> Evaluation:
         data=data.name,
         images=len(data),
         reconstruction=total,
+        channel_reduction=channel_reduction,
         kl_cont=torch.stack(kl_cont).sum(dim=0).tolist(),
         variables=[
             _variable(kl, loss, size, assignments[:, d], data.labels)

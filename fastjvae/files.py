@@ -14,11 +14,11 @@ from fastjvae.errors import RunError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
     """Yield a temporary file in the folder of ``path`` that takes its place when the block ends.
 
     The data are on disk before the rename. If the block fails the temporary file is removed and
-    ``path`` stays as it was.
+    ``path`` stays as it was. The file that was there before is renamed to ``keep``, if given.
 
     Raises:
         RunError: the file cannot be written; names it and the reason.
@@ -34,6 +34,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
+        if keep is not None and path.exists():
+            path.replace(keep)
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
@@ -43,10 +45,26 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes, keep: Path | None = None) -> None:
+    """Write ``content``, atomically; see :func:`replacing`.
+
+    What a library serialises goes through memory and this function, because the libraries' own
+    writers answer a full disk with errors of their own, or abort.
+    """
+    with replacing(path, keep) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of writers in ``folder`` that were killed."""
+    for leftover in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            leftover.unlink()
 
 
 def cannot_write(path: Path, error: OSError) -> RunError:

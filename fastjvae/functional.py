@@ -11,15 +11,16 @@ Shapes: N images, Z continuous units, categorical variables of sizes K_1..K_D
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from fastjvae import reference
+from fastjvae._numbers import is_integer, is_real
 from fastjvae.errors import ArgumentError, BackendError
 from fastjvae.latents import LatentSpec
 from fastjvae.reference import JointLatent, category_imbalance
@@ -162,15 +163,14 @@ def bernoulli_reconstruction(
         raise ArgumentError(
             f"target images must be uint8 (0..255) or floating point (0..1), got {target.dtype}"
         )
-    if channel_reduction not in get_args(ChannelReduction):
-        raise ArgumentError(f"channel_reduction must be 'mean' or 'sum', got {channel_reduction!r}")
+    check_channel_reduction(channel_reduction)
     _choose_backend(logits)
     return reference.bernoulli_reconstruction(logits, target, channel_reduction)
 
 
 def joint_latent(
     params: Tensor,
-    spec: LatentSpec,
+    spec: LatentSpec | Mapping[str, Any],
     tau: float | Tensor,
     *,
     seed: int | Tensor | None = None,
@@ -183,7 +183,7 @@ def joint_latent(
 
     Args:
         params: (N, P) rows ``[mean | logvar | logits_1 | ... | logits_D]``.
-        spec: sizes of the latent variables.
+        spec: sizes of the latent variables, also as ``{'cont': int, 'disc': [int, ...]}``.
         tau: temperature above 0; a float, or a scalar tensor on the same device.
         seed, normal, uniform, generator: the noise; ``normal`` is (N, Z), ``uniform`` (N, sum K).
         training: False gives the evaluation sample (mean, one-hot argmax) and draws no noise.
@@ -196,6 +196,7 @@ def joint_latent(
         ArgumentError: ``params`` does not fit ``spec``; the noise is incomplete, given twice or
             has another shape or device; tau is not above 0.
     """
+    spec = LatentSpec.from_dict(spec)
     _check_params(params, spec)
     _choose_backend(params)
     if not training:
@@ -208,13 +209,14 @@ def joint_latent(
 
 def latent_sample(
     params: Tensor,
-    spec: LatentSpec,
+    spec: LatentSpec | Mapping[str, Any],
     tau: float | Tensor,
     noise: Noise = Noise(),  # noqa: B008  a NamedTuple is immutable
     *,
     training: bool = True,
 ) -> Tensor:
     """Return the sample rows (N, L) of :func:`joint_latent` alone."""
+    spec = LatentSpec.from_dict(spec)
     _check_params(params, spec)
     _choose_backend(params)
     if not training:
@@ -331,9 +333,9 @@ def _seed_of(noise: Noise, like: Tensor) -> Tensor:
 
 def _seed_tensor(seed: int | Tensor, device: torch.device) -> Tensor:
     if not isinstance(seed, Tensor):
-        if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
+        if not is_integer(seed) or not -(2**63) <= seed < 2**63:
             raise ArgumentError(f"a seed is a 64-bit integer, got {seed!r}")
-        return torch.tensor([seed], dtype=torch.int64, device=device)
+        return torch.tensor([int(seed)], dtype=torch.int64, device=device)
     if seed.shape != (1,) or seed.dtype != torch.int64 or seed.device != device:
         raise ArgumentError(
             f"a seed tensor must be int64 of shape (1,) on {device},"
@@ -394,5 +396,13 @@ def _check_params(params: Tensor, spec: LatentSpec) -> None:
 
 
 def _check_tau(tau: float | Tensor) -> None:
-    if not isinstance(tau, Tensor) and not tau > 0:  # a tensor would have to be read back
-        raise ArgumentError(f"the temperature must be above 0, got {tau!r}")
+    if isinstance(tau, Tensor):  # its value would have to be read back
+        return
+    if not is_real(tau) or not tau > 0:
+        raise ArgumentError(f"the temperature must be a number above 0, got {tau!r}")
+
+
+def check_channel_reduction(name: str) -> None:
+    """Raise ArgumentError unless ``name`` is one of :data:`ChannelReduction`."""
+    if name not in get_args(ChannelReduction):
+        raise ArgumentError(f"channel_reduction must be 'mean' or 'sum', got {name!r}")

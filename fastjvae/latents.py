@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
+from fastjvae._numbers import is_integer
 from fastjvae.errors import ArgumentError
 
 
@@ -39,11 +40,11 @@ class LatentSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.disc, (list, tuple)):
             raise ArgumentError(f"discrete sizes must be a list such as [10, 4], got {self.disc!r}")
-        if not _is_int(self.cont) or self.cont < 0:
+        if not is_integer(self.cont) or self.cont < 0:
             raise ArgumentError(
                 f"the number of continuous units must be an integer >= 0, got {self.cont!r}"
             )
-        if not all(_is_int(size) and size >= 2 for size in self.disc):
+        if not all(is_integer(size) and size >= 2 for size in self.disc):
             raise ArgumentError(
                 f"discrete sizes must be integers of at least 2, got {list(self.disc)!r}"
             )
@@ -52,7 +53,8 @@ class LatentSpec:
                 "a latent specification needs continuous units or discrete variables,"
                 " for example {'cont': 10, 'disc': [10]}, got neither"
             )
-        object.__setattr__(self, "disc", tuple(self.disc))
+        object.__setattr__(self, "cont", int(self.cont))
+        object.__setattr__(self, "disc", tuple(map(int, self.disc)))
 
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any] | LatentSpec) -> LatentSpec:
@@ -121,7 +123,3 @@ class LatentSpec:
 
     def _variables(self, offset: int) -> tuple[slice, ...]:
         return tuple(slice(*edge) for edge in pairwise(accumulate(self.disc, initial=offset)))
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

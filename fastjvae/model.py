@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fastjvae import functional, pretrained, published, reference
+from fastjvae._numbers import is_integer
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.functional import Noise
 from fastjvae.latents import LatentSpec
@@ -130,8 +131,8 @@ class JointVAE(nn.Module):
         self.num_pixels = self.img_size[1] * self.img_size[2]
         self.hidden_dim = _HIDDEN_DIM
         self.has_own_modules = encoder is not None or decoder is not None
-        self.encoder = encoder or Encoder(self.img_size, self.spec.num_params)
-        self.decoder = decoder or Decoder(self.img_size, self.spec.sample_dim)
+        self.encoder = Encoder(self.img_size, self.spec.num_params) if encoder is None else encoder
+        self.decoder = Decoder(self.img_size, self.spec.sample_dim) if decoder is None else decoder
         self.reshape = self.decoder.shape if isinstance(self.decoder, Decoder) else None
         if use_cuda:
             self.cuda()
@@ -191,7 +192,7 @@ class JointVAE(nn.Module):
             raise ArgumentError(
                 f"images must be uint8 (0..255) or floating point (0..1), got {x.dtype}"
             )
-        params: Tensor = self.encoder(reference.unit_interval(x, self._dtype))
+        params: Tensor = self.encoder(reference.unit_interval(x, self.dtype))
         if tuple(params.shape) != (x.shape[0], self.spec.num_params):
             raise ArgumentError(
                 f"the encoder must return {(x.shape[0], self.spec.num_params)} parameters for"
@@ -217,7 +218,7 @@ class JointVAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Decode ``n`` draws from the prior (normal, uniform one-hot): (n, C, H, W) in [0, 1]."""
-        device, dtype = self._device, self._dtype
+        device, dtype = self.device, self.dtype
         functional._check_generator(generator, device)
         z = torch.randn(n, self.spec.cont, device=device, dtype=dtype, generator=generator)
         hot = [
@@ -317,11 +318,13 @@ class JointVAE(nn.Module):
         return latent_dist
 
     @property
-    def _dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the parameters."""
         return next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
+        """Where the parameters are."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
 
@@ -358,8 +361,9 @@ def _stack(layer: type[nn.Conv2d] | type[nn.ConvTranspose2d], widths: list[int])
 
 def _checked_img_size(img_size: Sequence[int]) -> tuple[int, int, int]:
     sizes = tuple(img_size) if isinstance(img_size, Sequence) else ()
-    if len(sizes) != 3 or not all(isinstance(size, int) and size >= 1 for size in sizes):
+    if len(sizes) != 3 or not all(is_integer(size) and size >= 1 for size in sizes):
         raise ArgumentError(
             f"img_size is (channels, height, width) in pixels such as (1, 32, 32), got {img_size!r}"
         )
-    return sizes
+    channels, height, width = map(int, sizes)
+    return channels, height, width

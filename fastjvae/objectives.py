@@ -74,6 +74,7 @@ class JointObjective:
     disc_measure: DiscreteMeasure = "kl"
 
     def __post_init__(self) -> None:
+        functional.check_channel_reduction(self.channel_reduction)
         if self.disc_measure not in get_args(DiscreteMeasure):
             raise ArgumentError(
                 f"disc_measure must be 'kl' or 'information', got {self.disc_measure!r}"
@@ -107,6 +108,7 @@ class BetaObjective:
     channel_reduction: ChannelReduction = "mean"
 
     def __post_init__(self) -> None:
+        functional.check_channel_reduction(self.channel_reduction)
         if not (math.isfinite(self.beta) and self.beta >= 0):
             raise ArgumentError(f"beta must be a finite number of at least 0, got {self.beta!r}")
 
@@ -122,6 +124,9 @@ class CCBetaObjective:
 
     capacity: Capacity
     channel_reduction: ChannelReduction = "mean"
+
+    def __post_init__(self) -> None:
+        functional.check_channel_reduction(self.channel_reduction)
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         reconstruction, latent = _elbo_terms(model, x, noise, self.channel_reduction)

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError, CheckpointError
-from fastjvae.files import replacing, write_json
+from fastjvae.files import write_bytes, write_json
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE
@@ -19,6 +20,11 @@ Model = TypeVar("Model", bound="JointVAE")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MODEL_FORMAT = "fastjvae-model-1"
+
+_FLOATS = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+}
 
 
 def save_pretrained(
@@ -42,15 +48,14 @@ def save_pretrained(
         ArgumentError: the model has its own encoder or decoder, or its temperature is a tensor.
         RunError: the folder cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     directory = Path(directory)
     config = {"format": MODEL_FORMAT, "model": model_config(model), **(extra or {})}
     tensors = {
         key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()
     }
-    with replacing(directory / WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+    write_bytes(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     write_json(directory / CONFIG, config)
     if push_to_hub:
         _hub().HfApi().upload_folder(
@@ -85,12 +90,14 @@ def from_pretrained(
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
         raise CheckpointError(f"{folder / CONFIG} must say format {MODEL_FORMAT!r}, got {found!r}")
     model = build_model(config.get("model"), folder / CONFIG, cls)
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder / WEIGHTS} is missing")
     try:
         tensors = load_file(folder / WEIGHTS)
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder / WEIGHTS} is missing") from None
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{folder / WEIGHTS} is damaged: {error}") from error
+        raise CheckpointError(
+            f"{folder / WEIGHTS} cannot be read or is damaged: {error}"
+        ) from error
     load_strict(model, tensors, folder / WEIGHTS)
     return model
 
@@ -108,13 +115,15 @@ def model_config(model: JointVAE) -> dict[str, Any]:
         "img_size": list(model.img_size),
         "latent_spec": model.spec.to_dict(),
         "temperature": model.temperature,
+        "dtype": str(model.dtype).removeprefix("torch."),
     }
 
 
 def build_model(config: Any, source: Path, cls: type[Model]) -> Model:
     """Build an untrained model from :func:`model_config`'s form, read from ``source``."""
     try:
-        return cls(config["img_size"], config["latent_spec"], config["temperature"])
+        model = cls(config["img_size"], config["latent_spec"], config["temperature"])
+        return model.to(_FLOATS[config["dtype"]])
     except (KeyError, TypeError, ArgumentError) as error:
         raise CheckpointError(f"{source} describes no JointVAE: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +23,13 @@ from fastjvae.objectives import (
     Objective,
 )
 from fastjvae.schedules import Capacity
+
+# Settings that may change between a checkpoint and its resumption: when to stop and what to write,
+# where the data lie (their content is compared) and where to compute.
+RUN_SETTINGS = frozenset(
+    {"steps", "epochs", "log_every", "checkpoint_every", "tensorboard", "figures"}
+    | {"data_root", "labels", "download", "device"}
+)
 
 ObjectiveName = Literal["joint", "beta", "cc-beta"]
 
@@ -162,10 +170,15 @@ class TrainConfig:
         return self.steps or self.epochs * -(-images // self.batch_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form for config.json; the run folder itself may be moved, so it is left out."""
+        """JSON form for config.json; the run folder may be moved, so it is left out."""
         values = dataclasses.asdict(self)
         del values["out"]
         return values
+
+    def differing(self, other: TrainConfig, ignored: Collection[str] = ()) -> str | None:
+        """Name the first setting in which two runs differ, or None."""
+        ours, theirs = self.to_dict(), other.to_dict()
+        return next((n for n in ours if n not in ignored and ours[n] != theirs[n]), None)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
@@ -212,8 +225,8 @@ def _check_positive(name: str, value: int) -> None:
 # The paper's appendix C and, where it is silent, the published specs.json files.
 RECIPES: dict[DatasetName, TrainConfig] = {
     # The embedded data set is not in the paper. The discrete variable learns first, under a slowly
-    # growing capacity of information with a weak penalty, so that it takes what explains most of the
-    # images, which is the digit; the continuous units then take the style that is left.
+    # growing capacity of information with a weak penalty, so that it takes what explains most of
+    # the images, which is the digit; the continuous units then take the style that is left.
     "digits": TrainConfig(
         dataset="digits",
         cont_capacity=CapacityConfig(0.0, 5.0, 1_000, 30.0, start=1_600),

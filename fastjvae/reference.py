@@ -40,7 +40,7 @@ class JointLatent(NamedTuple):
 def gaussian_rsample(mean: Tensor, logvar: Tensor, normal: Tensor) -> Tensor:
     """z = mean + exp(logvar / 2) * normal; shapes (N, Z), result in the dtype of ``mean``."""
     compute = _compute_dtype(mean)
-    std = (0.5 * logvar.to(compute)).exp()
+    std = (0.5 * logvar.to(compute)).exp() + _not_finite(logvar)
     return (mean.to(compute) + std * normal.to(compute)).to(mean.dtype)
 
 
@@ -48,7 +48,8 @@ def gumbel_softmax(logits: Tensor, tau: float | Tensor, uniform: Tensor) -> Tens
     """softmax((log_softmax(logits) + gumbel(uniform)) / tau); shapes (N, K)."""
     compute = _compute_dtype(logits)
     log_alpha = F.log_softmax(logits.to(compute), dim=-1)
-    return F.softmax((log_alpha + gumbel(uniform.to(compute))) / tau, dim=-1).to(logits.dtype)
+    y = F.softmax((log_alpha + gumbel(uniform.to(compute))) / tau, dim=-1)
+    return (y + _not_finite(logits)).to(logits.dtype)
 
 
 def gumbel(uniform: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def gumbel(uniform: Tensor) -> Tensor:
 def one_hot_argmax(logits: Tensor) -> Tensor:
     """One-hot of the largest logit, the first one on a tie; a NaN or infinite logit gives NaN."""
     hot = F.one_hot(logits.argmax(dim=-1), logits.shape[-1]).to(logits.dtype)
-    return hot + (logits - logits).detach()
+    return hot + _not_finite(logits)
 
 
 def latent_sample(
@@ -138,7 +139,7 @@ def divergences(params: Tensor, spec: LatentSpec) -> tuple[Tensor, Tensor, Tenso
 
 def capacity_loss(kl: Tensor, capacity: float | Tensor, gamma: float | Tensor) -> Tensor:
     """gamma |sum kl - capacity|, nats; the subgradient where they are equal is 0."""
-    return gamma * (kl.sum() - capacity).abs()
+    return gamma * (kl.to(_compute_dtype(kl)).sum() - capacity).abs()
 
 
 def bernoulli_reconstruction(
@@ -184,7 +185,7 @@ def philox_uniform(seed: Tensor, rows: int, columns: int, stream: int) -> Tensor
 def philox_normal(seed: Tensor, rows: int, columns: int, stream: int = GAUSSIAN_STREAM) -> Tensor:
     """Standard normals for a (rows, columns) matrix, float32: Box-Muller on word pairs."""
     words = _philox_words(seed, rows, columns, stream)
-    pairs = ((words >> 8).to(torch.float32) * 2.0**-24).unflatten(1, (words.shape[1] // 2, 2))
+    pairs = ((words >> 8).to(torch.float32) * 2.0**-24).reshape(rows, words.shape[1] // 2, 2)
     radius = (-2.0 * torch.log1p(-pairs[..., 0])).sqrt()  # u < 1, so 1 - u > 0
     angle = (2.0 * math.pi) * pairs[..., 1]
     normals = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
@@ -223,6 +224,12 @@ def _multiply_32(a: Tensor, b: int) -> tuple[Tensor, Tensor]:
 
 def _compute_dtype(tensor: Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def _not_finite(values: Tensor) -> Tensor:
+    """NaN where a value is NaN or infinite, 0 elsewhere: what exp and argmax would hide."""
+    values = values.detach()
+    return values - values
 
 
 def _batch_mean(values: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
-from fastjvae.files import cannot_write, replacing, write_json
+from fastjvae.files import cannot_write, remove_leftovers, write_bytes, write_json
 from fastjvae.recipes import TrainConfig
 
 
@@ -58,6 +58,8 @@ class RunFolder:
 
     def change_config(self, config: TrainConfig) -> None:
         """Replace the settings of the run that is here; the rest of config.json stays."""
+        if config.differing(self.read_config()) is None:
+            return
         whole = json.loads(self.config_file.read_text())
         write_json(self.config_file, {**whole, "training": config.to_dict()})
 
@@ -65,7 +67,7 @@ class RunFolder:
         """Whether the folder holds the configuration of a training run."""
         try:
             return "training" in json.loads(self.config_file.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return False
 
     def read_config(self) -> TrainConfig:
@@ -78,19 +80,19 @@ class RunFolder:
             raise RunError(f"{self} is no run folder: {self.config_file} is missing")
         try:
             return TrainConfig.from_dict(json.loads(self.config_file.read_text())["training"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except KeyError as error:
+            raise RunError(f"{self.config_file} lacks the training setting {error}") from error
+        except (OSError, ValueError, TypeError) as error:
             raise RunError(
-                f"{self.config_file} is not the configuration of a training run: {error!r}"
+                f"{self.config_file} is not the configuration of a training run: {error}"
             ) from error
 
     def _check_same(self, config: TrainConfig) -> None:
-        here, wanted = self.read_config().to_dict(), config.to_dict()
-        differing = [name for name in wanted if here[name] != wanted[name]]
-        if differing:
-            name = differing[0]
+        here = self.read_config()
+        if name := config.differing(here):
             raise RunError(
                 f"{self} holds a run with another configuration"
-                f" ({name} is {here[name]!r} there, {wanted[name]!r} here);"
+                f" ({name} is {here.to_dict()[name]!r} there, {config.to_dict()[name]!r} here);"
                 f" choose another folder with --out, or go on with that run: --resume {self}"
             )
 
@@ -111,6 +113,7 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise RunError(f"another process is training in {self}") from None
+            remove_leftovers(self.path)
             yield
 
 
@@ -127,8 +130,7 @@ class MetricsLog:
     def __init__(self, run: RunFolder, step: int, tensorboard: bool = False) -> None:
         self.path = run.metrics_file
         kept = [record for record in read_metrics(run) if record["step"] <= step]
-        with replacing(self.path) as temporary:
-            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        write_bytes(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
         self._writer: Any = None
         if tensorboard:
             try:
@@ -159,16 +161,19 @@ def read_metrics(run: RunFolder) -> list[dict[str, Any]]:
     """Return the records of ``metrics.jsonl``, without a last line that a kill cut short."""
     if not run.metrics_file.is_file():
         return []
-    lines = run.metrics_file.read_text().splitlines()
+    lines = run.metrics_file.read_bytes().splitlines()
     records = []
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(json.loads(line))
-        except ValueError:
+            record = json.loads(line)
+            record["step"] + 0  # a line of ours says where it belongs
+        except (ValueError, TypeError, KeyError):
             if number < len(lines):
                 raise CheckpointError(
-                    f"{run.metrics_file} is damaged: line {number} is not JSON"
+                    f"{run.metrics_file} is damaged: line {number} is no record of a step"
                 ) from None
+        else:
+            records.append(record)
     return records
 
 

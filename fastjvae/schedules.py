@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fastjvae._numbers import is_integer, is_real
 from fastjvae.errors import ArgumentError
 
 
@@ -45,11 +46,11 @@ class Capacity:
             value = getattr(self, name)
             if isinstance(value, Tensor):  # reading it would wait for the device
                 continue
-            if not (_is_number(value) and math.isfinite(value) and value >= 0):
+            if not (is_real(value) and math.isfinite(value) and value >= 0):
                 raise ArgumentError(
                     f"capacity {name} must be a finite number of at least 0, got {value!r}"
                 )
-        if not (_is_number(self.iters) and math.isfinite(self.iters) and self.iters >= 1):
+        if not (is_real(self.iters) and math.isfinite(self.iters) and self.iters >= 1):
             raise ArgumentError(
                 f"capacity iters must be at least 1 training step, got {self.iters!r}"
             )
@@ -71,16 +72,12 @@ class Capacity:
             maximum: cap on the capacity; for categorical variables sum log K, their largest KL.
         """
         if not isinstance(step, Tensor):
-            if not _is_number(step) or step < 0:
+            if not is_integer(step) or step < 0:
                 raise ArgumentError(f"step must be an integer of at least 0, got {step!r}")
             grown = self.lo + (self.hi - self.lo) * self._progress(step)
-            return torch.tensor(min(grown, maximum), device=device, dtype=dtype)
+            return torch.tensor(float(min(grown, maximum)), device=device, dtype=dtype)
         progress = ((step.reshape(()) - self.start).to(dtype) / self.iters).clamp(0.0, 1.0)
         return (self.lo + (self.hi - self.lo) * progress).clamp(max=maximum)
 
     def _progress(self, step: int) -> float:
         return min(max((step - self.start) / self.iters, 0.0), 1.0)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -25,7 +25,8 @@ import fastjvae
 from fastjvae import checkpoint, pretrained
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
-from fastjvae.recipes import TrainConfig, build_model, build_objective
+from fastjvae.objectives import Objective
+from fastjvae.recipes import RUN_SETTINGS, TrainConfig, build_model, build_objective
 from fastjvae.recorder import LossRecorder
 from fastjvae.run import MetricsLog, RunFolder
 
@@ -37,22 +38,41 @@ class Trainer:
         config: the run's settings.
         data: the training images; they are copied to the device.
         run: the run folder, made if it does not exist.
+        objective: by default the one that ``config`` names. It may offer more than ``loss``:
+            ``to(device)``; ``parameter_groups()``, groups for Adam with their own settings;
+            ``after_step()``; ``state_dict()`` and ``load_state_dict()``, kept in checkpoints.
+        resuming: the run that is in the folder goes on under ``config``, which may differ from the
+            folder's in :data:`fastjvae.recipes.RUN_SETTINGS`.
 
     Raises:
         RunError: the folder holds another run, or cannot be written.
         CheckpointError: the checkpoint there is damaged, foreign, of another model or other data.
     """
 
-    def __init__(self, config: TrainConfig, data: ImageData, run: RunFolder) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: ImageData,
+        run: RunFolder,
+        *,
+        objective: Objective | None = None,
+        resuming: bool = False,
+    ) -> None:
         self.config = config
         self.run = run
         self.device = resolve_device(config.device)
         self.images = data.images.to(self.device)
         self.total_steps = config.total_steps(len(data))
         self.model = build_model(config, data.img_size).to(self.device).train()
-        self.objective = build_objective(config)
+        self.objective: Any = build_objective(config) if objective is None else objective
+        self._call_objective("to", self.device)
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=config.lr, fused=self.device.type in ("cpu", "cuda")
+            [
+                {"params": list(self.model.parameters())},
+                *(self._call_objective("parameter_groups") or ()),
+            ],
+            lr=config.lr,
+            fused=self.device.type in ("cpu", "cuda"),
         )
         self.noise = torch.Generator(self.device).manual_seed(config.seed)
         self.step = 0
@@ -64,9 +84,15 @@ class Trainer:
         self._epoch = -1  # the one whose permutation self._order holds
         self._order = torch.empty(0, dtype=torch.int64)
 
-        run.create(config, self._about())
+        if not resuming:
+            run.create(config, self._about())
         if path := checkpoint.find_checkpoint(run.path):
             self._restore(path)
+        if self.step > self.total_steps:
+            raise ArgumentError(
+                f"{run} has taken {self.step:,} steps already, so it cannot end at step"
+                f" {self.total_steps:,}"
+            )
 
     def train(self) -> bool:
         """Train to the end, or until SIGINT or SIGTERM; True if the end was reached.
@@ -75,6 +101,7 @@ class Trainer:
             NonFiniteLossError: a loss or parameter is not finite; nothing of it is saved.
         """
         with self.run.lock(), stop_signals() as stopped, self._log() as log, self._bar() as bar:
+            self.run.change_config(self.config)
             if not self.finished:  # the model of a run that ended here before is no longer its end
                 (self.run.path / pretrained.WEIGHTS).unlink(missing_ok=True)
             since = time.perf_counter()
@@ -88,7 +115,7 @@ class Trainer:
                     bar.set_postfix_str(_summary(record))
                 if self.step % self.config.checkpoint_every == 0 or self.finished:
                     self.save()
-            if not self.finished:
+            if not self.finished or not (self.run.path / pretrained.WEIGHTS).exists():
                 self.save()
         self.stop_signal = stopped.signal
         return self.finished
@@ -103,6 +130,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         out.loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        self._call_objective("after_step")
         self.recorder.append(out)
         self._images_since += len(images)
 
@@ -203,6 +231,11 @@ class Trainer:
             disable=None,  # quiet where stderr is not a terminal
         )
 
+    def _call_objective(self, method: str, *arguments: Any) -> Any:
+        """Call what an objective may but need not offer; None where it does not."""
+        function = getattr(self.objective, method, None)
+        return None if function is None else function(*arguments)
+
     # --- state ------------------------------------------------------------------------------------
 
     def _about(self) -> dict[str, Any]:
@@ -231,8 +264,8 @@ class Trainer:
             },
             "metrics": self.recorder.read(),
         }
-        if hasattr(self.objective, "state_dict"):
-            state["objective"] = self.objective.state_dict()
+        if (own := self._call_objective("state_dict")) is not None:
+            state["objective"] = own
         return state
 
     def _restore(self, path: Path) -> None:
@@ -242,15 +275,22 @@ class Trainer:
                 f"{path} is of another model: {state['model_config']},"
                 f" this run has {pretrained.model_config(self.model)}"
             )
+        before = TrainConfig.from_dict(state["config"])
+        if name := self.config.differing(before, RUN_SETTINGS):
+            raise CheckpointError(
+                f"{path} is of another run: {name} is {before.to_dict()[name]!r} there,"
+                f" {self.config.to_dict()[name]!r} in {self.run.config_file}"
+            )
         if state["data"]["sha256"] != self.data_digest:
             raise CheckpointError(
-                f"{path} was trained on other images ({state['data']['images']:,} of them, now"
-                f" {len(self.images):,}); resume with the data that the run began with"
+                f"{path} was trained on other images ({state['data']['images']:,} of them then,"
+                f" {len(self.images):,} of other content now); resume with the data that the run"
+                f" began with"
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if hasattr(self.objective, "load_state_dict"):
-            self.objective.load_state_dict(state["objective"])
+        if "objective" in state:
+            self._call_objective("load_state_dict", state["objective"])
         self.step = state["step"]
         self.device_step.fill_(self.step)
         self.noise.set_state(state["rng"]["noise"])
@@ -270,6 +310,7 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        torch.Generator(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
         reason = str(error).split("\n", maxsplit=1)[0]

@@ -48,6 +48,15 @@ def test_from_pretrained_makes_the_subclass(tmp_path: Path):
     assert type(Own.from_pretrained(tmp_path)) is Own
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_parameters_keep_their_type(tmp_path: Path, dtype: torch.dtype):
+    model = _model().to(dtype)
+    model.save_pretrained(tmp_path)
+    loaded = JointVAE.from_pretrained(tmp_path)
+    assert loaded.dtype == dtype
+    assert _same(model, loaded)
+
+
 def test_from_pretrained_is_strict(tmp_path: Path):
     from safetensors.torch import load_file, save_file
 
@@ -72,7 +81,10 @@ def _edit(path: Path, change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda d: _cut(d / "model.safetensors"), r"model.safetensors is damaged"),
+        (
+            lambda d: _cut(d / "model.safetensors"),
+            r"model.safetensors cannot be read or is damaged",
+        ),
         (lambda d: (d / "model.safetensors").unlink(), r"model.safetensors is missing"),
         (lambda d: (d / "config.json").unlink(), r"config.json is missing"),
         (lambda d: _cut(d / "config.json"), r"config.json is not readable JSON"),
@@ -171,16 +183,17 @@ def test_export_to_the_published_form(tmp_path: Path):
     assert loaded.temperature == 0.5
 
 
-def test_torch_export_computes_the_same(tmp_path: Path):
-    model = _model().eval()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_torch_export_computes_the_same(tmp_path: Path, dtype: torch.dtype):
+    model = _model().eval().to(dtype)
     checkpoint.save_exported(model, tmp_path)
-    x = torch.rand(5, *SIZE)
+    x = torch.rand(5, *SIZE, dtype=dtype)
     encoder = torch.export.load(str(tmp_path / "encoder.pt2")).module()
     decoder = torch.export.load(str(tmp_path / "decoder.pt2")).module()
     params = encoder(x)
     torch.testing.assert_close(params, model.encode_params(x))
     for rows in (1, 5):
-        sample = torch.rand(rows, model.latent_dim)
+        sample = torch.rand(rows, model.latent_dim, dtype=dtype)
         torch.testing.assert_close(decoder(sample), model.decode(sample))
 
 
@@ -189,11 +202,9 @@ def test_torch_export_computes_the_same(tmp_path: Path):
 
 def _state(step: int) -> dict[str, Any]:
     model = _model()
-    return {
-        "step": step,
-        "model": model.state_dict(),
-        "model_config": pretrained.model_config(model),
-    }
+    rest = dict.fromkeys(("config", "optimizer", "rng", "metrics", "data"), 0)
+    config = pretrained.model_config(model)
+    return {**rest, "step": step, "model": model.state_dict(), "model_config": config}
 
 
 def test_the_previous_checkpoint_is_kept(tmp_path: Path):
@@ -234,6 +245,9 @@ def test_foreign_checkpoints_are_refused(tmp_path: Path):
     current = tmp_path / "checkpoint.pt"
     torch.save({"model": {}}, current)
     with pytest.raises(CheckpointError, match="not a training checkpoint"):
+        checkpoint.read_checkpoint(current)
+    torch.save({"format": "fastjvae-checkpoint-1", "step": 3}, current)
+    with pytest.raises(CheckpointError, match="it lacks config, data, metrics, model"):
         checkpoint.read_checkpoint(current)
     current.write_text("hello")
     with pytest.raises(CheckpointError, match="damaged or truncated"):

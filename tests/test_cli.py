@@ -96,6 +96,32 @@ def test_resume_trains_on(run: Path, capsys: pytest.CaptureFixture[str]):
     assert json.loads((run / "config.json").read_text())["training"]["steps"] == 20
 
 
+def test_resume_below_the_steps_taken_changes_nothing(
+    run: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = (run / "config.json").read_bytes()
+    message = _fails(["train", "--resume", str(run), "--steps", "5"], 2, capsys)
+    assert "13 steps already" in message
+    assert (run / "config.json").read_bytes() == config
+
+
+def test_a_run_goes_on_from_another_folder_and_after_its_data_moved(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(data.parent)
+    assert main([*tiny_flags(Path(data.name), tmp_path / "run"), "--no-figures"]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["train", "--resume", "../run", "--steps", "15"]) == 0
+    assert main(["evaluate", "../run"]) == 0
+    moved = data.rename(tmp_path / "elsewhere" / "moved.npz")
+    capsys.readouterr()
+    assert "does not exist" in _fails(["train", "--resume", "../run"], 1, capsys)
+    argv = ["train", "--resume", "../run", "--steps", "17", "--data-root", moved.name]
+    assert main(argv) == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["steps"] == 17
+
+
 @pytest.mark.parametrize("name", ["beta", "cc-beta"])
 def test_other_objectives_train(
     data: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -192,6 +218,17 @@ def test_help_explains(argv: list[str], words: list[str], capsys: pytest.Capture
 # --- failures -----------------------------------------------------------------------------------
 
 
+def test_interrupted_outside_the_loop(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastjvae.cli.evaluate", interrupt)
+    assert main(tiny_flags(data, tmp_path / "run")) == 130
+    assert capsys.readouterr().err == "fastjvae: interrupted\n"
+
+
 def test_a_missing_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     absent = str(tmp_path / "absent")
     assert "config.json is missing" in _fails(["train", "--resume", absent], 1, capsys)
@@ -234,11 +271,15 @@ def test_no_space_left_keeps_the_last_checkpoint(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(torch, "save", full)
-    assert main(["train", "--resume", str(run), "--steps", "20"]) == 1
+    config = (run / "config.json").read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["train", "--resume", str(run)]) == 1
     err = capsys.readouterr().err
-    assert err == f"fastjvae: cannot write {run / 'checkpoint.pt'}: No space left on device\n"
+    assert err == f"fastjvae: cannot write {run / 'metrics.jsonl'}: No space left on device\n"
+    for form in ("published", "safetensors", "torch"):
+        assert "No space left" in _fails(["export", str(run), "--to", form], 1, capsys)
     assert (run / "checkpoint.pt").read_bytes() == before
+    assert (run / "config.json").read_bytes() == config
 
 
 # --- evaluate, figures, export ------------------------------------------------------------------

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fastjvae import files
 from fastjvae.errors import RunError
-from fastjvae.files import replacing, write_json
+from fastjvae.files import remove_leftovers, replacing, write_bytes, write_json
 
 
 def test_content_replaces_the_file_and_makes_its_folder(tmp_path: Path):
@@ -47,6 +48,37 @@ def _fail_while_writing(path: Path, error: Exception) -> None:
     with replacing(path) as temporary:
         temporary.write_text("half of the n")
         raise error
+
+
+def test_the_file_before_can_be_kept(tmp_path: Path):
+    path, kept = tmp_path / "file", tmp_path / "kept"
+    for content in (b"1", b"2", b"3"):
+        write_bytes(path, content, keep=kept)
+    assert (path.read_bytes(), kept.read_bytes()) == (b"3", b"2")
+
+
+def test_a_disk_that_fails_at_the_last_moment_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path, kept = tmp_path / "file", tmp_path / "kept"
+    write_bytes(path, b"1", keep=kept)
+    write_bytes(path, b"2", keep=kept)
+
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "_sync", full)
+    with pytest.raises(RunError, match="No space left"):
+        write_bytes(path, b"3", keep=kept)
+    assert (path.read_bytes(), kept.read_bytes()) == (b"2", b"1")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "kept"]
+
+
+def test_leftovers_of_killed_writers_are_removed(tmp_path: Path):
+    (tmp_path / ".checkpoint.pt.x1.tmp").write_text("half")
+    (tmp_path / "notes.tmp").write_text("precious")
+    remove_leftovers(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.tmp"]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path):

@@ -90,6 +90,31 @@ def test_tau_may_be_a_tensor():
     assert torch.equal(by_float, functional.gumbel_softmax(logits, torch.tensor(0.5), seed=1))
 
 
+def test_a_spec_may_be_a_dict():
+    params = _params()
+    by_dict = functional.joint_latent(params, {"cont": 3, "disc": [4, 2]}, 0.67, seed=1)
+    assert torch.equal(by_dict.sample, functional.joint_latent(params, SPEC, 0.67, seed=1).sample)
+
+
+def test_capacity_loss_is_computed_in_float32():
+    loss = functional.capacity_loss(torch.ones(3, dtype=torch.float16), 1.0, 1e5)
+    assert (loss.dtype, loss.item()) == (torch.float32, 2e5)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_single_operations_never_hide_what_is_not_finite(bad: float):
+    fine, one_bad = torch.zeros(2, 3), torch.zeros(2, 3)
+    one_bad[1, 1] = bad
+    assert not functional.gumbel_softmax(one_bad, 0.67, seed=1).isfinite().all()
+    assert not functional.gaussian_rsample(fine, one_bad, seed=1).isfinite().all()
+    assert not functional.gaussian_rsample(one_bad, fine, seed=1).isfinite().all()
+    assert not functional.kl_gaussian(fine, one_bad).isfinite().all()
+    assert not functional.kl_categorical(one_bad).isfinite().all()
+    images = one_bad.reshape(1, 1, 2, 3)
+    target = torch.full((1, 1, 2, 3), 0.5)
+    assert not functional.bernoulli_reconstruction(images, target).isfinite().all()
+
+
 def test_capacity_loss_sums_any_shape():
     kl = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     assert float(functional.capacity_loss(kl, 4.0, 2.0)) == 12.0

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -185,6 +187,21 @@ def test_own_encoder_and_decoder_of_any_size():
         model.save_pretrained("nowhere")
 
 
+def test_an_own_module_without_layers_is_still_used():
+    model = JointVAE((1, 1, 4), {"cont": 2}, encoder=nn.Flatten(), decoder=nn.Sequential())
+    assert len(model.decoder) == 0
+
+
+def test_numpy_sizes_are_sizes():
+    spec = {"cont": np.int64(3), "disc": [np.int32(4)]}
+    model = JointVAE((np.int64(1), 16, 16), spec)
+    out = model.loss(torch.rand(2, 1, 16, 16), np.int64(1), JointObjective(
+        Capacity(np.float32(0), 5, np.int64(10), 1.0), Capacity(0, 5, 10, np.float64(1.0))
+    ))  # fmt: skip
+    assert out.kl_cont.shape == (3,)
+    assert json.dumps(model.spec.to_dict()) == '{"cont": 3, "disc": [4]}'
+
+
 def test_own_modules_of_the_wrong_width_are_named():
     narrow = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 7))
     model = JointVAE((1, 32, 32), SPEC, encoder=narrow)
@@ -213,9 +230,9 @@ def test_sample_rows_that_do_not_fit():
         JointVAE((1, 32, 32), SPEC).decode(torch.rand(2, 18))
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), "a", None])
 def test_temperature_must_be_positive(temperature: float):
-    with pytest.raises(ArgumentError, match="temperature must be above 0"):
+    with pytest.raises(ArgumentError, match="temperature must be a number above 0"):
         JointVAE((1, 32, 32), SPEC, temperature)
 
 

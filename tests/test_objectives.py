@@ -130,6 +130,9 @@ def test_bad_objectives():
         JointObjective(CONT, DISC, disc_measure="mutual")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="got -1"):
         BetaObjective(beta=-1.0)
+    for make in (JointObjective, BetaObjective, lambda **k: CCBetaObjective(CONT, **k)):
+        with pytest.raises(ArgumentError, match="'max'"):
+            make(channel_reduction="max")
 
 
 def test_step_as_a_tensor_and_as_an_int_agree():

@@ -169,7 +169,7 @@ def test_load_published_reads_sizes_off_the_weights(
 def test_bad_published_files_are_named(tmp_path: Path):
     with pytest.raises(CheckpointError, match=r"model.pt is missing"):
         load_published(tmp_path)
-    folder = tmp_path / "m"
+    folder, x = tmp_path / "m", torch.zeros(3, 256)
     _published_files(folder, {"cont": 4}, (1, 32, 32))
     (folder / "specs.json").write_text('{"latent_spec": {"cont": 5}}')
     with pytest.raises(CheckpointError, match=r"says latent_spec {'cont': 5}"):
@@ -182,9 +182,36 @@ def test_bad_published_files_are_named(tmp_path: Path):
     (folder / "model.pt").write_bytes(content[: len(content) // 2])
     with pytest.raises(CheckpointError, match=r"model.pt is damaged"):
         load_published(folder)
-    torch.save({"weight": torch.zeros(2)}, folder / "model.pt")
-    with pytest.raises(CheckpointError, match=r"img_to_features\.0\.weight"):
-        load_published(folder)
+    for foreign in (
+        {"weight": torch.zeros(2)},
+        {"img_to_features.0.weight": torch.zeros(2), "features_to_hidden.0.weight": torch.zeros(2)},
+        {**JointVAE((1, 32, 32), {"disc": [3]}).published_state_dict(), "fc_alphas.2.weight": x},
+    ):
+        torch.save(foreign, folder / "model.pt")
+        with pytest.raises(CheckpointError, match=r"model\.pt holds no published JointVAE"):
+            load_published(folder)
+
+
+@pytest.mark.parametrize(
+    ("specs", "message"),
+    [
+        ('{"img_size": 32}', "img_size is"),
+        ('{"temperature": "a"}', "temperature must be a number"),
+        ('{"latent_spec": 3}', "latent spec is a dict"),
+        ("null", "JSON object, got None"),
+    ],
+)
+def test_odd_specs_are_named(tmp_path: Path, specs: str, message: str):
+    _published_files(tmp_path / "m", {"cont": 4}, (1, 32, 32))
+    (tmp_path / "m" / "specs.json").write_text(specs)
+    with pytest.raises(CheckpointError, match=rf"specs\.json.*{message}"):
+        load_published(tmp_path / "m")
+
+
+def test_a_specification_written_with_an_empty_part_is_the_same(tmp_path: Path):
+    _published_files(tmp_path / "m", {"cont": 4}, (1, 32, 32))
+    (tmp_path / "m" / "specs.json").write_text('{"latent_spec": {"cont": 4, "disc": []}}')
+    assert load_published(tmp_path / "m").latent_spec == {"cont": 4}
 
 
 # --- drop-in ------------------------------------------------------------------------------------

@@ -59,7 +59,9 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path, config: TrainConfig):
 @pytest.mark.parametrize("content", ["{", "{}", '{"training": {"lr": 1}}', "[]"])
 def test_a_damaged_configuration_is_named(run: RunFolder, content: str):
     run.config_file.write_text(content)
-    with pytest.raises(RunError, match=r"config.json is not the configuration"):
+    with pytest.raises(
+        RunError, match=r"config.json (is not the configuration|lacks the training setting)"
+    ):
         run.read_config()
 
 
@@ -101,8 +103,12 @@ def test_a_line_cut_short_by_a_kill_is_ignored_but_damage_is_not(run: RunFolder)
     run.metrics_file.write_text('{"step": 4}\n{"step": 8}\n{"st')
     assert [record["step"] for record in read_metrics(run)] == [4, 8]
     run.metrics_file.write_text('{"step": 4}\n{"st\n{"step": 12}\n')
-    with pytest.raises(CheckpointError, match="line 2 is not JSON"):
+    with pytest.raises(CheckpointError, match="line 2 is no record"):
         read_metrics(run)
+    for line in (b"5", b"{}", b"\xff\xfe", b'{"step": "x"}'):
+        run.metrics_file.write_bytes(b'{"step": 4}\n' + line + b'\n{"step": 12}\n')
+        with pytest.raises(CheckpointError, match="line 2 is no record"):
+            read_metrics(run)
 
 
 def test_tensorboard_holds_what_metrics_jsonl_holds(run: RunFolder):

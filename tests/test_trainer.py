@@ -15,7 +15,7 @@ import pytest
 import torch
 from tiny import tiny_config, tiny_flags, write_arrays
 
-from fastjvae import JointVAE
+from fastjvae import BetaObjective, JointVAE, load
 from fastjvae.checkpoint import read_checkpoint
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
@@ -196,7 +196,9 @@ def test_a_checkpoint_of_other_data_or_another_model_is_refused(data: Path, tmp_
     _trainer(config, tmp_path / "run").train()
     before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
     write_arrays(tmp_path, seed=0, images=24)  # the same file, other content
-    with pytest.raises(CheckpointError, match=r"other images \(40 of them, now 24\)"):
+    with pytest.raises(
+        CheckpointError, match=r"other images \(40 of them then, 24 of other content now\)"
+    ):
         _trainer(config, tmp_path / "run")
     write_arrays(tmp_path)
     other = dataclasses.replace(config, cont=3)
@@ -204,6 +206,99 @@ def test_a_checkpoint_of_other_data_or_another_model_is_refused(data: Path, tmp_
     with pytest.raises(CheckpointError, match="another model"):
         _trainer(other, tmp_path / "run")
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_checkpoint_of_a_run_with_other_settings_is_refused(data: Path, tmp_path: Path):
+    _trainer(tiny_config(data, lr=0.01, objective="beta"), tmp_path / "other").train()
+    config = tiny_config(data)
+    _trainer(config, tmp_path / "run").train()
+    (tmp_path / "other" / "checkpoint.pt").replace(tmp_path / "run" / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match="of another run: objective is 'beta' there"):
+        _trainer(config, tmp_path / "run")
+
+
+def test_a_run_killed_before_its_model_was_written_gets_it(data: Path, tmp_path: Path):
+    config = tiny_config(data)
+    _trainer(config, tmp_path / "run").train()
+    model = (tmp_path / "run" / "model.safetensors").read_bytes()
+    (tmp_path / "run" / "model.safetensors").unlink()
+    assert _trainer(config, tmp_path / "run").train()
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == model
+
+
+def test_a_run_that_goes_on_is_not_loaded_from_its_old_end(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _trainer(tiny_config(data), tmp_path / "run").train()
+    longer = Trainer(
+        tiny_config(data, steps=40),
+        load_data(tiny_config(data).source()),
+        RunFolder(tmp_path / "run"),
+        resuming=True,
+    )
+    _stop_at(longer, 20, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
+    assert not longer.train()
+    _assert_equal(dict(load(tmp_path / "run").state_dict()), dict(longer.model.state_dict()))
+    assert RunFolder(tmp_path / "run").read_config().steps == 40
+
+
+def test_a_run_cannot_end_before_where_it_is(data: Path, tmp_path: Path):
+    config = tiny_config(data)
+    _trainer(config, tmp_path / "run").train()
+    run = RunFolder(tmp_path / "run")
+    shorter = dataclasses.replace(config, steps=7)
+    with pytest.raises(ArgumentError, match="13 steps already, so it cannot end at step 7"):
+        Trainer(shorter, load_data(config.source()), run, resuming=True)
+    assert run.read_config() == config
+
+
+class _Learned:
+    """An objective with a weight of its own: beta-VAE whose beta is learned towards 2."""
+
+    def __init__(self) -> None:
+        self.beta = torch.nn.Parameter(torch.tensor(1.0))
+        self.steps = 0
+
+    def loss(self, model, x, step, noise):
+        out = BetaObjective(1.0).loss(model, x, step, noise)
+        return out._replace(loss=out.loss + (self.beta - 2) ** 2, extra={"beta": self.beta})
+
+    def parameter_groups(self):
+        return [{"params": [self.beta], "lr": 0.1}]
+
+    def after_step(self):
+        self.steps += 1
+
+    def state_dict(self):
+        return {"beta": self.beta.detach().clone(), "steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.beta.data.copy_(state["beta"])
+        self.steps = state["steps"]
+
+
+def test_an_objective_with_state_is_trained_and_resumed_like_the_model(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = tiny_config(data)
+    images = load_data(config.source())
+
+    def trainer(folder: str) -> Trainer:
+        return Trainer(config, images, RunFolder(tmp_path / folder), objective=_Learned())
+
+    whole = trainer("whole")
+    assert whole.train()
+    assert whole.objective.steps == 13
+    assert whole.objective.beta.item() > 1.5
+    first = trainer("parts")
+    _stop_at(first, 6, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
+    assert not first.train()
+    second = trainer("parts")
+    assert second.train()
+    assert second.objective.steps == 13
+    assert torch.equal(second.objective.beta, whole.objective.beta)
+    _assert_equal(dict(second.model.state_dict()), dict(whole.model.state_dict()))
+    assert read_metrics(second.run)[-1]["beta"] == read_metrics(whole.run)[-1]["beta"]
 
 
 def test_nothing_in_a_step_waits_for_the_device(data: Path, tmp_path: Path):
@@ -231,7 +326,7 @@ def test_nothing_in_a_step_waits_for_the_device(data: Path, tmp_path: Path):
 def test_devices_by_name():
     assert resolve_device("cpu").type == "cpu"
     assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    for name in ("gpu", "meta:x"):
+    for name in ("gpu", "meta:x", "meta"):
         with pytest.raises(ArgumentError, match=f"--device {name} cannot be used"):
             resolve_device(name)
 
@@ -274,15 +369,14 @@ def _check_kills(data: Path, tmp_path: Path, kills: int) -> None:
     run = RunFolder(folder)
     steps = _step_of(folder) + 7
     config = dataclasses.replace(run.read_config(), steps=steps)
-    run.change_config(config)
-    resumed = _trainer(config, folder)
+    resumed = Trainer(config, load_data(config.source()), run, resuming=True)
     assert resumed.train()
     whole = _trainer(config, tmp_path / "whole")
     assert whole.train()
     _assert_equal(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
     first, second = (_comparable(f)[1] for f in (folder, tmp_path / "whole"))
     assert first == second
-    left = {p.name for p in folder.iterdir() if not p.name.startswith(".checkpoint.pt.")}
+    left = {p.name for p in folder.iterdir()}
     assert left == {
         ".lock", "config.json", "metrics.jsonl", "model.safetensors",
         "checkpoint.pt", "checkpoint.previous.pt",

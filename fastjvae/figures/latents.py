@@ -45,7 +45,7 @@ def reconstructions(
     _check_count("max_images", max_images, least=1)
     if len(images) == 0:
         raise ArgumentError("reconstructions need at least one image, got none")
-    shown = images[:max_images].to(model._device)
+    shown = images[:max_images].to(model.device)
     with _evaluating(model):
         sample = functional.latent_sample(
             model.encode_params(shown), model.spec, model.temperature, training=False
@@ -228,7 +228,7 @@ def _evaluating(model: JointVAE) -> Iterator[None]:
 
 def _decode(model: JointVAE, sample: Tensor) -> Images:
     """Sample rows (n, L) of any device and dtype -> images (n, C, H, W)."""
-    rows = sample.to(model._device, model._dtype)
+    rows = sample.to(model.device, model.dtype)
     with _evaluating(model):
         images = [model.decode(part).float().cpu() for part in torch.split(rows, _DECODED_AT_ONCE)]
     return torch.cat(images).numpy()

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import re
 import signal
 import sys
@@ -135,6 +136,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _COMMANDS[type(command)](command)
     except FastJVAEError as error:
         return _say(str(error), error.exit_code)
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return _say("interrupted", 128 + signal.SIGINT)
     except OSError as error:

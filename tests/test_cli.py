@@ -229,6 +229,13 @@ def test_interrupted_outside_the_loop(
     assert capsys.readouterr().err == "fastjvae: interrupted\n"
 
 
+def test_a_reader_that_has_seen_enough(run: Path):
+    script = f"{sys.executable} -m fastjvae evaluate {run} --json | true; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+    assert result.stdout in ("0\n", f"{128 + signal.SIGPIPE}\n")
+
+
 def test_a_missing_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     absent = str(tmp_path / "absent")
     assert "config.json is missing" in _fails(["train", "--resume", absent], 1, capsys)

@@ -233,7 +233,7 @@ def test_a_reader_that_has_seen_enough(run: Path):
     script = f"{sys.executable} -m fastjvae evaluate {run} --json | true; echo ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert result.stderr == ""
-    assert result.stdout in ("0\n", f"{128 + signal.SIGPIPE}\n")
+    assert result.stdout in ("0\n", "141\n")
 
 
 def test_a_missing_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -345,20 +346,24 @@ def _killed_run(data: Path, folder: Path, after_s: float) -> None:
     with subprocess.Popen(
         command if first else resume, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
-        newest = _step_of(folder)
-        deadline = time.monotonic() + 120
-        while _step_of(folder) <= newest and time.monotonic() < deadline:
-            assert process.poll() is None, process.stderr.read().decode()  # type: ignore[union-attr]
-            time.sleep(0.01)
-        time.sleep(after_s)
-        process.kill()
+        try:
+            newest = _step_of(folder)
+            deadline = time.monotonic() + 120
+            while _step_of(folder) <= newest:
+                assert process.poll() is None, process.stderr.read().decode()  # type: ignore[union-attr]
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            time.sleep(after_s)
+        finally:
+            process.kill()
 
 
 def _step_of(folder: Path) -> int:
-    path = next(
-        (p for n in ("checkpoint.pt", "checkpoint.previous.pt") if (p := folder / n).exists()), None
-    )
-    return read_checkpoint(path)["step"] if path else 0
+    """Step of the newest checkpoint; the process beside us may be renaming them."""
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        with suppress(CheckpointError):
+            return read_checkpoint(folder / name)["step"]
+    return 0
 
 
 def _check_kills(data: Path, tmp_path: Path, kills: int) -> None:

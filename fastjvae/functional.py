@@ -283,7 +283,7 @@ def _triton_obstacle(tensor: Tensor) -> str | None:
     """Why the kernels cannot take this tensor, or None where they can."""
     if tensor.device.type != "cuda":
         return f"its kernels need CUDA or HIP tensors and this one is on {tensor.device}"
-    return "this version of fastjvae_kernels holds no kernels"
+    return "its kernels are not connected to these functions in this version"
 
 
 # --- noise ----------------------------------------------------------------------------------------

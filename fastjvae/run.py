@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
 from fastjvae.files import cannot_write, remove_leftovers, write_bytes, write_json
@@ -145,7 +145,7 @@ class MetricsLog:
         """Write one record; a list becomes one TensorBoard scalar per element."""
         try:
             with self.path.open("a") as file:
-                _write_line(file, record)
+                file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise cannot_write(self.path, error) from error
         if self._writer is not None:
@@ -175,10 +175,6 @@ def read_metrics(run: RunFolder) -> list[dict[str, Any]]:
         else:
             records.append(record)
     return records
-
-
-def _write_line(file: IO[str], record: dict[str, Any]) -> None:
-    file.write(json.dumps(record) + "\n")
 
 
 def _scalars(record: dict[str, Any]) -> Iterable[tuple[str, float]]:

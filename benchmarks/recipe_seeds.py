@@ -11,17 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import fastjvae
+from benchmarks.environment import environment
 from fastjvae.cli import main as fastjvae_command
 from fastjvae.data import DataSource, ImageData, load
 from fastjvae.files import write_json
@@ -86,18 +82,6 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def about() -> dict[str, Any]:
-    """The machine and the versions that a result belongs to."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "fastjvae": fastjvae.__version__,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recipe", choices=("digits", "mnist", "fashion-mnist"))
@@ -119,7 +103,7 @@ def main() -> None:
         rows.append(train_seed(arguments.recipe, seed, flags))
         result = {
             "recipe": arguments.recipe,
-            "about": about(),
+            "about": environment(),
             "summary": summary(rows),
             "seeds": rows,
             "kmeans": {"summary": summary(kmeans), "seeds": kmeans},

@@ -10,10 +10,10 @@ Shapes: N images, Z continuous units, categorical variables of sizes K_1..K_D
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+import math
+from collections.abc import Mapping
+from functools import partial
+from types import ModuleType
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -21,12 +21,17 @@ from torch import Tensor
 
 from fastjvae import reference
 from fastjvae._numbers import is_integer, is_real
-from fastjvae.errors import ArgumentError, BackendError
+from fastjvae.backends import backend, use_kernels
+from fastjvae.errors import ArgumentError
 from fastjvae.latents import LatentSpec
+from fastjvae.noise import Noise, draw_seed, noise_key, noise_tensors
 from fastjvae.reference import JointLatent, category_imbalance
+from fastjvae.schedules import Capacity
 
 __all__ = [
     "JointLatent",
+    "JointLoss",
+    "LatentBlock",
     "Noise",
     "backend",
     "bernoulli_reconstruction",
@@ -36,29 +41,39 @@ __all__ = [
     "gaussian_rsample",
     "gumbel_softmax",
     "joint_latent",
+    "joint_loss",
+    "kl_capacity_loss",
     "kl_categorical",
     "kl_gaussian",
+    "latent_block",
     "latent_sample",
 ]
 
-Backend = Literal["reference", "triton"]
 ChannelReduction = Literal["mean", "sum"]
+DiscreteMeasure = Literal["kl", "information"]
 
 
-class Noise(NamedTuple):
-    """Where the noise of a latent sample comes from; all empty means the device's own generator.
+class LatentBlock(NamedTuple):
+    """Sample rows, and sums over the batch that are not finished yet; see :func:`latent_block`."""
 
-    ``normal`` (N, Z) and ``uniform`` (N, sum K) in [0, 1) stand in the order of the sample row;
-    ``seed`` is a Python int or a (1,) int64 tensor on the device of the parameters.
-    """
-
-    normal: Tensor | None = None
-    uniform: Tensor | None = None
-    seed: int | Tensor | None = None
-    generator: torch.Generator | None = None
+    sample: Tensor  # (N, L), dtype of the parameters
+    sums: Tensor  # (R, Z + D + sum K) float32: their sum over R is `rows` times the batch means
+    rows: int
 
 
-# --- operations -----------------------------------------------------------------------------------
+class JointLoss(NamedTuple):
+    """What :func:`joint_loss` returns, nats per image; ``loss`` alone carries gradients."""
+
+    loss: Tensor  # (), divided by the pixels
+    reconstruction: Tensor  # ()
+    kl_cont: Tensor  # (Z,)
+    kl_disc: Tensor  # (D,)
+    category_mean: Tensor  # (sum K,)
+    capacity_cont: Tensor  # (), C_z(t)
+    capacity_disc: Tensor  # (), C_c(t)
+
+
+# --- sampling -------------------------------------------------------------------------------------
 
 
 def gumbel_softmax(
@@ -73,7 +88,8 @@ def gumbel_softmax(
 
     Args:
         logits: (N, K) unnormalised log probabilities of one categorical variable.
-        tau: temperature above 0; a float, or a scalar tensor on the same device.
+        tau: temperature above 0; a float is a constant, to anneal it pass a scalar tensor on the
+            same device.
         seed, uniform, generator: the noise; ``uniform`` is (N, K) in [0, 1).
 
     Returns:
@@ -83,10 +99,12 @@ def gumbel_softmax(
         ArgumentError: the noise is given twice or has another shape or device; tau is not above 0.
     """
     _check_matrix("logits", logits)
-    _check_tau(tau)
+    _check_tau(tau, logits)
     noise = Noise(uniform=uniform, seed=seed, generator=generator)
-    uniform = _uniform(logits, noise, logits.shape[1])
-    _choose_backend(logits)
+    if use_kernels(logits, tau=tau, uniform=uniform):
+        key, _, uniform = noise_key(logits, noise, 0, logits.shape[1])
+        return _kernels().gumbel_softmax(logits, tau, key, uniform)  # type: ignore[no-any-return]
+    _, uniform = noise_tensors(logits, noise, 0, logits.shape[1])
     return reference.gumbel_softmax(logits, tau, uniform)
 
 
@@ -112,28 +130,59 @@ def gaussian_rsample(
     """
     _check_gaussian(mean, logvar)
     noise = Noise(normal=normal, seed=seed, generator=generator)
-    normal = _normal(mean, noise, mean.shape[1])
-    _choose_backend(mean)
+    if use_kernels(mean, normal=normal):
+        key, normal, _ = noise_key(mean, noise, mean.shape[1], 0)
+        return _kernels().gaussian_rsample(mean, logvar, key, normal)  # type: ignore[no-any-return]
+    normal, _ = noise_tensors(mean, noise, mean.shape[1], 0)
     return reference.gaussian_rsample(mean, logvar, normal)
+
+
+def latent_sample(
+    params: Tensor,
+    spec: LatentSpec | Mapping[str, Any],
+    tau: float | Tensor,
+    noise: Noise = Noise(),  # noqa: B008  a NamedTuple is immutable
+    *,
+    training: bool = True,
+) -> Tensor:
+    """Return the sample rows (N, L) of :func:`joint_latent` alone."""
+    spec = LatentSpec.from_dict(spec)
+    _check_params(params, spec)
+    if not training:
+        return reference.evaluation_sample(params, spec)
+    _check_tau(tau, params)
+    if _latent_kernels(params, tau, noise):
+        key = noise_key(params, noise, spec.cont, spec.num_categories)
+        return _kernels().joint_latent(params, spec, tau, *key, sums="none")[0]  # type: ignore[no-any-return]
+    normal, uniform = noise_tensors(params, noise, spec.cont, spec.num_categories)
+    return reference.latent_sample(params, spec, tau, normal, uniform)
+
+
+# --- divergences and losses -----------------------------------------------------------------------
 
 
 def kl_gaussian(mean: Tensor, logvar: Tensor) -> Tensor:
     """Batch mean of KL(N(mean, exp(logvar)) || N(0, 1)) of every unit: (N, Z) -> (Z,), nats."""
     _check_gaussian(mean, logvar)
-    _choose_backend(mean)
+    if use_kernels(mean):
+        return _kernels().divergences(mean, logvar, mean[:, :0], ())  # type: ignore[no-any-return]
     return reference.kl_gaussian(mean, logvar)
 
 
 def kl_categorical(logits: Tensor) -> Tensor:
     """Batch mean of KL(softmax(logits) || uniform): (N, K) -> (), nats; between 0 and log K."""
     _check_matrix("logits", logits)
-    _choose_backend(logits)
+    if use_kernels(logits):
+        none = logits[:, :0]
+        return _kernels().divergences(none, none, logits, (logits.shape[1],))[0]  # type: ignore[no-any-return]
     return reference.kl_categorical(logits)
 
 
 def capacity_loss(kl: Tensor, capacity: float | Tensor, gamma: float | Tensor) -> Tensor:
-    """gamma |sum kl - capacity| in nats (paper eq. 8); ``kl`` of any shape is summed first."""
-    _choose_backend(kl)
+    """gamma |sum kl - capacity| in nats (paper eq. 8); ``kl`` of any shape is summed first.
+
+    Plain PyTorch on every device; :func:`kl_capacity_loss` is the fused form from the parameters.
+    """
     return reference.capacity_loss(kl, capacity, gamma)
 
 
@@ -154,18 +203,15 @@ def bernoulli_reconstruction(
     Raises:
         ArgumentError: shapes differ, or the target has another integer dtype.
     """
-    if logits.shape != target.shape or logits.dim() != 4:
-        raise ArgumentError(
-            "logits and target must have one shape (N, C, H, W),"
-            f" got {tuple(logits.shape)} and {tuple(target.shape)}"
-        )
-    if not (target.dtype == torch.uint8 or target.is_floating_point()):
-        raise ArgumentError(
-            f"target images must be uint8 (0..255) or floating point (0..1), got {target.dtype}"
-        )
+    _check_images(logits, target)
     check_channel_reduction(channel_reduction)
-    _choose_backend(logits)
+    if use_kernels(logits, target=target):
+        scale = _reconstruction_scale(logits, channel_reduction)
+        return _kernels().bernoulli_reconstruction(logits, target, scale)  # type: ignore[no-any-return]
     return reference.bernoulli_reconstruction(logits, target, channel_reduction)
+
+
+# --- all of it in one pass ------------------------------------------------------------------------
 
 
 def joint_latent(
@@ -184,7 +230,8 @@ def joint_latent(
     Args:
         params: (N, P) rows ``[mean | logvar | logits_1 | ... | logits_D]``.
         spec: sizes of the latent variables, also as ``{'cont': int, 'disc': [int, ...]}``.
-        tau: temperature above 0; a float, or a scalar tensor on the same device.
+        tau: temperature above 0; a float is a constant, to anneal it pass a scalar tensor on the
+            same device.
         seed, normal, uniform, generator: the noise; ``normal`` is (N, Z), ``uniform`` (N, sum K).
         training: False gives the evaluation sample (mean, one-hot argmax) and draws no noise.
 
@@ -197,173 +244,189 @@ def joint_latent(
             has another shape or device; tau is not above 0.
     """
     spec = LatentSpec.from_dict(spec)
+    noise = Noise(normal, uniform, seed, generator)
     _check_params(params, spec)
-    _choose_backend(params)
+    if training:
+        _check_tau(tau, params)
+    if _latent_kernels(params, tau, noise):
+        if training:
+            key = noise_key(params, noise, spec.cont, spec.num_categories)
+            sample, means = _kernels().joint_latent(params, spec, tau, *key)
+        else:
+            sample = reference.evaluation_sample(params, spec)
+            means = _kernels().divergences(*_parts(params, spec), spec.disc)
+        return JointLatent(sample, *_split(means, spec))
     if not training:
         sample = reference.evaluation_sample(params, spec)
         return JointLatent(sample, *reference.divergences(params, spec))
-    _check_tau(tau)
-    normal, uniform = _joint_noise(params, spec, Noise(normal, uniform, seed, generator))
+    normal, uniform = noise_tensors(params, noise, spec.cont, spec.num_categories)
     return reference.joint_latent(params, spec, tau, normal, uniform)
 
 
-def latent_sample(
+def latent_block(
     params: Tensor,
-    spec: LatentSpec | Mapping[str, Any],
+    spec: LatentSpec,
     tau: float | Tensor,
     noise: Noise = Noise(),  # noqa: B008  a NamedTuple is immutable
     *,
     training: bool = True,
-) -> Tensor:
-    """Return the sample rows (N, L) of :func:`joint_latent` alone."""
-    spec = LatentSpec.from_dict(spec)
+) -> LatentBlock:
+    """:func:`joint_latent` with the sums over the batch left to :func:`joint_loss`.
+
+    That saves a launch on a GPU, and is where several processes would add up their sums.
+    """
+    if not _latent_kernels(params, tau, noise):
+        sample, *means = joint_latent(params, spec, tau, **noise._asdict(), training=training)
+        return LatentBlock(sample, torch.cat(means)[None], 1)
     _check_params(params, spec)
-    _choose_backend(params)
-    if not training:
-        return reference.evaluation_sample(params, spec)
-    _check_tau(tau)
-    return reference.latent_sample(params, spec, tau, *_joint_noise(params, spec, noise))
+    if training:
+        _check_tau(tau, params)
+        key = noise_key(params, noise, spec.cont, spec.num_categories)
+        sample, sums = _kernels().joint_latent(params, spec, tau, *key, sums="partials")
+        return LatentBlock(sample, sums, max(params.shape[0], 1))
+    return LatentBlock(reference.evaluation_sample(params, spec), *_divergence_sums(params, spec))
 
 
-def draw_seed(device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-    """Draw a Philox key, a (1,) int64 tensor on ``device``, without waiting for the device."""
-    _check_generator(generator, device)
-    return torch.randint(
-        -(2**63), 2**63 - 1, (1,), dtype=torch.int64, device=device, generator=generator
+def joint_loss(
+    logits: Tensor,
+    target: Tensor,
+    block: LatentBlock,
+    spec: LatentSpec,
+    step: int | Tensor,
+    *,
+    cont: Capacity | None,
+    disc: Capacity | None,
+    channel_reduction: ChannelReduction = "mean",
+    disc_measure: DiscreteMeasure = "kl",
+) -> JointLoss:
+    """(reconstruction + gamma_z |KL_z - C_z(t)| + gamma_c |KL_c - C_c(t)|) / (H W) (paper eq. 8).
+
+    Args:
+        logits, target: (N, C, H, W) as for :func:`bernoulli_reconstruction`.
+        block: of the same batch, from :func:`latent_block`.
+        spec: sizes of the latent variables.
+        step: training step t, counted from 1; an int or an integer tensor of one element on the
+            device. While a CUDA graph is being captured it must be a tensor.
+        cont, disc: the capacities; None leaves the part free. C_c(t) never exceeds sum log K.
+        channel_reduction: see :func:`bernoulli_reconstruction`.
+        disc_measure: "kl", or "information" for the part of KL_c that tells images apart, see
+            :class:`fastjvae.JointObjective`.
+
+    Raises:
+        ArgumentError: shapes, dtypes or devices do not fit.
+    """
+    _check_images(logits, target)
+    check_channel_reduction(channel_reduction)
+    check_disc_measure(disc_measure)
+    _check_step(step, logits)
+    pixels = logits.shape[2] * logits.shape[3]
+    if use_kernels(
+        logits,
+        target=target,
+        cont_gamma=cont.gamma if cont else None,
+        disc_gamma=disc.gamma if disc else None,
+    ):
+        loss, report = _kernels().joint_objective(
+            logits, target, block.sums, spec.disc, step,
+            cont, disc, scale=1 / block.rows,
+            reconstruction_scale=_reconstruction_scale(logits, channel_reduction),
+            pixels=pixels, information=disc_measure == "information",
+        )  # fmt: skip
+        kl_cont, kl_disc, category_mean = _split(report.means, spec)
+        return JointLoss(
+            loss,
+            report.reconstruction,
+            kl_cont,
+            kl_disc,
+            category_mean,
+            report.capacity_cont,
+            report.capacity_disc,
+        )
+    kl_cont, kl_disc, category_mean = _split(block.sums.sum(dim=0) / block.rows, spec)
+    total = reconstruction = reference.bernoulli_reconstruction(logits, target, channel_reduction)
+    zero = torch.zeros_like(reconstruction)
+    at = partial(Capacity.at, step=step, device=zero.device, dtype=zero.dtype)
+    capacity_cont = at(cont) if cont else zero
+    capacity_disc = at(disc, maximum=sum(math.log(size) for size in spec.disc)) if disc else zero
+    if cont:
+        total = total + capacity_loss(kl_cont, capacity_cont, cont.gamma)
+    if disc:
+        measure = kl_disc
+        if disc_measure == "information":
+            measure = measure - category_imbalance(category_mean, spec)
+        total = total + capacity_loss(measure, capacity_disc, disc.gamma)
+    return JointLoss(
+        total / pixels,
+        reconstruction.detach(),
+        kl_cont.detach(),
+        kl_disc.detach(),
+        category_mean.detach(),
+        capacity_cont,
+        capacity_disc,
     )
 
 
-# --- backends -------------------------------------------------------------------------------------
+def kl_capacity_loss(
+    params: Tensor,
+    spec: LatentSpec | Mapping[str, Any],
+    step: int | Tensor,
+    *,
+    cont: Capacity | None = None,
+    disc: Capacity | None = None,
+    disc_measure: DiscreteMeasure = "kl",
+) -> JointLoss:
+    """gamma_z |KL_z - C_z(t)| + gamma_c |KL_c - C_c(t)| of parameter rows (N, P), nats per image.
 
-_forced_backend: ContextVar[Backend | None] = ContextVar("fastjvae_backend", default=None)
-
-
-@contextmanager
-def backend(name: Backend) -> Iterator[None]:
-    """Run every operation inside the block on one backend, "reference" or "triton".
-
-    Without it, or the environment variable ``FASTJVAE_BACKEND``, the Triton kernels take CUDA and
-    HIP tensors where they exist, and the reference everything else.
-
-    >>> import torch
-    >>> with backend("reference"):
-    ...     kl_gaussian(torch.zeros(8, 3), torch.zeros(8, 3))
-    tensor([0., 0., 0.])
-
-    Raises:
-        ArgumentError: there is no backend of this name.
-        BackendError: an operation inside the block cannot run on it; the message says why.
+    The penalties of :func:`joint_loss` without a reconstruction: ``loss`` is not divided, and
+    ``reconstruction`` is 0.
     """
-    token = _forced_backend.set(_checked_backend(name, "the backend"))
-    try:
-        yield
-    finally:
-        _forced_backend.reset(token)
+    spec = LatentSpec.from_dict(spec)
+    _check_params(params, spec)
+    none = params.new_zeros(0, 1, 1, 1)
+    return joint_loss(
+        none, none, LatentBlock(params[:0], *_divergence_sums(params, spec)), spec, step,
+        cont=cont, disc=disc, disc_measure=disc_measure,
+    )  # fmt: skip
 
 
-def _choose_backend(tensor: Tensor) -> Backend:
-    wanted = _forced_backend.get()
-    if wanted is None and (variable := os.environ.get("FASTJVAE_BACKEND")):
-        wanted = _checked_backend(variable, "FASTJVAE_BACKEND")
-    if wanted == "reference":
-        return "reference"
-    obstacle = _triton_obstacle(tensor)
-    if wanted == "triton" and obstacle:
-        raise BackendError(f"the triton backend was asked for, but {obstacle}")
-    return "reference" if obstacle else "triton"
+# --- internals ------------------------------------------------------------------------------------
 
 
-def _checked_backend(name: str, source: str) -> Backend:
-    if name not in get_args(Backend):
-        raise ArgumentError(f"{source} must be 'reference' or 'triton', got {name!r}")
-    return name  # type: ignore[return-value]
+def _kernels() -> ModuleType:
+    from fastjvae import autograd  # imports triton, which not everybody has
+
+    return autograd
 
 
-def _triton_obstacle(tensor: Tensor) -> str | None:
-    """Why the kernels cannot take this tensor, or None where they can."""
-    if tensor.device.type != "cuda":
-        return f"its kernels need CUDA or HIP tensors and this one is on {tensor.device}"
-    return "its kernels are not connected to these functions in this version"
+def _latent_kernels(params: Tensor, tau: float | Tensor, noise: Noise) -> bool:
+    return use_kernels(params, tau=tau, normal=noise.normal, uniform=noise.uniform)
 
 
-# --- noise ----------------------------------------------------------------------------------------
+def _divergence_sums(params: Tensor, spec: LatentSpec) -> tuple[Tensor, int]:
+    """The sums and rows of a :class:`LatentBlock`."""
+    if use_kernels(params):
+        sums = _kernels().divergences(*_parts(params, spec), spec.disc, sums="partials")
+        return sums, max(params.shape[0], 1)
+    return torch.cat(reference.divergences(params, spec))[None], 1
 
 
-def _joint_noise(params: Tensor, spec: LatentSpec, noise: Noise) -> tuple[Tensor, Tensor]:
-    explicit = {"normal": noise.normal, "uniform": noise.uniform}
-    widths = {"normal": spec.cont, "uniform": spec.num_categories}
-    missing = [name for name in explicit if widths[name] and explicit[name] is None]
-    if missing and any(tensor is not None for tensor in explicit.values()):
-        raise ArgumentError(
-            f"explicit noise must cover every latent variable, but {missing[0]} of shape"
-            f" {(params.shape[0], widths[missing[0]])} is missing"
-        )
-    if noise.seed is not None:  # one tensor, so that both streams use one key
-        noise = noise._replace(seed=_seed_tensor(noise.seed, params.device))
-    return _normal(params, noise, spec.cont), _uniform(params, noise, spec.num_categories)
+def _parts(params: Tensor, spec: LatentSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, Z) means, (N, Z) log variances and (N, sum K) logits of parameter rows."""
+    return params[:, spec.mean], params[:, spec.logvar], params[:, 2 * spec.cont :]
 
 
-def _normal(like: Tensor, noise: Noise, columns: int) -> Tensor:
-    rows, compute = like.shape[0], reference._compute_dtype(like)
-    if noise.normal is not None:
-        return _checked_noise("normal", noise.normal, noise, like, columns)
-    if noise.seed is not None:
-        return reference.philox_normal(_seed_of(noise, like), rows, columns)
-    _check_generator(noise.generator, like.device)
-    return torch.randn(rows, columns, device=like.device, dtype=compute, generator=noise.generator)
+def _split(means: Tensor, spec: LatentSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """(Z + D + sum K,) batch means: KL of units, KL of variables, category probabilities."""
+    kl_cont, kl_disc, category_mean = torch.split(
+        means, [spec.cont, len(spec.disc), spec.num_categories]
+    )
+    return kl_cont, kl_disc, category_mean
 
 
-def _uniform(like: Tensor, noise: Noise, columns: int) -> Tensor:
-    rows, compute = like.shape[0], reference._compute_dtype(like)
-    if noise.uniform is not None:
-        return _checked_noise("uniform", noise.uniform, noise, like, columns)
-    if noise.seed is not None:
-        seed = _seed_of(noise, like)
-        return reference.philox_uniform(seed, rows, columns, reference.GUMBEL_STREAM)
-    _check_generator(noise.generator, like.device)
-    return torch.rand(rows, columns, device=like.device, dtype=compute, generator=noise.generator)
-
-
-def _seed_of(noise: Noise, like: Tensor) -> Tensor:
-    assert noise.seed is not None
-    if noise.generator is not None:
-        raise ArgumentError("noise comes from a seed or from a generator, got both")
-    return _seed_tensor(noise.seed, like.device)
-
-
-def _seed_tensor(seed: int | Tensor, device: torch.device) -> Tensor:
-    if not isinstance(seed, Tensor):
-        if not is_integer(seed) or not -(2**63) <= seed < 2**63:
-            raise ArgumentError(f"a seed is a 64-bit integer, got {seed!r}")
-        return torch.tensor([int(seed)], dtype=torch.int64, device=device)
-    if seed.shape != (1,) or seed.dtype != torch.int64 or seed.device != device:
-        raise ArgumentError(
-            f"a seed tensor must be int64 of shape (1,) on {device},"
-            f" got {seed.dtype} of shape {tuple(seed.shape)} on {seed.device}"
-        )
-    return seed
-
-
-def _checked_noise(name: str, tensor: Tensor, noise: Noise, like: Tensor, columns: int) -> Tensor:
-    if noise.seed is not None or noise.generator is not None:
-        raise ArgumentError(
-            f"noise is given as {name}= or drawn from a seed or generator, got both"
-        )
-    expected = (like.shape[0], columns)
-    if tuple(tensor.shape) != expected or tensor.device != like.device:
-        raise ArgumentError(
-            f"{name} must have shape {expected} on {like.device},"
-            f" got {tuple(tensor.shape)} on {tensor.device}"
-        )
-    return tensor
-
-
-def _check_generator(generator: torch.Generator | None, device: torch.device) -> None:
-    if generator is not None and generator.device.type != device.type:
-        raise ArgumentError(
-            f"the generator is on {generator.device} but the noise is needed on {device};"
-            f" make one with torch.Generator('{device}')"
-        )
+def _reconstruction_scale(logits: Tensor, channel_reduction: ChannelReduction) -> float:
+    """What turns the sum over all elements into nats per image."""
+    images, channels = logits.shape[:2]
+    return 1 / (max(images, 1) * (channels if channel_reduction == "mean" else 1))
 
 
 # --- argument checks ------------------------------------------------------------------------------
@@ -395,14 +458,61 @@ def _check_params(params: Tensor, spec: LatentSpec) -> None:
         )
 
 
-def _check_tau(tau: float | Tensor) -> None:
-    if isinstance(tau, Tensor):  # its value would have to be read back
-        return
-    if not is_real(tau) or not tau > 0:
+def _check_images(logits: Tensor, target: Tensor) -> None:
+    if logits.shape != target.shape or logits.dim() != 4:
+        raise ArgumentError(
+            "logits and target must have one shape (N, C, H, W),"
+            f" got {tuple(logits.shape)} and {tuple(target.shape)}"
+        )
+    if not (target.dtype == torch.uint8 or target.is_floating_point()):
+        raise ArgumentError(
+            f"target images must be uint8 (0..255) or floating point (0..1), got {target.dtype}"
+        )
+
+
+def check_temperature(tau: float | Tensor) -> None:
+    """Raise ArgumentError unless ``tau`` is a number above 0; a tensor would have to be read."""
+    if not isinstance(tau, Tensor) and not (is_real(tau) and tau > 0):
         raise ArgumentError(f"the temperature must be a number above 0, got {tau!r}")
+
+
+def _check_tau(tau: float | Tensor, like: Tensor) -> None:
+    check_temperature(tau)
+    if isinstance(tau, Tensor):
+        _check_scalar("the temperature", tau, like)
+
+
+def _check_scalar(name: str, scalar: Tensor, like: Tensor) -> None:
+    """A scalar of the host is welcome on the host only: elsewhere it would have to be copied."""
+    if scalar.numel() != 1 or scalar.device != like.device:
+        raise ArgumentError(
+            f"{name} as a tensor must hold one number on {like.device},"
+            f" got shape {tuple(scalar.shape)} on {scalar.device}"
+        )
+
+
+def _check_step(step: int | Tensor, like: Tensor) -> None:
+    if isinstance(step, Tensor):
+        _check_scalar("step", step, like)
+        if step.is_floating_point():
+            raise ArgumentError(f"step must be an integer tensor, got {step.dtype}")
+        return
+    if not is_integer(step) or step < 0:
+        raise ArgumentError(f"step must be an integer of at least 0, got {step!r}")
+    if like.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise ArgumentError(
+            f"step must be a tensor on {like.device} while a CUDA graph is captured, got {step!r},"
+            f" which every replay would repeat"
+        )
 
 
 def check_channel_reduction(name: str) -> None:
     """Raise ArgumentError unless ``name`` is one of :data:`ChannelReduction`."""
     if name not in get_args(ChannelReduction):
         raise ArgumentError(f"channel_reduction must be 'mean' or 'sum', got {name!r}")
+
+
+def check_disc_measure(name: str) -> None:
+    """Raise ArgumentError unless ``name`` is one of :data:`DiscreteMeasure`."""
+    if name not in get_args(DiscreteMeasure):
+        raise ArgumentError(f"disc_measure must be 'kl' or 'information', got {name!r}")

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from fastjvae import functional, pretrained, published, reference
 from fastjvae._numbers import is_integer
 from fastjvae.errors import ArgumentError, CheckpointError
-from fastjvae.functional import Noise
 from fastjvae.latents import LatentSpec
+from fastjvae.noise import Noise, check_generator
 from fastjvae.objectives import LossOutput, Objective, paper_mnist
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class JointVAE(nn.Module):
         super().__init__()
         self.img_size = _checked_img_size(img_size)
         self.spec = LatentSpec.from_dict(latent_spec)
-        functional._check_tau(temperature)
+        functional.check_temperature(temperature)
         self.temperature = temperature
         self.use_cuda = use_cuda
         self.latent_spec = (
@@ -219,7 +219,7 @@ class JointVAE(nn.Module):
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Decode ``n`` draws from the prior (normal, uniform one-hot): (n, C, H, W) in [0, 1]."""
         device, dtype = self.device, self.dtype
-        functional._check_generator(generator, device)
+        check_generator(generator, device)
         z = torch.randn(n, self.spec.cont, device=device, dtype=dtype, generator=generator)
         hot = [
             nn.functional.one_hot(

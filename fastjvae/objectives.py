@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from fastjvae import functional
 from fastjvae.errors import ArgumentError
-from fastjvae.functional import ChannelReduction, JointLatent, Noise
+from fastjvae.functional import ChannelReduction, DiscreteMeasure, JointLatent, Noise
 from fastjvae.latents import LatentSpec
 from fastjvae.schedules import Capacity
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE
-
-DiscreteMeasure = Literal["kl", "information"]
 
 
 class LossOutput(NamedTuple):
@@ -75,29 +73,27 @@ class JointObjective:
 
     def __post_init__(self) -> None:
         functional.check_channel_reduction(self.channel_reduction)
-        if self.disc_measure not in get_args(DiscreteMeasure):
-            raise ArgumentError(
-                f"disc_measure must be 'kl' or 'information', got {self.disc_measure!r}"
-            )
+        functional.check_disc_measure(self.disc_measure)
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         spec = model.spec
         cont = _needed(self.cont, spec.cont, "cont", f"{spec.cont} continuous units")
         disc = _needed(self.disc, len(spec.disc), "disc", f"discrete variables {list(spec.disc)}")
-        reconstruction, latent = _elbo_terms(model, x, noise, self.channel_reduction)
-        capacity_cont = _capacity(cont, step, reconstruction)
-        capacity_disc = _capacity(disc, step, reconstruction, sum(math.log(k) for k in spec.disc))
-        total = reconstruction
-        if cont:
-            total = total + functional.capacity_loss(latent.kl_cont, capacity_cont, cont.gamma)
-        if disc:
-            measure = latent.kl_disc
-            if self.disc_measure == "information":
-                measure = measure - functional.category_imbalance(latent.category_mean, spec)
-            total = total + functional.capacity_loss(measure, capacity_disc, disc.gamma)
-        return _output(
-            model, total, reconstruction, latent, capacities=(capacity_cont, capacity_disc)
+        block = functional.latent_block(
+            model.encode_params(x), spec, model.temperature, noise, training=model.training
         )
+        terms = functional.joint_loss(
+            model.decode_logits(block.sample),
+            x,
+            block,
+            spec,
+            step,
+            cont=cont,
+            disc=disc,
+            channel_reduction=self.channel_reduction,
+            disc_measure=self.disc_measure,
+        )
+        return LossOutput(*terms, extra={})
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ class CCBetaObjective:
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         reconstruction, latent = _elbo_terms(model, x, noise, self.channel_reduction)
-        capacity = _capacity(self.capacity, step, reconstruction)
+        capacity = self.capacity.at(step, device=reconstruction.device, dtype=reconstruction.dtype)
         penalty = functional.capacity_loss(_total_kl(latent), capacity, self.capacity.gamma)
         total = reconstruction + penalty
         return _output(model, total, reconstruction, latent, extra={"capacity_total": capacity})
@@ -167,33 +163,24 @@ def _needed(capacity: Capacity | None, size: int, name: str, part: str) -> Capac
     return capacity if size else None
 
 
-def _capacity(
-    capacity: Capacity | None, step: int | Tensor, like: Tensor, maximum: float = math.inf
-) -> Tensor:
-    if capacity is None:
-        return torch.zeros_like(like)
-    return capacity.at(step, device=like.device, dtype=like.dtype, maximum=maximum)
-
-
 def _output(
     model: JointVAE,
     total: Tensor,
     reconstruction: Tensor,
     latent: JointLatent,
-    capacities: tuple[Tensor, Tensor] | None = None,
     extra: dict[str, Tensor] | None = None,
 ) -> LossOutput:
+    """The output of an objective without capacities of the two parts."""
     zero = torch.zeros_like(reconstruction)
-    capacity_cont, capacity_disc = capacities or (zero, zero)
     return LossOutput(
         total / model.num_pixels,
         reconstruction.detach(),
         latent.kl_cont.detach(),
         latent.kl_disc.detach(),
         latent.category_mean.detach(),
-        capacity_cont.detach(),
-        capacity_disc.detach(),
-        {name: tensor.detach() for name, tensor in (extra or {}).items()},
+        capacity_cont=zero,
+        capacity_disc=zero,
+        extra={name: tensor.detach() for name, tensor in (extra or {}).items()},
     )
 
 

@@ -12,13 +12,12 @@ from tyro.conf import Suppress
 
 from fastjvae.data import DATASETS, SPLIT_DATASETS, DatasetName, DataSource
 from fastjvae.errors import ArgumentError
-from fastjvae.functional import ChannelReduction
+from fastjvae.functional import ChannelReduction, DiscreteMeasure
 from fastjvae.latents import LatentSpec
 from fastjvae.model import JointVAE
 from fastjvae.objectives import (
     BetaObjective,
     CCBetaObjective,
-    DiscreteMeasure,
     JointObjective,
     Objective,
 )

@@ -16,6 +16,11 @@ Each program owns a range of rows and walks over column tiles, rows inside colum
 over its rows stay in registers; they go to one row of `partials`, which a second kernel adds up in
 a fixed order. No atomics: results repeat bitwise. Every part has its own pointer and strides, so
 the same two kernels serve the joint row and each operation alone.
+
+ALIGNED says that rows, columns of every part, and starts and sizes of the variables are multiples
+of 4 elements, so that a thread moves 4 of them at once. A variable's tile begins at the multiple of
+4 below its first column, as the noise does; EXACT lets it begin at the column itself, where the
+former would double a large tile, and pays for it by drawing each number's whole block.
 """
 
 import triton
@@ -27,8 +32,42 @@ from fastjvae_kernels.math import (
     log_softmax,
     normal_tile,
     softmax,
+    uniform_at,
     uniform_tile,
 )
+
+
+@triton.jit
+def _multiple_of_4(value, ALIGNED: tl.constexpr):
+    return value // 4 * 4 if ALIGNED else value
+
+
+@triton.jit
+def _rows_of(program, rows_per_program, N):
+    """First row of a program and the row after its last, int64."""
+    begin = program.to(tl.int64) * rows_per_program
+    return begin, tl.minimum(begin + rows_per_program, N)
+
+
+@triton.jit
+def _columns_of(variables_ptr, variable, ALIGNED: tl.constexpr):
+    """First column within the categorical part and size of a variable."""
+    offset = tl.load(variables_ptr + 2 * variable)
+    size = tl.load(variables_ptr + 2 * variable + 1)
+    return _multiple_of_4(offset, ALIGNED), _multiple_of_4(size, ALIGNED)
+
+
+@triton.jit
+def _load(ptr, row_stride, column_stride, rows, columns, mask):
+    """(R, C) float32 tile of a matrix; rows (R,) and columns (C,) int64."""
+    at = rows[:, None] * row_stride + columns[None, :] * column_stride
+    return tl.load(ptr + at, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _store(ptr, row_stride, column_stride, rows, columns, mask, tile):
+    at = rows[:, None] * row_stride + columns[None, :] * column_stride
+    tl.store(ptr + at, tile.to(ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -40,89 +79,84 @@ def latent_forward_kernel(
     seed_ptr,  # (1,) int64, or unused where the noise is explicit
     normal_ptr, normal_rs, normal_cs,  # (N, Z)
     uniform_ptr, uniform_rs, uniform_cs,  # (N, C)
-    tau_ptr,  # () float32, or unused
+    tau_ptr,  # () float, or unused
     tau,
     z_ptr, z_rs, z_cs,  # (N, Z) out
     y_ptr, y_rs, y_cs,  # (N, C) out
     partials_ptr,  # (programs, Z + D + C) float32 out: sums over the program's rows
     N, Z, D, C, rows_per_program,
     SAMPLE: tl.constexpr, DIVERGE: tl.constexpr, SEEDED: tl.constexpr, TAU_ON_DEVICE: tl.constexpr,
+    ALIGNED: tl.constexpr, EXACT: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_Z: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
-    begin = program.to(tl.int64) * rows_per_program
-    end = tl.minimum(begin + rows_per_program, N)
+    begin, end = _rows_of(program, rows_per_program, N)
     partials_ptr += program.to(tl.int64) * (Z + D + C)
+    mean_rs, logvar_rs = _multiple_of_4(mean_rs, ALIGNED), _multiple_of_4(logvar_rs, ALIGNED)
+    logits_rs = _multiple_of_4(logits_rs, ALIGNED)
+    z_rs, y_rs = _multiple_of_4(z_rs, ALIGNED), _multiple_of_4(y_rs, ALIGNED)
+    units = _multiple_of_4(Z, ALIGNED)
     if SAMPLE:
         if SEEDED:
             seed = tl.load(seed_ptr)
         if TAU_ON_DEVICE:
             tau = tl.load(tau_ptr).to(tl.float32)
 
-    for first in range(0, Z, BLOCK_Z):
-        columns = first + tl.arange(0, BLOCK_Z)
-        kl_sum = tl.zeros((BLOCK_Z,), tl.float32)
+    for first in range(0, units, BLOCK_Z):
+        columns = first + tl.arange(0, BLOCK_Z).to(tl.int64)
+        inside = columns < units
+        kl = tl.zeros((BLOCK_N, BLOCK_Z), tl.float32)
         for row in range(begin, end, BLOCK_N):
             rows = row + tl.arange(0, BLOCK_N).to(tl.int64)
-            mask = (rows < end)[:, None] & (columns < Z)[None, :]
-            r, c = rows[:, None], columns[None, :].to(tl.int64)
-            mean = tl.load(mean_ptr + r * mean_rs + c * mean_cs, mask=mask, other=0.0).to(
-                tl.float32
-            )
-            logvar = tl.load(logvar_ptr + r * logvar_rs + c * logvar_cs, mask=mask, other=0.0).to(
-                tl.float32
-            )
+            mask = (rows < end)[:, None] & inside[None, :]
+            mean = _load(mean_ptr, mean_rs, mean_cs, rows, columns, mask)
+            logvar = _load(logvar_ptr, logvar_rs, logvar_cs, rows, columns, mask)
             if SAMPLE:
                 if SEEDED:
                     normal = normal_tile(seed, rows, first, BLOCK_Z)
                 else:
-                    normal = tl.load(
-                        normal_ptr + r * normal_rs + c * normal_cs, mask=mask, other=0.0
-                    ).to(tl.float32)
+                    normal = _load(normal_ptr, normal_rs, normal_cs, rows, columns, mask)
                 # logvar - logvar: exp would hide a variance of -inf.
                 z = mean + (tl.exp(0.5 * logvar) + (logvar - logvar)) * normal
-                tl.store(z_ptr + r * z_rs + c * z_cs, z.to(z_ptr.dtype.element_ty), mask=mask)
+                _store(z_ptr, z_rs, z_cs, rows, columns, mask, z)
             if DIVERGE:
                 # Masked elements have mean 0 and logvar 0, whose divergence is 0.
-                kl_sum += tl.sum(0.5 * (mean * mean + expm1_minus(logvar)), axis=0)
+                kl += 0.5 * (mean * mean + expm1_minus(logvar))
         if DIVERGE:
-            tl.store(partials_ptr + columns, kl_sum, mask=columns < Z)
+            tl.store(partials_ptr + columns, tl.sum(kl, axis=0), mask=inside)
 
     for variable in range(0, D):
-        offset = tl.load(variables_ptr + 2 * variable)
-        size = tl.load(variables_ptr + 2 * variable + 1)
-        first = offset // 4 * 4  # noise comes in blocks of four columns
-        columns = first + tl.arange(0, BLOCK_K)
+        offset, size = _columns_of(variables_ptr, variable, ALIGNED)
+        first = offset if EXACT else offset // 4 * 4  # noise comes in blocks of four columns
+        columns = first + tl.arange(0, BLOCK_K).to(tl.int64)
         inside = (columns >= offset) & (columns < offset + size)
         log_size = tl.log(size.to(tl.float32))
-        kl_total = tl.full((), 0.0, tl.float32)
-        p_sum = tl.zeros((BLOCK_K,), tl.float32)
+        kl = tl.zeros((BLOCK_N,), tl.float32)
+        p_sum = tl.zeros((BLOCK_N, BLOCK_K), tl.float32)
         for row in range(begin, end, BLOCK_N):
             rows = row + tl.arange(0, BLOCK_N).to(tl.int64)
             present = rows < end
             mask = present[:, None] & inside[None, :]
-            r, c = rows[:, None], columns[None, :].to(tl.int64)
-            logits = tl.load(logits_ptr + r * logits_rs + c * logits_cs, mask=mask, other=0.0).to(
-                tl.float32
-            )
+            logits = _load(logits_ptr, logits_rs, logits_cs, rows, columns, mask)
             log_p = log_softmax(logits, inside[None, :])
-            if SAMPLE:
-                if SEEDED:
-                    uniform = uniform_tile(seed, rows, first, BLOCK_K)
-                else:
-                    uniform = tl.load(
-                        uniform_ptr + r * uniform_rs + c * uniform_cs, mask=mask, other=0.5
-                    ).to(tl.float32)
-                y = softmax((log_p + gumbel(uniform)) / tau, inside[None, :]) + (logits - logits)
-                tl.store(y_ptr + r * y_rs + c * y_cs, y.to(y_ptr.dtype.element_ty), mask=mask)
             if DIVERGE:
                 p = tl.exp(log_p)
                 neg_entropy = tl.sum(tl.where(inside[None, :], p * log_p, 0.0), axis=1)
-                kl_total += tl.sum(tl.where(present, log_size + neg_entropy, 0.0), axis=0)
-                p_sum += tl.sum(tl.where(present[:, None], p, 0.0), axis=0)
+                kl += tl.where(present, log_size + neg_entropy, 0.0)
+                p_sum += tl.where(present[:, None], p, 0.0)
+            if SAMPLE:
+                if SEEDED:
+                    if EXACT:
+                        uniform = uniform_at(seed, rows, columns)
+                    else:
+                        uniform = uniform_tile(seed, rows, first, BLOCK_K)
+                else:
+                    uniform = _load(uniform_ptr, uniform_rs, uniform_cs, rows, columns, mask)
+                y = softmax((log_p + gumbel(uniform)) / tau, inside[None, :]) + (logits - logits)
+                _store(y_ptr, y_rs, y_cs, rows, columns, mask, y)
         if DIVERGE:
-            tl.store(partials_ptr + Z + variable, kl_total)
-            tl.store(partials_ptr + Z + D + columns, p_sum, mask=inside)
+            tl.store(partials_ptr + Z + variable, tl.sum(kl, axis=0))
+            tl.store(partials_ptr + Z + D + columns, tl.sum(p_sum, axis=0), mask=inside)
 
 
 @triton.jit
@@ -133,102 +167,81 @@ def latent_backward_kernel(
     variables_ptr,  # (D, 2) int32
     seed_ptr,  # (1,) int64, or unused
     normal_ptr, normal_rs, normal_cs,  # (N, Z), or unused
-    tau_ptr,  # () float32, or unused
+    tau_ptr,  # () float, or unused
     tau,
     y_ptr, y_rs, y_cs,  # (N, C) the sample
     grad_z_ptr, grad_z_rs, grad_z_cs,  # (N, Z) upstream, any strides
     grad_y_ptr, grad_y_rs, grad_y_cs,  # (N, C) upstream, any strides
-    grad_sums_ptr,  # (Z + D + C,) float32 upstream of the sums over all rows
-    grad_sums_stride,
+    grad_sums_ptr, grad_sums_rs, grad_sums_cs,  # (programs, Z + D + C) upstream of the partials
     scale,  # multiplies grad_sums
     dmean_ptr, dmean_rs, dmean_cs,  # (N, Z) out
     dlogvar_ptr, dlogvar_rs, dlogvar_cs,  # (N, Z) out
     dlogits_ptr, dlogits_rs, dlogits_cs,  # (N, C) out
     N, Z, D, C, rows_per_program,
     SAMPLE: tl.constexpr, DIVERGE: tl.constexpr, SEEDED: tl.constexpr, TAU_ON_DEVICE: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_Z: tl.constexpr, BLOCK_K: tl.constexpr,
+    ALIGNED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_Z: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
-    begin = program.to(tl.int64) * rows_per_program
-    end = tl.minimum(begin + rows_per_program, N)
+    begin, end = _rows_of(program, rows_per_program, N)
+    grad_sums_ptr += program.to(tl.int64) * grad_sums_rs
+    mean_rs, logvar_rs = _multiple_of_4(mean_rs, ALIGNED), _multiple_of_4(logvar_rs, ALIGNED)
+    logits_rs, y_rs = _multiple_of_4(logits_rs, ALIGNED), _multiple_of_4(y_rs, ALIGNED)
+    grad_z_rs, grad_y_rs = _multiple_of_4(grad_z_rs, ALIGNED), _multiple_of_4(grad_y_rs, ALIGNED)
+    dmean_rs, dlogvar_rs = _multiple_of_4(dmean_rs, ALIGNED), _multiple_of_4(dlogvar_rs, ALIGNED)
+    dlogits_rs = _multiple_of_4(dlogits_rs, ALIGNED)
+    units = _multiple_of_4(Z, ALIGNED)
     if SAMPLE:
         if SEEDED:
             seed = tl.load(seed_ptr)
         if TAU_ON_DEVICE:
             tau = tl.load(tau_ptr).to(tl.float32)
 
-    for first in range(0, Z, BLOCK_Z):
-        columns = first + tl.arange(0, BLOCK_Z)
+    for first in range(0, units, BLOCK_Z):
+        columns = first + tl.arange(0, BLOCK_Z).to(tl.int64)
+        inside = columns < units
         if DIVERGE:
-            k = scale * tl.load(
-                grad_sums_ptr + columns * grad_sums_stride, mask=columns < Z, other=0.0
-            )
+            k = scale * tl.load(grad_sums_ptr + columns * grad_sums_cs, mask=inside, other=0.0)
         for row in range(begin, end, BLOCK_N):
             rows = row + tl.arange(0, BLOCK_N).to(tl.int64)
-            mask = (rows < end)[:, None] & (columns < Z)[None, :]
-            r, c = rows[:, None], columns[None, :].to(tl.int64)
-            logvar = tl.load(logvar_ptr + r * logvar_rs + c * logvar_cs, mask=mask, other=0.0).to(
-                tl.float32
-            )
+            mask = (rows < end)[:, None] & inside[None, :]
+            logvar = _load(logvar_ptr, logvar_rs, logvar_cs, rows, columns, mask)
             dmean = tl.zeros((BLOCK_N, BLOCK_Z), tl.float32)
             dlogvar = tl.zeros((BLOCK_N, BLOCK_Z), tl.float32)
             if SAMPLE:
                 if SEEDED:
                     normal = normal_tile(seed, rows, first, BLOCK_Z)
                 else:
-                    normal = tl.load(
-                        normal_ptr + r * normal_rs + c * normal_cs, mask=mask, other=0.0
-                    ).to(tl.float32)
-                dmean = tl.load(
-                    grad_z_ptr + r * grad_z_rs + c * grad_z_cs, mask=mask, other=0.0
-                ).to(tl.float32)
+                    normal = _load(normal_ptr, normal_rs, normal_cs, rows, columns, mask)
+                dmean = _load(grad_z_ptr, grad_z_rs, grad_z_cs, rows, columns, mask)
                 dlogvar = dmean * (0.5 * tl.exp(0.5 * logvar) * normal)
             if DIVERGE:
-                mean = tl.load(mean_ptr + r * mean_rs + c * mean_cs, mask=mask, other=0.0).to(
-                    tl.float32
-                )
+                mean = _load(mean_ptr, mean_rs, mean_cs, rows, columns, mask)
                 dmean += k[None, :] * mean
                 dlogvar += k[None, :] * (0.5 * (expm1_minus(logvar) + logvar))
-            tl.store(
-                dmean_ptr + r * dmean_rs + c * dmean_cs,
-                dmean.to(dmean_ptr.dtype.element_ty), mask=mask,
-            )  # fmt: skip
-            tl.store(
-                dlogvar_ptr + r * dlogvar_rs + c * dlogvar_cs,
-                dlogvar.to(dlogvar_ptr.dtype.element_ty), mask=mask,
-            )  # fmt: skip
+            _store(dmean_ptr, dmean_rs, dmean_cs, rows, columns, mask, dmean)
+            _store(dlogvar_ptr, dlogvar_rs, dlogvar_cs, rows, columns, mask, dlogvar)
 
     for variable in range(0, D):
-        offset = tl.load(variables_ptr + 2 * variable)
-        size = tl.load(variables_ptr + 2 * variable + 1)
-        first = offset // 4 * 4  # the tiles of the forward pass
-        columns = first + tl.arange(0, BLOCK_K)
-        inside = (columns >= offset) & (columns < offset + size)
+        offset, size = _columns_of(variables_ptr, variable, ALIGNED)
+        columns = offset + tl.arange(0, BLOCK_K).to(tl.int64)
+        inside = columns < offset + size
         if DIVERGE:
-            k = scale * tl.load(grad_sums_ptr + (Z + variable) * grad_sums_stride)
+            k = scale * tl.load(grad_sums_ptr + (Z + variable) * grad_sums_cs)
             m = scale * tl.load(
-                grad_sums_ptr + (Z + D + columns) * grad_sums_stride, mask=inside, other=0.0
+                grad_sums_ptr + (Z + D + columns) * grad_sums_cs, mask=inside, other=0.0
             )
         for row in range(begin, end, BLOCK_N):
             rows = row + tl.arange(0, BLOCK_N).to(tl.int64)
             mask = (rows < end)[:, None] & inside[None, :]
-            r, c = rows[:, None], columns[None, :].to(tl.int64)
             dlogits = tl.zeros((BLOCK_N, BLOCK_K), tl.float32)
             if SAMPLE:
-                y = tl.load(y_ptr + r * y_rs + c * y_cs, mask=mask, other=0.0).to(tl.float32)
-                grad = tl.load(grad_y_ptr + r * grad_y_rs + c * grad_y_cs, mask=mask, other=0.0).to(
-                    tl.float32
-                )
+                y = _load(y_ptr, y_rs, y_cs, rows, columns, mask)
+                grad = _load(grad_y_ptr, grad_y_rs, grad_y_cs, rows, columns, mask)
                 dlogits = y * (grad - tl.sum(grad * y, axis=1)[:, None]) / tau
             if DIVERGE:
-                logits = tl.load(
-                    logits_ptr + r * logits_rs + c * logits_cs, mask=mask, other=0.0
-                ).to(tl.float32)
+                logits = _load(logits_ptr, logits_rs, logits_cs, rows, columns, mask)
                 log_p = log_softmax(logits, inside[None, :])
                 p = tl.exp(log_p)
                 slope = tl.where(inside[None, :], k * log_p, 0.0) + m[None, :]
                 dlogits += p * (slope - tl.sum(slope * p, axis=1)[:, None])
-            tl.store(
-                dlogits_ptr + r * dlogits_rs + c * dlogits_cs,
-                dlogits.to(dlogits_ptr.dtype.element_ty), mask=mask,
-            )  # fmt: skip
+            _store(dlogits_ptr, dlogits_rs, dlogits_cs, rows, columns, mask, dlogits)

@@ -10,7 +10,7 @@ import torch
 import triton
 from torch import Tensor
 
-from fastjvae_kernels.finalise import column_sums_kernel
+from fastjvae_kernels.finalise import REPORT_HEAD, column_sums_kernel, joint_objective_kernel
 from fastjvae_kernels.latent import latent_backward_kernel, latent_forward_kernel
 from fastjvae_kernels.reconstruction import (
     reconstruction_backward_kernel,
@@ -20,11 +20,22 @@ from fastjvae_kernels.reconstruction import (
 # With TRITON_INTERPRET=1 set before the import the kernels run on CPU tensors.
 INTERPRETED = not isinstance(latent_forward_kernel, triton.JITFunction)
 
-# Elements of a tile that one thread holds. A kernel keeps about eight tiles alive at once, so 4
-# leaves room for them in 64 registers.
+# --- latent variables -----------------------------------------------------------------------------
+
+# Elements of a tile that one thread holds: one 128-bit access of float32. A kernel keeps about
+# eight tiles alive at once, so 4 leaves room for them in 64 registers, with which 1,024 threads
+# fill a multiprocessor. 128 threads are enough to hide the latency of their own instructions.
 _PER_THREAD = 4
-# More programs than any GPU runs at once, few enough that adding up their partials costs little.
-_MAX_PROGRAMS = 1024
+_FEWEST_THREADS, _MOST_THREADS = 128, 1024
+# Each program writes one row of partials. 16 rows of the batch to one of partials keep that below
+# a twentieth of what is moved; 128 programs and more are what a large GPU runs at once, and 1,024
+# are few enough to add up.
+_ROWS_PER_PARTIAL, _FEW_PROGRAMS, _MANY_PROGRAMS = 16, 128, 1024
+
+
+# The widest tile of a categorical variable that starts at a multiple of 4 below its first column:
+# with 8 elements a thread the kernels spill registers.
+_WIDEST = _MOST_THREADS * _PER_THREAD
 
 
 class Blocks(NamedTuple):
@@ -33,7 +44,8 @@ class Blocks(NamedTuple):
     rows: int
     units: int
     categories: int
-    warps: int
+    exact: bool
+    threads: int
     programs: int
     rows_per_program: int
 
@@ -41,36 +53,57 @@ class Blocks(NamedTuple):
 def latent_blocks(rows: int, units: int, sizes: Sequence[int]) -> Blocks:
     """Blocks for N rows, Z units and categorical variables of the given sizes.
 
-    A variable's tile starts at the multiple of 4 below its first column and must hold the whole
-    variable, because its softmax does; continuous columns are cut at 1,024.
+    A tile must hold a whole variable, because its softmax does; continuous columns are cut at
+    1,024.
     """
-    starts, at = [], 0
-    for size in sizes:
-        starts.append(at)
-        at += size
-    widest = max((start % 4 + size for start, size in zip(starts, sizes, strict=True)), default=4)
-    categories = max(4, triton.next_power_of_2(widest))
-    columns = max(4, min(1024, triton.next_power_of_2(max(units, 1))))
-    width = max(columns if units else 4, categories if sizes else 4)
-    warps = min(32, max(4, width // (32 * _PER_THREAD)))
-    block_rows = max(1, min(64, warps * 32 * _PER_THREAD // width))
+    largest = max(sizes, default=4)
+    categories = _power_of_2(max(_reach(sizes), 4))
+    exact = categories > max(_WIDEST, _power_of_2(largest))
+    if exact:
+        categories = _power_of_2(largest)
+    columns = min(1024, _power_of_2(max(units, 4)))
+    width = max(columns if units else 4, categories)
+    threads = min(_MOST_THREADS, max(_FEWEST_THREADS, width // _PER_THREAD))
+    block_rows = max(1, min(64, threads * _PER_THREAD // width))
     tiles = triton.cdiv(max(rows, 1), block_rows)
-    tiles_per_program = triton.cdiv(tiles, _MAX_PROGRAMS)
+    most = min(_MANY_PROGRAMS, max(_FEW_PROGRAMS, rows // _ROWS_PER_PARTIAL))
+    tiles_per_program = triton.cdiv(tiles, most)
+    programs = triton.cdiv(tiles, tiles_per_program)
     return Blocks(
-        block_rows,
-        columns,
-        categories,
-        warps,
-        triton.cdiv(tiles, tiles_per_program),
-        tiles_per_program * block_rows,
+        block_rows, columns, categories, exact, threads, programs, tiles_per_program * block_rows
     )
+
+
+def _reach(sizes: Sequence[int]) -> int:
+    """Columns from the multiple of 4 below a variable's first column to its end, at most."""
+    return max((s % 4 + n for s, n in zip(_starts(sizes), sizes, strict=True)), default=0)
+
+
+def _starts(sizes: Sequence[int]) -> list[int]:
+    """First column of each variable within the categorical part."""
+    return [sum(sizes[:i]) for i in range(len(sizes))]
+
+
+def _power_of_2(n: int) -> int:
+    return int(triton.next_power_of_2(n))
+
+
+def _warps(threads: int, device: torch.device) -> int:
+    return threads // _lanes(device)
+
+
+@lru_cache(maxsize=64)
+def _lanes(device: torch.device) -> int:
+    """Threads of a warp: 64 on some AMD GPUs, 32 elsewhere."""
+    if not torch.version.hip or device.type != "cuda":
+        return 32
+    return int(torch.cuda.get_device_properties(device).warp_size)
 
 
 @lru_cache(maxsize=64)
 def _variables(sizes: tuple[int, ...], device: torch.device) -> Tensor:
     """(D, 2) int32 on the device: first column within the categorical part, size."""
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    table = [[start, size] for start, size in zip(starts, sizes, strict=True)] or [[0, 0]]
+    table = [list(pair) for pair in zip(_starts(sizes), sizes, strict=True)] or [[0, 0]]
     return torch.tensor(table, dtype=torch.int32, device=device)
 
 
@@ -92,7 +125,7 @@ class LatentNoise(NamedTuple):
 
 def latent_forward(
     parts: LatentParts,
-    sizes: tuple[int, ...],
+    sizes: Sequence[int],
     noise: LatentNoise | None,
     tau: float | Tensor,
     z: Tensor | None,
@@ -114,33 +147,32 @@ def latent_forward(
     )
     if rows == 0:
         return partials.zero_()
-    sample = noise is not None
-    noise = noise or LatentNoise()
     unused = mean
+    sample, noise = noise is not None, noise or LatentNoise()
     normal = unused if noise.normal is None else noise.normal
     uniform = unused if noise.uniform is None else noise.uniform
-    z = unused if z is None else z
-    y = unused if y is None else y
-    on_device = isinstance(tau, Tensor)
+    z, y = unused if z is None else z, unused if y is None else y
     with torch.cuda.device_of(mean):  # type: ignore[no-untyped-call]
         latent_forward_kernel[(blocks.programs,)](
             *_strided(mean), *_strided(logvar), *_strided(logits),
-            _variables(sizes, mean.device),
+            _variables(tuple(sizes), mean.device),
             unused if noise.seed is None else noise.seed,
             *_strided(normal), *_strided(uniform),
-            tau if on_device else unused, 1.0 if on_device else float(tau),
+            *_number(tau, unused),
             *_strided(z), *_strided(y),
             partials, rows, units, len(sizes), categories, blocks.rows_per_program,
-            SAMPLE=sample, DIVERGE=diverge, SEEDED=noise.seed is not None, TAU_ON_DEVICE=on_device,
+            SAMPLE=sample, DIVERGE=diverge, SEEDED=noise.seed is not None,
+            TAU_ON_DEVICE=isinstance(tau, Tensor),
+            ALIGNED=_aligned(sizes, mean, logvar, logits, z, y), EXACT=blocks.exact,
             BLOCK_N=blocks.rows, BLOCK_Z=blocks.units, BLOCK_K=blocks.categories,
-            num_warps=blocks.warps,
+            num_warps=_warps(blocks.threads, mean.device),
         )  # fmt: skip
     return partials
 
 
 def latent_backward(
     parts: LatentParts,
-    sizes: tuple[int, ...],
+    sizes: Sequence[int],
     noise: LatentNoise | None,
     tau: float | Tensor,
     y: Tensor | None,
@@ -152,8 +184,8 @@ def latent_backward(
 ) -> None:
     """Write the gradients of the parameters into ``grads``.
 
-    ``grad_sums`` (Z + D + C,) times ``scale`` is the upstream gradient of the sums over all rows;
-    None where there is none.
+    ``grad_sums`` (programs, Z + D + C) times ``scale`` is the upstream gradient of the partials;
+    None where there is none. ``noise`` None means that there is none of the samples.
     """
     mean, logvar, logits = parts
     rows, units, categories = mean.shape[0], mean.shape[1], logits.shape[1]
@@ -161,29 +193,81 @@ def latent_backward(
         return
     blocks = latent_blocks(rows, units, sizes)
     unused = mean
-    sample = noise is not None
-    noise = noise or LatentNoise()
-    on_device = isinstance(tau, Tensor)
+    sample, noise = noise is not None, noise or LatentNoise()
+    y = unused if y is None else y
+    grad_z = unused if grad_z is None else grad_z
+    grad_y = unused if grad_y is None else grad_y
     with torch.cuda.device_of(mean):  # type: ignore[no-untyped-call]
         latent_backward_kernel[(blocks.programs,)](
             *_strided(mean), *_strided(logvar), *_strided(logits),
-            _variables(sizes, mean.device),
+            _variables(tuple(sizes), mean.device),
             unused if noise.seed is None else noise.seed,
             *_strided(unused if noise.normal is None else noise.normal),
-            tau if on_device else unused, 1.0 if on_device else float(tau),
-            *_strided(unused if y is None else y),
-            *_strided(unused if grad_z is None else grad_z),
-            *_strided(unused if grad_y is None else grad_y),
-            unused if grad_sums is None else grad_sums,
-            1 if grad_sums is None else grad_sums.stride(0),
-            scale,
+            *_number(tau, unused),
+            *_strided(y), *_strided(grad_z), *_strided(grad_y),
+            *_strided(unused if grad_sums is None else grad_sums), float(scale),
             *_strided(grads.mean), *_strided(grads.logvar), *_strided(grads.logits),
             rows, units, len(sizes), categories, blocks.rows_per_program,
             SAMPLE=sample, DIVERGE=grad_sums is not None, SEEDED=noise.seed is not None,
-            TAU_ON_DEVICE=on_device,
+            TAU_ON_DEVICE=isinstance(tau, Tensor),
+            ALIGNED=_aligned(sizes, mean, logvar, logits, y, grad_z, grad_y, *grads),
             BLOCK_N=blocks.rows, BLOCK_Z=blocks.units, BLOCK_K=blocks.categories,
-            num_warps=blocks.warps,
+            num_warps=_warps(blocks.threads, mean.device),
         )  # fmt: skip
+
+
+def _strided(matrix: Tensor) -> tuple[Tensor, int, int]:
+    return matrix, matrix.stride(0), matrix.stride(1)
+
+
+def _number(value: float | Tensor, unused: Tensor) -> tuple[Tensor, float]:
+    """A number on the device or on the host, as the two arguments that a kernel takes it by."""
+    return (value, 1.0) if isinstance(value, Tensor) else (unused, float(value))
+
+
+def _aligned(sizes: Sequence[int], *matrices: Tensor) -> bool:
+    """Whether a thread may move 4 neighbours at once; see ``ALIGNED`` in `latent.py`."""
+    return all(size % 4 == 0 for size in sizes) and all(
+        matrix.stride(0) % 4 == 0 and matrix.shape[1] % 4 == 0 for matrix in matrices
+    )
+
+
+# --- finalising -----------------------------------------------------------------------------------
+
+# One program reads all partials: 256 threads with 8 elements a thread, two 128-bit loads in flight.
+_FINAL_THREADS, _FINAL_TILE = 256, 2048
+REPORT_SCALARS: int = REPORT_HEAD.value  # before the vectors of a report
+
+
+class Ramp(NamedTuple):
+    """Capacity ``lo + (hi - lo) clamp((t - start) / iters, 0, 1)``, at most ``maximum``, nats."""
+
+    lo: float
+    hi: float
+    start: int
+    iters: float
+    maximum: float
+    gamma: float | Tensor  # its weight
+
+    def arguments(self, unused: Tensor) -> tuple[Tensor | float | int, ...]:
+        """The kernel's arguments in its order."""
+        gamma_ptr, gamma = _number(self.gamma, unused)
+        lo, hi, iters = float(self.lo), float(self.hi), float(self.iters)
+        return gamma_ptr, lo, hi, int(self.start), iters, float(self.maximum), gamma
+
+
+class Report(NamedTuple):
+    """Views of the report of ``joint_objective_kernel``; the divergences are in nats."""
+
+    reconstruction: Tensor  # ()
+    capacity_cont: Tensor  # ()
+    capacity_disc: Tensor  # ()
+    means: Tensor  # (Z + D + C,), per-unit KL, KL per variable, category means
+
+    @classmethod
+    def of(cls, report: Tensor) -> Report:
+        """Name the parts of a report."""
+        return cls(report[0], report[1], report[2], report[REPORT_SCALARS:])
 
 
 def column_sums(partials: Tensor, scale: float) -> Tensor:
@@ -191,55 +275,132 @@ def column_sums(partials: Tensor, scale: float) -> Tensor:
     programs, columns = partials.shape
     out = partials.new_empty(columns)
     if columns:
+        block = _final_columns(columns)
         with torch.cuda.device_of(partials):  # type: ignore[no-untyped-call]
-            column_sums_kernel[(triton.cdiv(columns, 128),)](
-                partials, out, programs, columns, scale, BLOCK=128, num_warps=4
-            )
+            column_sums_kernel[(triton.cdiv(columns, block),)](
+                partials, out, programs, columns, float(scale),
+                ROWS=_FINAL_TILE // block, BLOCK=block,
+                num_warps=_warps(_FINAL_THREADS, partials.device),
+            )  # fmt: skip
     return out
 
 
-def _strided(matrix: Tensor) -> tuple[Tensor, int, int]:
-    return matrix, matrix.stride(0), matrix.stride(1)
+def joint_objective(
+    partials: Tensor,
+    reconstruction: Tensor,
+    sizes: Sequence[int],
+    step: int | Tensor,
+    cont: Ramp,
+    disc: Ramp,
+    *,
+    scale: float,
+    reconstruction_scale: float,
+    log_sizes: float,
+    pixels: int,
+    information: bool,
+) -> tuple[Tensor, Tensor]:
+    """Loss () and report (5 + Z + D + C,), both float32, see ``joint_objective_kernel``.
+
+    ``partials`` (programs, Z + D + C) and ``reconstruction`` (programs,) are sums over rows;
+    multiplied with their scales they are batch means.
+    """
+    programs, columns = partials.shape
+    categories = sum(sizes)
+    loss = partials.new_empty(())
+    report = partials.new_empty(REPORT_SCALARS + columns)
+    block = _final_columns(columns)
+    with torch.cuda.device_of(partials):  # type: ignore[no-untyped-call]
+        joint_objective_kernel[(1,)](
+            partials, reconstruction,
+            step if isinstance(step, Tensor) else partials,
+            0 if isinstance(step, Tensor) else step,
+            *cont.arguments(partials), *disc.arguments(partials),
+            loss, report,
+            programs, reconstruction.numel(),
+            columns - len(sizes) - categories, len(sizes), categories,
+            float(scale), float(reconstruction_scale), float(log_sizes), float(pixels),
+            STEP_ON_DEVICE=isinstance(step, Tensor),
+            CONT_GAMMA_ON_DEVICE=isinstance(cont.gamma, Tensor),
+            DISC_GAMMA_ON_DEVICE=isinstance(disc.gamma, Tensor),
+            INFORMATION=information,
+            ROWS=_FINAL_TILE // block, BLOCK=block,
+            num_warps=_warps(_FINAL_THREADS, partials.device),
+        )  # fmt: skip
+    return loss, report
 
 
-# --- reconstruction -----------------------------------------------------------------------------
+def _final_columns(columns: int) -> int:
+    return min(256, max(16, _power_of_2(columns)))
 
-_BLOCK = 1024  # 8 elements a thread with 4 warps: two 128-bit loads of float32
+
+# --- reconstruction -------------------------------------------------------------------------------
+
+# 8 elements a thread: two 128-bit loads of float32, one of half precision.
+_BLOCK, _THREADS = 1024, 128
 
 
 def reconstruction_forward(logits: Tensor, target: Tensor) -> Tensor:
     """(N, C, H, W) logits and target -> partial sums (programs,) float32."""
     elements = logits.numel()
-    blocks = triton.cdiv(max(elements, 1), _BLOCK)
-    per_program = triton.cdiv(blocks, _MAX_PROGRAMS) * _BLOCK
-    programs = triton.cdiv(max(elements, 1), per_program)
+    blocks = triton.cdiv(elements, _BLOCK)
+    per_program = triton.cdiv(max(blocks, 1), _MANY_PROGRAMS) * _BLOCK
+    programs = triton.cdiv(elements, per_program)
     partials = torch.empty(programs, dtype=torch.float32, device=logits.device)
+    if not elements:
+        return partials
     order = _memory_order(logits)
     with torch.cuda.device_of(logits):  # type: ignore[no-untyped-call]
         reconstruction_forward_kernel[(programs,)](
             logits, *_strides(logits, order), target, *_strides(target, order),
             partials, elements, per_program, *[logits.shape[d] for d in order[1:]],
-            FLAT=_flat(order, logits, target), BLOCK=_BLOCK, num_warps=4,
+            FLAT=_flat(order, logits, target), BLOCK=_BLOCK,
+            num_warps=_warps(_THREADS, logits.device),
         )  # fmt: skip
     return partials
 
 
+class DivergenceSlopes(NamedTuple):
+    """What the backward launch needs to give the gradient of the latent kernel's partials, too."""
+
+    report: Tensor  # (5 + Z + D + C,)
+    sizes: Sequence[int]
+    scale: float  # the partials' in the forward pass
+    information: bool
+
+
 def reconstruction_backward(
-    logits: Tensor, target: Tensor, upstream: Tensor, scale: float
-) -> Tensor:
-    """Gradient of ``scale * sum of the partials`` times ``upstream`` (), in the logits' layout."""
+    logits: Tensor,
+    target: Tensor,
+    upstream: Tensor,
+    scale: float,
+    slopes: DivergenceSlopes | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of ``scale * sum of the partials`` times ``upstream`` (), in the logits' layout.
+
+    The second one, (Z + D + C,), is that of a row of the latent kernel's partials; empty without
+    ``slopes``.
+    """
     grad = torch.empty_like(logits)
     elements = logits.numel()
-    if elements:
+    sizes: Sequence[int] = slopes.sizes if slopes else ()
+    columns = slopes.report.numel() - REPORT_SCALARS if slopes else 0
+    grad_sums = upstream.new_empty(columns, dtype=torch.float32)
+    if elements or columns:
         order = _memory_order(logits)
         with torch.cuda.device_of(logits):  # type: ignore[no-untyped-call]
-            reconstruction_backward_kernel[(triton.cdiv(elements, _BLOCK),)](
+            reconstruction_backward_kernel[(max(1, triton.cdiv(elements, _BLOCK)),)](
                 logits, *_strides(logits, order), target, *_strides(target, order),
                 grad, *_strides(grad, order),
-                upstream, scale, elements, *[logits.shape[d] for d in order[1:]],
-                FLAT=_flat(order, logits, target, grad), BLOCK=_BLOCK, num_warps=4,
+                upstream, float(scale),
+                slopes.report if slopes else upstream, grad_sums,
+                float(slopes.scale) if slopes else 1.0,
+                elements, *[logits.shape[d] for d in order[1:]],
+                columns - len(sizes) - sum(sizes), len(sizes), sum(sizes),
+                FLAT=_flat(order, logits, target, grad), DIVERGE=slopes is not None,
+                INFORMATION=slopes.information if slopes else False,
+                BLOCK=_BLOCK, num_warps=_warps(_THREADS, logits.device),
             )  # fmt: skip
-    return grad
+    return grad, grad_sums
 
 
 def _memory_order(images: Tensor) -> list[int]:

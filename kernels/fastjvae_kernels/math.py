@@ -47,6 +47,20 @@ def uniform_tile(seed, rows, first_column, COLUMNS: tl.constexpr):
 
 
 @triton.jit
+def uniform_at(seed, rows, columns):
+    """The same numbers for any columns, at the cost of a whole block for each of them."""
+    zero = (rows[:, None] + columns[None, :]).to(tl.uint32) * 0
+    low = (rows & 0xFFFFFFFF).to(tl.uint32)[:, None] + zero
+    high = ((rows >> 32) & 0xFFFFFFFF).to(tl.uint32)[:, None] + zero
+    block = (columns // 4).to(tl.uint32)[None, :] + zero
+    w0, w1, w2, w3 = tl.philox(seed, low, high, block, zero + GUMBEL_STREAM)
+    word = (columns % 4)[None, :] + rows[:, None] * 0
+    return unit_uniform(
+        tl.where(word < 2, tl.where(word == 0, w0, w1), tl.where(word == 2, w2, w3))
+    )
+
+
+@triton.jit
 def normal_tile(seed, rows, first_column, COLUMNS: tl.constexpr):
     """(R, COLUMNS) normals: Box-Muller on words (0, 1) and (2, 3), both outputs used."""
     w0, w1, w2, w3 = philox_words(seed, rows, first_column, GAUSSIAN_STREAM, COLUMNS)

@@ -7,10 +7,18 @@ backward kernel reads logits, target and the upstream scalar on the device and w
 in the logits' layout: 14 bytes an element for float32 logits and uint8 targets, forward and
 backward together. Writing the gradient in the forward pass would move 4 + 1 + 4 bytes there and
 then 4 + 4 more to multiply it with an upstream scalar other than 1, which is not fewer.
+
+Where the reconstruction is part of the joint objective, the first program of the backward kernel
+also turns the report of `finalise.py` and the upstream scalar into the gradient of the latent
+kernel's partials, which would be a launch of its own otherwise.
 """
 
 import triton
 import triton.language as tl
+
+from fastjvae_kernels.finalise import REPORT_HEAD
+
+TINY = tl.constexpr(1.1754943508222875e-38)  # the smallest normal float32
 
 
 @triton.jit
@@ -65,14 +73,18 @@ def reconstruction_backward_kernel(
     logits_ptr, l0, l1, l2, l3,
     target_ptr, t0, t1, t2, t3,
     grad_ptr, g0, g1, g2, g3,  # out
-    upstream_ptr,  # () float32
-    scale,  # what the sum of the partials is multiplied with
-    elements, S1, S2, S3,
-    FLAT: tl.constexpr, BLOCK: tl.constexpr,
+    upstream_ptr,  # () float, the loss's
+    scale,  # the derivative of the loss by the sum of the partials
+    report_ptr,  # (5 + Z + D + C,) of the joint objective, or unused
+    grad_sums_ptr,  # (Z + D + C,) float32 out: of the sums over rows of divergences
+    sums_scale,  # the derivative of a batch mean by its sum over rows
+    elements, S1, S2, S3, Z, D, C,
+    FLAT: tl.constexpr, DIVERGE: tl.constexpr, INFORMATION: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK).to(tl.int64)
+    program = tl.program_id(0)
+    upstream = tl.load(upstream_ptr).to(tl.float32)
+    index = program.to(tl.int64) * BLOCK + tl.arange(0, BLOCK).to(tl.int64)
     mask = index < elements
-    upstream = tl.load(upstream_ptr).to(tl.float32) * scale
     logits_at = index if FLAT else _offset(index, S1, S2, S3, l0, l1, l2, l3)
     target_at = index if FLAT else _offset(index, S1, S2, S3, t0, t1, t2, t3)
     grad_at = index if FLAT else _offset(index, S1, S2, S3, g0, g1, g2, g3)
@@ -80,5 +92,23 @@ def reconstruction_backward_kernel(
     t = _target(target_ptr, target_at, mask)
     e = tl.exp(-tl.abs(l))  # at most 1: no overflow on either side
     sigmoid = tl.where(l >= 0, 1.0, e) / (1.0 + e)
-    grad = (sigmoid - t) * upstream
+    grad = (sigmoid - t) * (upstream * scale)
     tl.store(grad_ptr + grad_at, grad.to(grad_ptr.dtype.element_ty), mask=mask)
+    if DIVERGE and program == 0:
+        _divergence_slopes(report_ptr, grad_sums_ptr, upstream * sums_scale, Z, D, C, INFORMATION)
+
+
+@triton.jit
+def _divergence_slopes(
+    report_ptr, out_ptr, factor, Z, D, C, INFORMATION: tl.constexpr, BLOCK: tl.constexpr = 128
+):
+    """Derivative of the loss by the sums of divergences and probabilities, see `finalise.py`."""
+    cont, disc = factor * tl.load(report_ptr + 3), factor * tl.load(report_ptr + 4)
+    for first in range(0, Z + D + C, BLOCK):
+        columns = first + tl.arange(0, BLOCK)
+        inside = columns < Z + D + C
+        slope = tl.where(columns < Z, cont, tl.where(columns < Z + D, disc, 0.0))
+        if INFORMATION:
+            m = tl.load(report_ptr + REPORT_HEAD + columns, mask=inside, other=1.0)
+            slope = tl.where(columns < Z + D, slope, -disc * (tl.log(tl.maximum(m, TINY)) + 1.0))
+        tl.store(out_ptr + columns, slope, mask=inside)

@@ -1,0 +1,102 @@
+"""Which of the two backends takes a call: the Triton kernels or the PyTorch reference."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.util import find_spec
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from fastjvae.errors import ArgumentError, BackendError
+
+Backend = Literal["reference", "triton"]
+
+_forced_backend: ContextVar[Backend | None] = ContextVar("fastjvae_backend", default=None)
+_TRITON_FOUND = find_spec("triton") is not None
+
+
+@contextmanager
+def backend(name: Backend) -> Iterator[None]:
+    """Run every operation inside the block on one backend, "reference" or "triton".
+
+    Without it, or the environment variable ``FASTJVAE_BACKEND``, the Triton kernels take CUDA and
+    HIP tensors where they exist, and the reference everything else: other devices, float64,
+    ``torch.func`` transforms, and gradients of what the kernels take as constants (noise,
+    temperature, gamma, target images).
+
+    >>> import torch
+    >>> from fastjvae.functional import kl_gaussian
+    >>> with backend("reference"):
+    ...     kl_gaussian(torch.zeros(8, 3), torch.zeros(8, 3))
+    tensor([0., 0., 0.])
+
+    Raises:
+        ArgumentError: there is no backend of this name.
+        BackendError: an operation inside the block cannot run on it; the message says why.
+            Only float64 tensors go to the reference without one.
+    """
+    token = _forced_backend.set(_checked(name, "the backend"))
+    try:
+        yield
+    finally:
+        _forced_backend.reset(token)
+
+
+def use_kernels(tensor: Tensor, **constants: Any) -> bool:
+    """Whether the Triton kernels take a call on ``tensor``, on its device and in its dtype.
+
+    Args:
+        tensor: the operation's main input.
+        constants: further inputs by name, of which the kernels give no gradient.
+
+    Raises:
+        BackendError: the kernels were asked for and cannot take it.
+    """
+    wanted = _wanted()
+    if wanted == "reference" or tensor.dtype == torch.float64:
+        return False
+    if wanted is None and tensor.device.type != "cuda":
+        return False
+    obstacle = _obstacle(tensor, constants)
+    if obstacle and wanted == "triton":
+        raise BackendError(f"the triton backend was asked for, but {obstacle}")
+    return obstacle is None
+
+
+def _wanted() -> Backend | None:
+    forced = _forced_backend.get()
+    if forced is None and (variable := os.environ.get("FASTJVAE_BACKEND")):
+        return _checked(variable, "FASTJVAE_BACKEND")
+    return forced
+
+
+def _checked(name: str, source: str) -> Backend:
+    if name not in get_args(Backend):
+        raise ArgumentError(f"{source} must be 'reference' or 'triton', got {name!r}")
+    return name  # type: ignore[return-value]
+
+
+def _obstacle(tensor: Tensor, constants: dict[str, Any]) -> str | None:
+    """Why the kernels cannot take this call, or None where they can."""
+    if not _TRITON_FOUND:
+        return "the package triton is not installed"
+    if tensor.device.type != "cuda" and not (tensor.device.type == "cpu" and _interpreted()):
+        return f"its kernels need CUDA or HIP tensors and this one is on {tensor.device}"
+    if torch._C._are_functorch_transforms_active():
+        return "its kernels do not support the transforms of torch.func"
+    if torch.is_grad_enabled():
+        for name, value in constants.items():
+            if isinstance(value, Tensor) and value.requires_grad:
+                return f"its kernels give no gradient of {name}, which requires one"
+    return None
+
+
+def _interpreted() -> bool:
+    from fastjvae_kernels.launch import INTERPRETED
+
+    return INTERPRETED

@@ -38,7 +38,7 @@ def _column_sums(partials_ptr, programs, stride, columns, inside, ROWS: tl.const
     return tl.sum(tile, axis=0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["programs"])
 def column_sums_kernel(
     partials_ptr,  # (programs, columns)
     out_ptr,  # (columns,) float32
@@ -64,7 +64,11 @@ def _sign(x):
     return tl.where(x > 0, 1.0, tl.where(x < 0, -1.0, x))
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=[
+        "step", "cont_start", "disc_start", "programs", "reconstruction_programs"
+    ]
+)  # fmt: skip
 def joint_objective_kernel(
     partials_ptr,  # (programs, Z + D + C) of the latent kernel
     reconstruction_ptr,  # (reconstruction_programs,) of the reconstruction kernel

@@ -17,6 +17,8 @@ over its rows stay in registers; they go to one row of `partials`, which a secon
 a fixed order. No atomics: results repeat bitwise. Every part has its own pointer and strides, so
 the same two kernels serve the joint row and each operation alone.
 
+Pointers are moved to the program's first row in int64; offsets from there are int32, or int64 with
+WIDE, where the launcher finds that a program's part of a matrix may reach 2^31 elements.
 ALIGNED says that rows, columns of every part, and starts and sizes of the variables are multiples
 of 4 elements, so that a thread moves 4 of them at once. A variable's tile begins at the multiple of
 4 below its first column, as the noise does; EXACT lets it begin at the column itself, where the
@@ -44,9 +46,15 @@ def _multiple_of_4(value, ALIGNED: tl.constexpr):
 
 @triton.jit
 def _rows_of(program, rows_per_program, N):
-    """First row of a program and the row after its last, int64."""
+    """First row of a program, int64, and how many it has."""
     begin = program.to(tl.int64) * rows_per_program
-    return begin, tl.minimum(begin + rows_per_program, N)
+    return begin, tl.minimum(rows_per_program, N - begin).to(tl.int32)
+
+
+@triton.jit
+def _span(first, SIZE: tl.constexpr, WIDE: tl.constexpr):
+    span = first + tl.arange(0, SIZE)
+    return span.to(tl.int64) if WIDE else span
 
 
 @triton.jit
@@ -59,7 +67,7 @@ def _columns_of(variables_ptr, variable, ALIGNED: tl.constexpr):
 
 @triton.jit
 def _load(ptr, row_stride, column_stride, rows, columns, mask):
-    """(R, C) float32 tile of a matrix; rows (R,) and columns (C,) int64."""
+    """(R, C) float32 tile of a matrix that begins at the program's first row."""
     at = rows[:, None] * row_stride + columns[None, :] * column_stride
     return tl.load(ptr + at, mask=mask, other=0.0).to(tl.float32)
 
@@ -70,7 +78,7 @@ def _store(ptr, row_stride, column_stride, rows, columns, mask, tile):
     tl.store(ptr + at, tile.to(ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "rows_per_program"])
 def latent_forward_kernel(
     mean_ptr, mean_rs, mean_cs,  # (N, Z) with row and column stride
     logvar_ptr, logvar_rs, logvar_cs,  # (N, Z)
@@ -86,16 +94,23 @@ def latent_forward_kernel(
     partials_ptr,  # (programs, Z + D + C) float32 out: sums over the program's rows
     N, Z, D, C, rows_per_program,
     SAMPLE: tl.constexpr, DIVERGE: tl.constexpr, SEEDED: tl.constexpr, TAU_ON_DEVICE: tl.constexpr,
-    ALIGNED: tl.constexpr, EXACT: tl.constexpr,
+    ALIGNED: tl.constexpr, WIDE: tl.constexpr, EXACT: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_Z: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
-    begin, end = _rows_of(program, rows_per_program, N)
+    begin, count = _rows_of(program, rows_per_program, N)
     partials_ptr += program.to(tl.int64) * (Z + D + C)
     mean_rs, logvar_rs = _multiple_of_4(mean_rs, ALIGNED), _multiple_of_4(logvar_rs, ALIGNED)
     logits_rs = _multiple_of_4(logits_rs, ALIGNED)
     z_rs, y_rs = _multiple_of_4(z_rs, ALIGNED), _multiple_of_4(y_rs, ALIGNED)
     units = _multiple_of_4(Z, ALIGNED)
+    mean_ptr += begin * mean_rs
+    logvar_ptr += begin * logvar_rs
+    logits_ptr += begin * logits_rs
+    normal_ptr += begin * normal_rs
+    uniform_ptr += begin * uniform_rs
+    z_ptr += begin * z_rs
+    y_ptr += begin * y_rs
     if SAMPLE:
         if SEEDED:
             seed = tl.load(seed_ptr)
@@ -103,17 +118,17 @@ def latent_forward_kernel(
             tau = tl.load(tau_ptr).to(tl.float32)
 
     for first in range(0, units, BLOCK_Z):
-        columns = first + tl.arange(0, BLOCK_Z).to(tl.int64)
+        columns = _span(first, BLOCK_Z, WIDE)
         inside = columns < units
         kl = tl.zeros((BLOCK_N, BLOCK_Z), tl.float32)
-        for row in range(begin, end, BLOCK_N):
-            rows = row + tl.arange(0, BLOCK_N).to(tl.int64)
-            mask = (rows < end)[:, None] & inside[None, :]
+        for row in range(0, count, BLOCK_N):
+            rows = _span(row, BLOCK_N, WIDE)
+            mask = (rows < count)[:, None] & inside[None, :]
             mean = _load(mean_ptr, mean_rs, mean_cs, rows, columns, mask)
             logvar = _load(logvar_ptr, logvar_rs, logvar_cs, rows, columns, mask)
             if SAMPLE:
                 if SEEDED:
-                    normal = normal_tile(seed, rows, first, BLOCK_Z)
+                    normal = normal_tile(seed, begin + rows, first, BLOCK_Z)
                 else:
                     normal = _load(normal_ptr, normal_rs, normal_cs, rows, columns, mask)
                 # logvar - logvar: exp would hide a variance of -inf.
@@ -128,14 +143,14 @@ def latent_forward_kernel(
     for variable in range(0, D):
         offset, size = _columns_of(variables_ptr, variable, ALIGNED)
         first = offset if EXACT else offset // 4 * 4  # noise comes in blocks of four columns
-        columns = first + tl.arange(0, BLOCK_K).to(tl.int64)
+        columns = _span(first, BLOCK_K, WIDE)
         inside = (columns >= offset) & (columns < offset + size)
         log_size = tl.log(size.to(tl.float32))
         kl = tl.zeros((BLOCK_N,), tl.float32)
         p_sum = tl.zeros((BLOCK_N, BLOCK_K), tl.float32)
-        for row in range(begin, end, BLOCK_N):
-            rows = row + tl.arange(0, BLOCK_N).to(tl.int64)
-            present = rows < end
+        for row in range(0, count, BLOCK_N):
+            rows = _span(row, BLOCK_N, WIDE)
+            present = rows < count
             mask = present[:, None] & inside[None, :]
             logits = _load(logits_ptr, logits_rs, logits_cs, rows, columns, mask)
             log_p = log_softmax(logits, inside[None, :])
@@ -147,9 +162,9 @@ def latent_forward_kernel(
             if SAMPLE:
                 if SEEDED:
                     if EXACT:
-                        uniform = uniform_at(seed, rows, columns)
+                        uniform = uniform_at(seed, begin + rows, columns)
                     else:
-                        uniform = uniform_tile(seed, rows, first, BLOCK_K)
+                        uniform = uniform_tile(seed, begin + rows, first, BLOCK_K)
                 else:
                     uniform = _load(uniform_ptr, uniform_rs, uniform_cs, rows, columns, mask)
                 y = softmax((log_p + gumbel(uniform)) / tau, inside[None, :]) + (logits - logits)
@@ -159,7 +174,7 @@ def latent_forward_kernel(
             tl.store(partials_ptr + Z + D + columns, tl.sum(p_sum, axis=0), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "rows_per_program"])
 def latent_backward_kernel(
     mean_ptr, mean_rs, mean_cs,  # (N, Z)
     logvar_ptr, logvar_rs, logvar_cs,  # (N, Z)
@@ -179,10 +194,11 @@ def latent_backward_kernel(
     dlogits_ptr, dlogits_rs, dlogits_cs,  # (N, C) out
     N, Z, D, C, rows_per_program,
     SAMPLE: tl.constexpr, DIVERGE: tl.constexpr, SEEDED: tl.constexpr, TAU_ON_DEVICE: tl.constexpr,
-    ALIGNED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_Z: tl.constexpr, BLOCK_K: tl.constexpr,
+    ALIGNED: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_Z: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
-    begin, end = _rows_of(program, rows_per_program, N)
+    begin, count = _rows_of(program, rows_per_program, N)
     grad_sums_ptr += program.to(tl.int64) * grad_sums_rs
     mean_rs, logvar_rs = _multiple_of_4(mean_rs, ALIGNED), _multiple_of_4(logvar_rs, ALIGNED)
     logits_rs, y_rs = _multiple_of_4(logits_rs, ALIGNED), _multiple_of_4(y_rs, ALIGNED)
@@ -190,6 +206,16 @@ def latent_backward_kernel(
     dmean_rs, dlogvar_rs = _multiple_of_4(dmean_rs, ALIGNED), _multiple_of_4(dlogvar_rs, ALIGNED)
     dlogits_rs = _multiple_of_4(dlogits_rs, ALIGNED)
     units = _multiple_of_4(Z, ALIGNED)
+    mean_ptr += begin * mean_rs
+    logvar_ptr += begin * logvar_rs
+    logits_ptr += begin * logits_rs
+    normal_ptr += begin * normal_rs
+    y_ptr += begin * y_rs
+    grad_z_ptr += begin * grad_z_rs
+    grad_y_ptr += begin * grad_y_rs
+    dmean_ptr += begin * dmean_rs
+    dlogvar_ptr += begin * dlogvar_rs
+    dlogits_ptr += begin * dlogits_rs
     if SAMPLE:
         if SEEDED:
             seed = tl.load(seed_ptr)
@@ -197,19 +223,19 @@ def latent_backward_kernel(
             tau = tl.load(tau_ptr).to(tl.float32)
 
     for first in range(0, units, BLOCK_Z):
-        columns = first + tl.arange(0, BLOCK_Z).to(tl.int64)
+        columns = _span(first, BLOCK_Z, WIDE)
         inside = columns < units
         if DIVERGE:
             k = scale * tl.load(grad_sums_ptr + columns * grad_sums_cs, mask=inside, other=0.0)
-        for row in range(begin, end, BLOCK_N):
-            rows = row + tl.arange(0, BLOCK_N).to(tl.int64)
-            mask = (rows < end)[:, None] & inside[None, :]
+        for row in range(0, count, BLOCK_N):
+            rows = _span(row, BLOCK_N, WIDE)
+            mask = (rows < count)[:, None] & inside[None, :]
             logvar = _load(logvar_ptr, logvar_rs, logvar_cs, rows, columns, mask)
             dmean = tl.zeros((BLOCK_N, BLOCK_Z), tl.float32)
             dlogvar = tl.zeros((BLOCK_N, BLOCK_Z), tl.float32)
             if SAMPLE:
                 if SEEDED:
-                    normal = normal_tile(seed, rows, first, BLOCK_Z)
+                    normal = normal_tile(seed, begin + rows, first, BLOCK_Z)
                 else:
                     normal = _load(normal_ptr, normal_rs, normal_cs, rows, columns, mask)
                 dmean = _load(grad_z_ptr, grad_z_rs, grad_z_cs, rows, columns, mask)
@@ -223,16 +249,16 @@ def latent_backward_kernel(
 
     for variable in range(0, D):
         offset, size = _columns_of(variables_ptr, variable, ALIGNED)
-        columns = offset + tl.arange(0, BLOCK_K).to(tl.int64)
+        columns = _span(offset, BLOCK_K, WIDE)
         inside = columns < offset + size
         if DIVERGE:
             k = scale * tl.load(grad_sums_ptr + (Z + variable) * grad_sums_cs)
             m = scale * tl.load(
                 grad_sums_ptr + (Z + D + columns) * grad_sums_cs, mask=inside, other=0.0
             )
-        for row in range(begin, end, BLOCK_N):
-            rows = row + tl.arange(0, BLOCK_N).to(tl.int64)
-            mask = (rows < end)[:, None] & inside[None, :]
+        for row in range(0, count, BLOCK_N):
+            rows = _span(row, BLOCK_N, WIDE)
+            mask = (rows < count)[:, None] & inside[None, :]
             dlogits = tl.zeros((BLOCK_N, BLOCK_K), tl.float32)
             if SAMPLE:
                 y = _load(y_ptr, y_rs, y_cs, rows, columns, mask)

@@ -27,10 +27,10 @@ INTERPRETED = not isinstance(latent_forward_kernel, triton.JITFunction)
 # fill a multiprocessor. 128 threads are enough to hide the latency of their own instructions.
 _PER_THREAD = 4
 _FEWEST_THREADS, _MOST_THREADS = 128, 1024
-# Each program writes one row of partials. 16 rows of the batch to one of partials keep that below
-# a twentieth of what is moved; 128 programs and more are what a large GPU runs at once, and 1,024
+# Each program writes one row of partials. 32 rows of the batch to one of partials keep that below
+# a thirtieth of what is moved; 128 programs and more are what a large GPU runs at once, and 1,024
 # are few enough to add up.
-_ROWS_PER_PARTIAL, _FEW_PROGRAMS, _MANY_PROGRAMS = 16, 128, 1024
+_ROWS_PER_PARTIAL, _FEW_PROGRAMS, _MANY_PROGRAMS = 32, 128, 1024
 
 
 # The widest tile of a categorical variable that starts at a multiple of 4 below its first column:
@@ -152,6 +152,7 @@ def latent_forward(
     normal = unused if noise.normal is None else noise.normal
     uniform = unused if noise.uniform is None else noise.uniform
     z, y = unused if z is None else z, unused if y is None else y
+    matrices = (mean, logvar, logits, normal, uniform, z, y)
     with torch.cuda.device_of(mean):  # type: ignore[no-untyped-call]
         latent_forward_kernel[(blocks.programs,)](
             *_strided(mean), *_strided(logvar), *_strided(logits),
@@ -163,7 +164,7 @@ def latent_forward(
             partials, rows, units, len(sizes), categories, blocks.rows_per_program,
             SAMPLE=sample, DIVERGE=diverge, SEEDED=noise.seed is not None,
             TAU_ON_DEVICE=isinstance(tau, Tensor),
-            ALIGNED=_aligned(sizes, mean, logvar, logits, z, y), EXACT=blocks.exact,
+            ALIGNED=_aligned(sizes, matrices), WIDE=_wide(blocks, matrices), EXACT=blocks.exact,
             BLOCK_N=blocks.rows, BLOCK_Z=blocks.units, BLOCK_K=blocks.categories,
             num_warps=_warps(blocks.threads, mean.device),
         )  # fmt: skip
@@ -197,12 +198,14 @@ def latent_backward(
     y = unused if y is None else y
     grad_z = unused if grad_z is None else grad_z
     grad_y = unused if grad_y is None else grad_y
+    normal = unused if noise.normal is None else noise.normal
+    matrices = (mean, logvar, logits, normal, y, grad_z, grad_y, *grads)
     with torch.cuda.device_of(mean):  # type: ignore[no-untyped-call]
         latent_backward_kernel[(blocks.programs,)](
             *_strided(mean), *_strided(logvar), *_strided(logits),
             _variables(tuple(sizes), mean.device),
             unused if noise.seed is None else noise.seed,
-            *_strided(unused if noise.normal is None else noise.normal),
+            *_strided(normal),
             *_number(tau, unused),
             *_strided(y), *_strided(grad_z), *_strided(grad_y),
             *_strided(unused if grad_sums is None else grad_sums), float(scale),
@@ -210,7 +213,7 @@ def latent_backward(
             rows, units, len(sizes), categories, blocks.rows_per_program,
             SAMPLE=sample, DIVERGE=grad_sums is not None, SEEDED=noise.seed is not None,
             TAU_ON_DEVICE=isinstance(tau, Tensor),
-            ALIGNED=_aligned(sizes, mean, logvar, logits, y, grad_z, grad_y, *grads),
+            ALIGNED=_aligned(sizes, matrices), WIDE=_wide(blocks, matrices),
             BLOCK_N=blocks.rows, BLOCK_Z=blocks.units, BLOCK_K=blocks.categories,
             num_warps=_warps(blocks.threads, mean.device),
         )  # fmt: skip
@@ -225,10 +228,19 @@ def _number(value: float | Tensor, unused: Tensor) -> tuple[Tensor, float]:
     return (value, 1.0) if isinstance(value, Tensor) else (unused, float(value))
 
 
-def _aligned(sizes: Sequence[int], *matrices: Tensor) -> bool:
+def _aligned(sizes: Sequence[int], matrices: Sequence[Tensor]) -> bool:
     """Whether a thread may move 4 neighbours at once; see ``ALIGNED`` in `latent.py`."""
     return all(size % 4 == 0 for size in sizes) and all(
         matrix.stride(0) % 4 == 0 and matrix.shape[1] % 4 == 0 for matrix in matrices
+    )
+
+
+def _wide(blocks: Blocks, matrices: Sequence[Tensor]) -> bool:
+    """Whether offsets from a program's first row may leave int32, masked elements included."""
+    rows, columns = blocks.rows_per_program + blocks.rows, blocks.units + blocks.categories
+    return any(
+        rows * matrix.stride(0) + (matrix.shape[1] + columns) * matrix.stride(1) >= 2**31
+        for matrix in matrices
     )
 
 

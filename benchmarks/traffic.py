@@ -1,0 +1,87 @@
+"""Bytes that the kernels load and store, counted in Triton's interpreter.
+
+    TRITON_INTERPRET=1 python -m benchmarks.traffic    # JSON: operation -> bytes per image
+
+Each program adds up 32 rows, the fewest that a program has in a batch of 4,096 rows and more.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+import fastjvae
+from benchmarks.workloads import DTYPES, SPECS, Workload, workloads
+from fastjvae_kernels import launch
+
+ROWS = 64
+
+
+@contextmanager
+def counted() -> Iterator[dict[str, int]]:
+    """Bytes loaded and stored inside the block; masked elements do not count."""
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    bytes_moved = {"loaded": 0, "stored": 0}
+
+    def counting(way: str, original: Any) -> Any:
+        def access(self: Any, pointers: Any, *arguments: Any) -> Any:
+            mask = arguments[0] if way == "loaded" else arguments[1]
+            size = pointers.get_element_ty().primitive_bitwidth // 8
+            bytes_moved[way] += int(mask.data.sum()) * size
+            return original(self, pointers, *arguments)
+
+        return access
+
+    load, store = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_masked_store
+    with (
+        patch.object(InterpreterBuilder, "create_masked_load", counting("loaded", load)),
+        patch.object(InterpreterBuilder, "create_masked_store", counting("stored", store)),
+    ):
+        yield bytes_moved
+
+
+def measure(workload: Workload) -> dict[str, float]:
+    """Bytes per image of the forward and of the backward pass, and how they stand to the minimum."""
+    with counted() as forward:
+        outputs = workload.run(*workload.inputs)
+    with counted() as backward:
+        torch.autograd.grad(outputs, workload.inputs, [torch.ones_like(o) for o in outputs])
+    totals = {"forward": sum(forward.values()), "backward": sum(backward.values())}
+    least = {"forward": workload.forward_bytes, "backward": workload.backward_bytes}
+    together = sum(totals.values()), sum(least.values())
+    return {
+        **{f"{name}_bytes": total / ROWS for name, total in totals.items()},
+        **{f"{name}_to_minimum": total / least[name] for name, total in totals.items()},
+        "to_minimum": together[0] / together[1],
+    }
+
+
+def traffic(spec: str, dtype: str) -> dict[str, dict[str, float]]:
+    """:func:`measure` of every operation."""
+    if not launch.INTERPRETED:
+        raise SystemExit("bytes are counted in Triton's interpreter: set TRITON_INTERPRET=1")
+    with (
+        warnings.catch_warnings(),
+        fastjvae.backend("triton"),
+        patch.object(launch, "_FEW_PROGRAMS", ROWS // launch._ROWS_PER_PARTIAL),
+    ):
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, of masked elements
+        return {
+            workload.operation: measure(workload)
+            for workload in workloads(SPECS[spec], ROWS, DTYPES[dtype])
+        }
+
+
+def main() -> None:
+    print(json.dumps({spec: traffic(spec, "fp32") for spec in SPECS}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

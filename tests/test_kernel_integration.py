@@ -439,7 +439,9 @@ def test_autocast(dtype: torch.dtype):
     with kernels(), torch.autocast(DEVICE, dtype):
         ours = run()
     for mine, theirs, right in zip(ours, low, exact, strict=True):
-        allowed = 2 * (theirs - right).abs().max() + torch.finfo(dtype).eps * right.abs().max()
+        # The interpreter rounds toward 0 where it stores bfloat16, and a ReLU passes it on.
+        floor = 16 * torch.finfo(dtype).eps * right.abs().max()
+        allowed = 2 * (theirs - right).abs().max() + floor
         assert (mine - right).abs().max() <= allowed
 
 

@@ -23,7 +23,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -149,19 +149,18 @@ def recorded(lanes: int) -> Iterator[list[tuple[Any, tuple[Any, ...], dict[str, 
         yield launches
 
 
-def compilations(spec: str, dtype: str, target: str) -> Iterator[Compilation]:
-    """Every kernel that the operations launch, each configuration once."""
-    seen = set()
+def compilations(
+    spec: str, dtype: str, target: str, operations: Container[str] | None = None
+) -> Iterator[Compilation]:
+    """Every launch of the operations, forward and backward."""
     for workload in workloads(CONFIGURATIONS[spec], ROWS, DTYPES[dtype]):
+        if operations is not None and workload.operation not in operations:
+            continue
         with recorded(TARGETS[target].warp_size) as launches:
             outputs = workload.run(*workload.inputs)
             torch.autograd.grad(outputs, workload.inputs, [torch.zeros_like(o) for o in outputs])
         for kernel, arguments, options in launches:
-            each = _compilation(kernel, arguments, options, spec, dtype, target)
-            key = repr(each)
-            if key not in seen:
-                seen.add(key)
-                yield each
+            yield _compilation(kernel, arguments, options, spec, dtype, target)
 
 
 def _compilation(
@@ -289,19 +288,24 @@ def _output(*command: object) -> str:
 
 
 def survey(
-    specs: Iterable[str], dtypes: Iterable[str], targets: Iterable[str], workers: int | None = None
+    specs: Iterable[str],
+    dtypes: Iterable[str],
+    targets: Iterable[str],
+    operations: Container[str] | None = None,
 ) -> list[Resources]:
-    """Resources of every kernel for each combination, compiled side by side."""
+    """Resources of every kernel that the operations (None: all of them) launch.
+
+    What several specifications have in common is compiled and listed once.
+    """
     dtypes, targets = tuple(dtypes), tuple(targets)
-    jobs = [
-        job
-        for spec in specs
-        for dtype in dtypes
-        for target in targets
-        for job in compilations(spec, dtype, target)
-    ]
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        return list(pool.map(resources, jobs, chunksize=4))
+    jobs: dict[str, Compilation] = {}
+    for spec in specs:
+        for dtype in dtypes:
+            for target in targets:
+                for job in compilations(spec, dtype, target, operations):
+                    jobs.setdefault(repr(job._replace(spec="", dtype="")), job)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(resources, jobs.values(), chunksize=4))
 
 
 def count_traffic() -> dict[str, dict[str, dict[str, float]]]:

@@ -2,7 +2,7 @@
 
     TRITON_INTERPRET=1 python -m benchmarks.traffic    # JSON: operation -> bytes per image
 
-Each program adds up 32 rows, the fewest that a program has in a batch of 4,096 rows and more.
+Each program adds up 64 rows, the fewest that a program has in a batch of 8,192 rows and more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import fastjvae
 from benchmarks.workloads import DTYPES, SPECS, Workload, workloads
 from fastjvae_kernels import launch
 
-ROWS = 64
+ROWS = 128
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def counted() -> Iterator[dict[str, int]]:
 
 
 def measure(workload: Workload) -> dict[str, float]:
-    """Bytes per image of the forward and of the backward pass, and how they stand to the minimum."""
+    """Bytes per image of the forward and the backward pass, and how they stand to the minimum."""
     with counted() as forward:
         outputs = workload.run(*workload.inputs)
     with counted() as backward:

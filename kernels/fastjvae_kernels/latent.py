@@ -104,19 +104,16 @@ def latent_forward_kernel(
     logits_rs = _multiple_of_4(logits_rs, ALIGNED)
     z_rs, y_rs = _multiple_of_4(z_rs, ALIGNED), _multiple_of_4(y_rs, ALIGNED)
     units = _multiple_of_4(Z, ALIGNED)
-    mean_ptr += begin * mean_rs
-    logvar_ptr += begin * logvar_rs
-    logits_ptr += begin * logits_rs
-    normal_ptr += begin * normal_rs
-    uniform_ptr += begin * uniform_rs
-    z_ptr += begin * z_rs
-    y_ptr += begin * y_rs
     if SAMPLE:
         if SEEDED:
             seed = tl.load(seed_ptr)
         if TAU_ON_DEVICE:
             tau = tl.load(tau_ptr).to(tl.float32)
 
+    mean_ptr += begin * mean_rs
+    logvar_ptr += begin * logvar_rs
+    normal_ptr += begin * normal_rs
+    z_ptr += begin * z_rs
     for first in range(0, units, BLOCK_Z):
         columns = _span(first, BLOCK_Z, WIDE)
         inside = columns < units
@@ -140,6 +137,9 @@ def latent_forward_kernel(
         if DIVERGE:
             tl.store(partials_ptr + columns, tl.sum(kl, axis=0), mask=inside)
 
+    logits_ptr += begin * logits_rs
+    uniform_ptr += begin * uniform_rs
+    y_ptr += begin * y_rs
     for variable in range(0, D):
         offset, size = _columns_of(variables_ptr, variable, ALIGNED)
         first = offset if EXACT else offset // 4 * 4  # noise comes in blocks of four columns
@@ -206,22 +206,18 @@ def latent_backward_kernel(
     dmean_rs, dlogvar_rs = _multiple_of_4(dmean_rs, ALIGNED), _multiple_of_4(dlogvar_rs, ALIGNED)
     dlogits_rs = _multiple_of_4(dlogits_rs, ALIGNED)
     units = _multiple_of_4(Z, ALIGNED)
-    mean_ptr += begin * mean_rs
-    logvar_ptr += begin * logvar_rs
-    logits_ptr += begin * logits_rs
-    normal_ptr += begin * normal_rs
-    y_ptr += begin * y_rs
-    grad_z_ptr += begin * grad_z_rs
-    grad_y_ptr += begin * grad_y_rs
-    dmean_ptr += begin * dmean_rs
-    dlogvar_ptr += begin * dlogvar_rs
-    dlogits_ptr += begin * dlogits_rs
     if SAMPLE:
         if SEEDED:
             seed = tl.load(seed_ptr)
         if TAU_ON_DEVICE:
             tau = tl.load(tau_ptr).to(tl.float32)
 
+    mean_ptr += begin * mean_rs
+    logvar_ptr += begin * logvar_rs
+    normal_ptr += begin * normal_rs
+    grad_z_ptr += begin * grad_z_rs
+    dmean_ptr += begin * dmean_rs
+    dlogvar_ptr += begin * dlogvar_rs
     for first in range(0, units, BLOCK_Z):
         columns = _span(first, BLOCK_Z, WIDE)
         inside = columns < units
@@ -247,6 +243,10 @@ def latent_backward_kernel(
             _store(dmean_ptr, dmean_rs, dmean_cs, rows, columns, mask, dmean)
             _store(dlogvar_ptr, dlogvar_rs, dlogvar_cs, rows, columns, mask, dlogvar)
 
+    logits_ptr += begin * logits_rs
+    y_ptr += begin * y_rs
+    grad_y_ptr += begin * grad_y_rs
+    dlogits_ptr += begin * dlogits_rs
     for variable in range(0, D):
         offset, size = _columns_of(variables_ptr, variable, ALIGNED)
         columns = _span(offset, BLOCK_K, WIDE)

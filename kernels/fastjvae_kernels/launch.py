@@ -27,10 +27,10 @@ INTERPRETED = not isinstance(latent_forward_kernel, triton.JITFunction)
 # fill a multiprocessor. 128 threads are enough to hide the latency of their own instructions.
 _PER_THREAD = 4
 _FEWEST_THREADS, _MOST_THREADS = 128, 1024
-# Each program writes one row of partials. 32 rows of the batch to one of partials keep that below
-# a thirtieth of what is moved; 128 programs and more are what a large GPU runs at once, and 1,024
-# are few enough to add up.
-_ROWS_PER_PARTIAL, _FEW_PROGRAMS, _MANY_PROGRAMS = 32, 128, 1024
+# Each program writes one row of partials. 64 rows of the batch to one of partials keep that below
+# a thirtieth of what is moved, in half precision, too; 128 programs and more are what a large GPU
+# runs at once, and 1,024 are few enough to add up.
+_ROWS_PER_PARTIAL, _FEW_PROGRAMS, _MANY_PROGRAMS = 64, 128, 1024
 
 
 # The widest tile of a categorical variable that starts at a multiple of 4 below its first column:

@@ -54,10 +54,10 @@ def uniform_at(seed, rows, columns):
     high = ((rows >> 32) & 0xFFFFFFFF).to(tl.uint32)[:, None] + zero
     block = (columns // 4).to(tl.uint32)[None, :] + zero
     w0, w1, w2, w3 = tl.philox(seed, low, high, block, zero + GUMBEL_STREAM)
-    word = (columns % 4)[None, :] + rows[:, None] * 0
-    return unit_uniform(
-        tl.where(word < 2, tl.where(word == 0, w0, w1), tl.where(word == 2, w2, w3))
-    )
+    word = (columns % 4).to(tl.int32)[None, :] + zero.to(tl.int32)
+    odd = (word & 1) == 1
+    chosen = tl.where(word < 2, tl.where(odd, w1, w0), tl.where(odd, w3, w2))
+    return unit_uniform(chosen)
 
 
 @triton.jit

@@ -1,0 +1,96 @@
+"""What the compiled kernels need, and the bytes that they move."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytest.importorskip("triton", reason="needs triton")
+
+# The kernels are compiled here for GPUs, so the interpreter of the other tests is off.
+SURVEY = """
+import json, sys
+from dataclasses import asdict
+from benchmarks.resources import TARGETS, survey
+every_kernel = {"joint_latent", "joint_loss"}
+rows = survey(["mnist"], ["fp32"], TARGETS, every_kernel)
+rows += survey(["mnist"], ["bf16", "fp16"], ["sm_80", "gfx942"], every_kernel)
+rows += survey(["aligned"], ["fp32"], ["sm_75", "sm_90", "gfx942"], every_kernel)
+rows += survey(["K=4096, shifted"], ["fp32"], ["sm_90", "gfx90a"])
+print(json.dumps([{**asdict(row), "complaint": row.complaint} for row in rows]))
+"""
+
+
+def _run(script: str, **variables: str) -> Any:
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | variables
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    return _run(SURVEY)  # type: ignore[no-any-return]
+
+
+def test_every_kernel_compiles_for_every_target(rows: list[dict[str, Any]]):
+    kernels = {
+        "latent_forward",
+        "latent_backward",
+        "column_sums",
+        "joint_objective",
+        "reconstruction_forward",
+        "reconstruction_backward",
+    }
+    targets = {row["target"] for row in rows}
+    assert targets == {
+        "sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "gfx90a", "gfx942", "gfx1100",
+    }  # fmt: skip
+    for target in targets:
+        assert {row["kernel"] for row in rows if row["target"] == target} == kernels
+
+
+def test_no_kernel_spills_or_needs_more_registers_than_its_budget(rows: list[dict[str, Any]]):
+    assert not [row for row in rows if row["complaint"]]
+    assert all(row["registers"] > 0 for row in rows)
+
+
+def test_aligned_rows_move_128_bits_at_a_time(rows: list[dict[str, Any]]):
+    wide = [row for row in rows if row["spec"] == "aligned" and "latent" in row["kernel"]]
+    wide += [row for row in rows if "reconstruction_backward" in row["kernel"]]
+    assert wide
+    for row in wide:
+        assert row["widest_load_bits"] == row["widest_store_bits"] == 128, row
+
+
+def test_bytes_are_at_most_a_tenth_above_the_minimum():
+    counted = _run(
+        "import json; from benchmarks.traffic import traffic;"
+        "print(json.dumps([traffic('mnist', 'fp32'), traffic('mnist', 'bf16')]))",
+        TRITON_INTERPRET="1",
+    )
+    for operations in counted:
+        assert set(operations) == {
+            "gumbel_softmax", "gaussian_rsample", "kl_capacity_loss", "joint_latent",
+            "bernoulli_reconstruction", "joint_loss",
+        }  # fmt: skip
+        for name, ratios in operations.items():
+            for which in ("forward_to_minimum", "backward_to_minimum"):
+                assert 1 <= ratios[which] <= 1.1, (name, which, ratios)
+    reconstruction = counted[0]["bernoulli_reconstruction"]
+    per_element = (reconstruction["forward_bytes"] + reconstruction["backward_bytes"]) / 1024
+    assert per_element <= 1.1 * 14  # fp32 logits and uint8 targets twice, fp32 gradient once

@@ -42,7 +42,7 @@ from benchmarks.environment import environment
 from benchmarks.workloads import DTYPES, SPECS, workloads
 from fastjvae import LatentSpec
 from fastjvae.files import write_json
-from fastjvae_kernels import launch
+from fastjvae_kernels import blocks, launch
 
 TARGETS = {
     "sm_75": GPUTarget("cuda", 75, 32),
@@ -143,7 +143,7 @@ def recorded(lanes: int) -> Iterator[list[tuple[Any, tuple[Any, ...], dict[str, 
         for name in KERNELS:
             stand_in = _Recorder(getattr(launch, name), launches)
             stack.enter_context(patch.object(launch, name, stand_in))
-        stack.enter_context(patch.object(launch, "_lanes", lambda _device: lanes))
+        stack.enter_context(patch.object(blocks, "_lanes", lambda _device: lanes))
         stack.enter_context(patch("fastjvae.backends._interpreted", lambda: True))
         stack.enter_context(fastjvae.backend("triton"))
         yield launches
@@ -207,12 +207,12 @@ def resources(job: Compilation) -> Resources:
     compiled = triton.compile(source, target=target, options=job.options)
     read = _read_cubin if target.backend == "cuda" else _read_amdgcn
     found = read(compiled.asm)
-    blocks = {name: value for name, value in job.constants.items() if name.startswith("BLOCK")}
+    tiles = {name: value for name, value in job.constants.items() if name.startswith("BLOCK")}
     threads = job.options["num_warps"] * target.warp_size
-    rows = blocks.get("BLOCK_N", job.constants.get("ROWS", 1))
-    elements = rows * sum(size for name, size in blocks.items() if name != "BLOCK_N")
+    rows = tiles.get("BLOCK_N", job.constants.get("ROWS", 1))
+    elements = rows * sum(size for name, size in tiles.items() if name != "BLOCK_N")
     flags = [name for name, value in job.constants.items() if value is True]
-    configuration = " ".join([*(f"{n[6:] or 'B'}{v}" for n, v in blocks.items()), *flags])
+    configuration = " ".join([*(f"{n[6:] or 'B'}{v}" for n, v in tiles.items()), *flags])
     return Resources(
         job.target,
         job.kernel.removesuffix("_kernel"),

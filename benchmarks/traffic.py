@@ -18,7 +18,7 @@ import torch
 
 import fastjvae
 from benchmarks.workloads import DTYPES, SPECS, Workload, workloads
-from fastjvae_kernels import launch
+from fastjvae_kernels import blocks, launch
 
 ROWS = 128
 
@@ -70,7 +70,7 @@ def traffic(spec: str, dtype: str) -> dict[str, dict[str, float]]:
     with (
         warnings.catch_warnings(),
         fastjvae.backend("triton"),
-        patch.object(launch, "_FEW_PROGRAMS", ROWS // launch._ROWS_PER_PARTIAL),
+        patch.object(blocks, "_FEW_PROGRAMS", ROWS // blocks._ROWS_PER_PARTIAL),
     ):
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, of masked elements
         return {

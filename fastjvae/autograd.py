@@ -1,8 +1,7 @@
 """The Triton kernels as differentiable operations; imported only where they run.
 
-Each operation is a forward and a backward function over the launchers of ``fastjvae_kernels``. In
-eager mode a ``torch.autograd.Function`` calls them; under ``torch.compile`` the same functions are
-the custom operators ``torch.ops.fastjvae.*``, so that a compiled graph does not break at them.
+Each operation is a forward and a backward function over the launchers of ``fastjvae_kernels``;
+:class:`fastjvae.operators.Operation` makes an autograd function and a custom operator of them.
 
 A backward pass is one launch. Nothing here waits for the device, and nothing but inputs, samples,
 the seed and a few scalars on the device is kept for it.
@@ -11,17 +10,17 @@ the seed and a few scalars on the device is kept for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
-from fastjvae.errors import BackendError
 from fastjvae.latents import LatentSpec
+from fastjvae.operators import Operation
 from fastjvae.schedules import Capacity
 from fastjvae_kernels import launch
+from fastjvae_kernels.blocks import latent_blocks
 from fastjvae_kernels.launch import DivergenceSlopes, LatentNoise, LatentParts, Ramp, Report
 
 # What the latent kernel's partial sums over rows become: batch means (Z + D + sum K,), the partial
@@ -129,95 +128,6 @@ def _one_of(tensor: Tensor | None, value: float) -> float | Tensor:
     return value if tensor is None else tensor
 
 
-# --- how an operation becomes differentiable ------------------------------------------------------
-
-
-class _Operation:
-    """A forward and a backward function, eager and compiled.
-
-    Args:
-        name: of the custom operators ``fastjvae::name`` and ``fastjvae::name_backward``.
-        schema, backward_schema: their signatures.
-        forward, fake: the launch, and shapes and strides of its results.
-        save: ``save(ctx, inputs, output)`` keeps what the backward pass needs.
-        arguments: ``arguments(ctx, *upstream)`` are those of ``backward``.
-        backward, backward_fake: the launch, and shapes and strides of the gradients.
-        spread: ``spread(ctx, gradients)`` says which gradient belongs to which input.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        schema: str,
-        forward: Callable[..., Any],
-        fake: Callable[..., Any],
-        save: Callable[..., None],
-        arguments: Callable[..., tuple[Any, ...]],
-        backward_schema: str,
-        backward: Callable[..., Any],
-        backward_fake: Callable[..., Any],
-        spread: Callable[..., tuple[Any, ...]],
-    ) -> None:
-        def eager_backward(ctx: Any, *upstream: Tensor | None) -> tuple[Any, ...]:
-            with torch.no_grad():
-                gradients = spread(ctx, backward(*arguments(ctx, *upstream)))
-            return _without_second_derivative(gradients)
-
-        def compiled_backward(ctx: Any, *upstream: Tensor | None) -> tuple[Any, ...]:
-            return spread(ctx, self._backward_operator(*arguments(ctx, *upstream)))
-
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            ctx.set_materialize_grads(False)
-            save(ctx, inputs, output)
-
-        members = {
-            "forward": staticmethod(forward),
-            "setup_context": staticmethod(setup_context),
-            "backward": staticmethod(eager_backward),
-        }
-        self._function = type(name, (Function,), members)
-        self._operator = torch.library.custom_op(
-            f"fastjvae::{name}", forward, mutates_args=(), schema=schema
-        )
-        self._operator.register_fake(fake)
-        self._operator.register_autograd(compiled_backward, setup_context=setup_context)
-        self._backward_operator = torch.library.custom_op(
-            f"fastjvae::{name}_backward", backward, mutates_args=(), schema=backward_schema
-        )
-        self._backward_operator.register_fake(backward_fake)
-
-    def __call__(self, *inputs: Any) -> Any:
-        if torch.compiler.is_compiling():
-            return self._operator(*inputs)
-        return self._function.apply(*inputs)  # type: ignore[attr-defined]
-
-
-class _SecondDerivative(Function):
-    """The identity; an error where it is differentiated."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: Tensor, marker: Tensor) -> Tensor:
-        return gradient.view_as(gradient)
-
-    @staticmethod
-    def backward(ctx: Any, _upstream: Tensor) -> tuple[Any, ...]:
-        raise BackendError(
-            "the Triton kernels have no second derivative; compute it inside"
-            " fastjvae.backend('reference')"
-        )
-
-
-def _without_second_derivative(gradients: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not torch.is_grad_enabled():  # create_graph=False
-        return gradients
-    marker = torch.empty((), requires_grad=True)
-    return tuple(
-        _SecondDerivative.apply(gradient, marker) if isinstance(gradient, Tensor) else gradient
-        for gradient in gradients
-    )
-
-
 # --- joint latent ---------------------------------------------------------------------------------
 
 
@@ -236,7 +146,7 @@ def _finished(partials: Tensor, rows: int, sums: str) -> Tensor:
 
 def _fake_sums(like: Tensor, units: int, sizes: Sequence[int], sums: str) -> Tensor:
     columns = units + len(sizes) + sum(sizes)
-    programs = launch.latent_blocks(like.shape[0], units, sizes).programs
+    programs = latent_blocks(like.shape[0], units, sizes).programs
     shape = {"means": (columns,), "partials": (programs, columns), "none": (0, 0)}[sums]
     return like.new_empty(shape, dtype=torch.float32)
 
@@ -328,7 +238,7 @@ def _joint_latent_backward(
     return grad
 
 
-_JOINT_LATENT = _Operation(
+_JOINT_LATENT = Operation(
     "joint_latent",
     schema="(Tensor params, int cont, int[] sizes, Tensor? tau_tensor, float tau, Tensor? seed,"
     " Tensor? normal, Tensor? uniform, str sums) -> (Tensor, Tensor)",
@@ -379,7 +289,7 @@ def _divergences_backward(
     return tuple(grads)  # type: ignore[return-value]
 
 
-_DIVERGENCES = _Operation(
+_DIVERGENCES = Operation(
     "divergences",
     schema="(Tensor mean, Tensor logvar, Tensor logits, int[] sizes, str sums) -> Tensor",
     forward=_divergences_forward,
@@ -436,7 +346,7 @@ def _gumbel_softmax_backward(
     return grad
 
 
-_GUMBEL_SOFTMAX = _Operation(
+_GUMBEL_SOFTMAX = Operation(
     "gumbel_softmax",
     schema="(Tensor logits, Tensor? tau_tensor, float tau, Tensor? seed, Tensor? uniform)"
     " -> Tensor",
@@ -478,7 +388,7 @@ def _gaussian_rsample_backward(
     return grad_mean, grad_logvar
 
 
-_GAUSSIAN_RSAMPLE = _Operation(
+_GAUSSIAN_RSAMPLE = Operation(
     "gaussian_rsample",
     schema="(Tensor mean, Tensor logvar, Tensor? seed, Tensor? normal) -> Tensor",
     forward=_gaussian_rsample_forward,
@@ -506,7 +416,7 @@ def _reconstruction_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> N
     ctx.save_for_backward(logits, target)
 
 
-_RECONSTRUCTION = _Operation(
+_RECONSTRUCTION = Operation(
     "bernoulli_reconstruction",
     schema="(Tensor logits, Tensor target, float scale) -> Tensor",
     forward=_reconstruction_forward,
@@ -610,7 +520,7 @@ def _joint_objective_spread(ctx: Any, gradients: tuple[Tensor, Tensor]) -> tuple
     return grad_logits, None, grad_sums.expand(ctx.programs, -1), *[None] * 13
 
 
-_JOINT_OBJECTIVE = _Operation(
+_JOINT_OBJECTIVE = Operation(
     "joint_objective",
     schema="(Tensor logits, Tensor target, Tensor sums, int[] sizes, Tensor? step_tensor,"
     " SymInt step, float[] cont, Tensor? cont_gamma_tensor, float cont_gamma, float[] disc,"

@@ -20,12 +20,12 @@ from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, Positional, ar
 
 from fastjvae import checkpoint
 from fastjvae.checkpoint import load
+from fastjvae.checks import ChannelReduction
 from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource, ImageData
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, DataError, FastJVAEError
 from fastjvae.evaluation import Evaluation, evaluate
 from fastjvae.files import write_json
-from fastjvae.functional import ChannelReduction
 from fastjvae.model import JointVAE
 from fastjvae.recipes import RECIPES, TrainConfig
 from fastjvae.run import RunFolder, read_metrics

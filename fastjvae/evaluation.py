@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fastjvae import functional
+from fastjvae.checks import ChannelReduction
 from fastjvae.data import ImageData
-from fastjvae.functional import ChannelReduction
 from fastjvae.metrics import cluster_accuracy
 from fastjvae.model import JointVAE
 

@@ -14,15 +14,25 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fastjvae import reference
-from fastjvae._numbers import is_integer, is_real
 from fastjvae.backends import backend, use_kernels
-from fastjvae.errors import ArgumentError
+from fastjvae.checks import (
+    ChannelReduction,
+    DiscreteMeasure,
+    check_channel_reduction,
+    check_disc_measure,
+    check_gaussian,
+    check_images,
+    check_matrix,
+    check_params,
+    check_step,
+    check_tau,
+)
 from fastjvae.latents import LatentSpec
 from fastjvae.noise import Noise, draw_seed, noise_key, noise_tensors
 from fastjvae.reference import JointLatent, category_imbalance
@@ -48,9 +58,6 @@ __all__ = [
     "latent_block",
     "latent_sample",
 ]
-
-ChannelReduction = Literal["mean", "sum"]
-DiscreteMeasure = Literal["kl", "information"]
 
 
 class LatentBlock(NamedTuple):
@@ -98,8 +105,8 @@ def gumbel_softmax(
     Raises:
         ArgumentError: the noise is given twice or has another shape or device; tau is not above 0.
     """
-    _check_matrix("logits", logits)
-    _check_tau(tau, logits)
+    check_matrix("logits", logits)
+    check_tau(tau, logits)
     noise = Noise(uniform=uniform, seed=seed, generator=generator)
     if use_kernels(logits, tau=tau, uniform=uniform):
         key, _, uniform = noise_key(logits, noise, 0, logits.shape[1])
@@ -128,7 +135,7 @@ def gaussian_rsample(
     Raises:
         ArgumentError: shapes differ, or the noise is given twice or has another shape or device.
     """
-    _check_gaussian(mean, logvar)
+    check_gaussian(mean, logvar)
     noise = Noise(normal=normal, seed=seed, generator=generator)
     if use_kernels(mean, normal=normal):
         key, normal, _ = noise_key(mean, noise, mean.shape[1], 0)
@@ -147,10 +154,10 @@ def latent_sample(
 ) -> Tensor:
     """Return the sample rows (N, L) of :func:`joint_latent` alone."""
     spec = LatentSpec.from_dict(spec)
-    _check_params(params, spec)
+    check_params(params, spec)
     if not training:
         return reference.evaluation_sample(params, spec)
-    _check_tau(tau, params)
+    check_tau(tau, params)
     if _latent_kernels(params, tau, noise):
         key = noise_key(params, noise, spec.cont, spec.num_categories)
         return _kernels().joint_latent(params, spec, tau, *key, sums="none")[0]  # type: ignore[no-any-return]
@@ -163,7 +170,7 @@ def latent_sample(
 
 def kl_gaussian(mean: Tensor, logvar: Tensor) -> Tensor:
     """Batch mean of KL(N(mean, exp(logvar)) || N(0, 1)) of every unit: (N, Z) -> (Z,), nats."""
-    _check_gaussian(mean, logvar)
+    check_gaussian(mean, logvar)
     if use_kernels(mean):
         return _kernels().divergences(mean, logvar, mean[:, :0], ())  # type: ignore[no-any-return]
     return reference.kl_gaussian(mean, logvar)
@@ -171,7 +178,7 @@ def kl_gaussian(mean: Tensor, logvar: Tensor) -> Tensor:
 
 def kl_categorical(logits: Tensor) -> Tensor:
     """Batch mean of KL(softmax(logits) || uniform): (N, K) -> (), nats; between 0 and log K."""
-    _check_matrix("logits", logits)
+    check_matrix("logits", logits)
     if use_kernels(logits):
         none = logits[:, :0]
         return _kernels().divergences(none, none, logits, (logits.shape[1],))[0]  # type: ignore[no-any-return]
@@ -203,7 +210,7 @@ def bernoulli_reconstruction(
     Raises:
         ArgumentError: shapes differ, or the target has another integer dtype.
     """
-    _check_images(logits, target)
+    check_images(logits, target)
     check_channel_reduction(channel_reduction)
     if use_kernels(logits, target=target):
         scale = _reconstruction_scale(logits, channel_reduction)
@@ -245,9 +252,9 @@ def joint_latent(
     """
     spec = LatentSpec.from_dict(spec)
     noise = Noise(normal, uniform, seed, generator)
-    _check_params(params, spec)
+    check_params(params, spec)
     if training:
-        _check_tau(tau, params)
+        check_tau(tau, params)
     if _latent_kernels(params, tau, noise):
         if training:
             key = noise_key(params, noise, spec.cont, spec.num_categories)
@@ -278,9 +285,9 @@ def latent_block(
     if not _latent_kernels(params, tau, noise):
         sample, *means = joint_latent(params, spec, tau, **noise._asdict(), training=training)
         return LatentBlock(sample, torch.cat(means)[None], 1)
-    _check_params(params, spec)
+    check_params(params, spec)
     if training:
-        _check_tau(tau, params)
+        check_tau(tau, params)
         key = noise_key(params, noise, spec.cont, spec.num_categories)
         sample, sums = _kernels().joint_latent(params, spec, tau, *key, sums="partials")
         return LatentBlock(sample, sums, max(params.shape[0], 1))
@@ -315,10 +322,10 @@ def joint_loss(
     Raises:
         ArgumentError: shapes, dtypes or devices do not fit.
     """
-    _check_images(logits, target)
+    check_images(logits, target)
     check_channel_reduction(channel_reduction)
     check_disc_measure(disc_measure)
-    _check_step(step, logits)
+    check_step(step, logits)
     pixels = logits.shape[2] * logits.shape[3]
     if use_kernels(
         logits,
@@ -381,7 +388,7 @@ def kl_capacity_loss(
     ``reconstruction`` is 0.
     """
     spec = LatentSpec.from_dict(spec)
-    _check_params(params, spec)
+    check_params(params, spec)
     none = params.new_zeros(0, 1, 1, 1)
     return joint_loss(
         none, none, LatentBlock(params[:0], *_divergence_sums(params, spec)), spec, step,
@@ -427,92 +434,3 @@ def _reconstruction_scale(logits: Tensor, channel_reduction: ChannelReduction) -
     """What turns the sum over all elements into nats per image."""
     images, channels = logits.shape[:2]
     return 1 / (max(images, 1) * (channels if channel_reduction == "mean" else 1))
-
-
-# --- argument checks ------------------------------------------------------------------------------
-
-
-def _check_matrix(name: str, tensor: Tensor) -> None:
-    if tensor.dim() != 2 or not tensor.is_floating_point():
-        raise ArgumentError(
-            f"{name} must be a floating-point matrix (N, K),"
-            f" got {tensor.dtype} of shape {tuple(tensor.shape)}"
-        )
-
-
-def _check_gaussian(mean: Tensor, logvar: Tensor) -> None:
-    _check_matrix("mean", mean)
-    if mean.shape != logvar.shape:
-        raise ArgumentError(
-            "mean and logvar must have one shape (N, Z),"
-            f" got {tuple(mean.shape)} and {tuple(logvar.shape)}"
-        )
-
-
-def _check_params(params: Tensor, spec: LatentSpec) -> None:
-    _check_matrix("params", params)
-    if params.shape[1] != spec.num_params:
-        raise ArgumentError(
-            f"params must have {spec.num_params} columns for {spec.to_dict()},"
-            f" got shape {tuple(params.shape)}"
-        )
-
-
-def _check_images(logits: Tensor, target: Tensor) -> None:
-    if logits.shape != target.shape or logits.dim() != 4:
-        raise ArgumentError(
-            "logits and target must have one shape (N, C, H, W),"
-            f" got {tuple(logits.shape)} and {tuple(target.shape)}"
-        )
-    if not (target.dtype == torch.uint8 or target.is_floating_point()):
-        raise ArgumentError(
-            f"target images must be uint8 (0..255) or floating point (0..1), got {target.dtype}"
-        )
-
-
-def check_temperature(tau: float | Tensor) -> None:
-    """Raise ArgumentError unless ``tau`` is a number above 0; a tensor would have to be read."""
-    if not isinstance(tau, Tensor) and not (is_real(tau) and tau > 0):
-        raise ArgumentError(f"the temperature must be a number above 0, got {tau!r}")
-
-
-def _check_tau(tau: float | Tensor, like: Tensor) -> None:
-    check_temperature(tau)
-    if isinstance(tau, Tensor):
-        _check_scalar("the temperature", tau, like)
-
-
-def _check_scalar(name: str, scalar: Tensor, like: Tensor) -> None:
-    """A scalar of the host is welcome on the host only: elsewhere it would have to be copied."""
-    if scalar.numel() != 1 or scalar.device != like.device:
-        raise ArgumentError(
-            f"{name} as a tensor must hold one number on {like.device},"
-            f" got shape {tuple(scalar.shape)} on {scalar.device}"
-        )
-
-
-def _check_step(step: int | Tensor, like: Tensor) -> None:
-    if isinstance(step, Tensor):
-        _check_scalar("step", step, like)
-        if step.is_floating_point():
-            raise ArgumentError(f"step must be an integer tensor, got {step.dtype}")
-        return
-    if not is_integer(step) or step < 0:
-        raise ArgumentError(f"step must be an integer of at least 0, got {step!r}")
-    if like.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-        raise ArgumentError(
-            f"step must be a tensor on {like.device} while a CUDA graph is captured, got {step!r},"
-            f" which every replay would repeat"
-        )
-
-
-def check_channel_reduction(name: str) -> None:
-    """Raise ArgumentError unless ``name`` is one of :data:`ChannelReduction`."""
-    if name not in get_args(ChannelReduction):
-        raise ArgumentError(f"channel_reduction must be 'mean' or 'sum', got {name!r}")
-
-
-def check_disc_measure(name: str) -> None:
-    """Raise ArgumentError unless ``name`` is one of :data:`DiscreteMeasure`."""
-    if name not in get_args(DiscreteMeasure):
-        raise ArgumentError(f"disc_measure must be 'kl' or 'information', got {name!r}")

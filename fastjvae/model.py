@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fastjvae import functional, pretrained, published, reference
 from fastjvae._numbers import is_integer
+from fastjvae.checks import check_temperature
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.latents import LatentSpec
 from fastjvae.noise import Noise, check_generator
@@ -116,7 +117,7 @@ class JointVAE(nn.Module):
         super().__init__()
         self.img_size = _checked_img_size(img_size)
         self.spec = LatentSpec.from_dict(latent_spec)
-        functional.check_temperature(temperature)
+        check_temperature(temperature)
         self.temperature = temperature
         self.use_cuda = use_cuda
         self.latent_spec = (

@@ -14,8 +14,14 @@ import torch
 from torch import Tensor
 
 from fastjvae import functional
+from fastjvae.checks import (
+    ChannelReduction,
+    DiscreteMeasure,
+    check_channel_reduction,
+    check_disc_measure,
+)
 from fastjvae.errors import ArgumentError
-from fastjvae.functional import ChannelReduction, DiscreteMeasure, JointLatent, Noise
+from fastjvae.functional import JointLatent, Noise
 from fastjvae.latents import LatentSpec
 from fastjvae.schedules import Capacity
 
@@ -72,8 +78,8 @@ class JointObjective:
     disc_measure: DiscreteMeasure = "kl"
 
     def __post_init__(self) -> None:
-        functional.check_channel_reduction(self.channel_reduction)
-        functional.check_disc_measure(self.disc_measure)
+        check_channel_reduction(self.channel_reduction)
+        check_disc_measure(self.disc_measure)
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         spec = model.spec
@@ -104,7 +110,7 @@ class BetaObjective:
     channel_reduction: ChannelReduction = "mean"
 
     def __post_init__(self) -> None:
-        functional.check_channel_reduction(self.channel_reduction)
+        check_channel_reduction(self.channel_reduction)
         if not (math.isfinite(self.beta) and self.beta >= 0):
             raise ArgumentError(f"beta must be a finite number of at least 0, got {self.beta!r}")
 
@@ -122,7 +128,7 @@ class CCBetaObjective:
     channel_reduction: ChannelReduction = "mean"
 
     def __post_init__(self) -> None:
-        functional.check_channel_reduction(self.channel_reduction)
+        check_channel_reduction(self.channel_reduction)
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         reconstruction, latent = _elbo_terms(model, x, noise, self.channel_reduction)

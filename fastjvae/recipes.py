@@ -10,9 +10,9 @@ from typing import Any, Literal
 import torch
 from tyro.conf import Suppress
 
+from fastjvae.checks import ChannelReduction, DiscreteMeasure
 from fastjvae.data import DATASETS, SPLIT_DATASETS, DatasetName, DataSource
 from fastjvae.errors import ArgumentError
-from fastjvae.functional import ChannelReduction, DiscreteMeasure
 from fastjvae.latents import LatentSpec
 from fastjvae.model import JointVAE
 from fastjvae.objectives import (

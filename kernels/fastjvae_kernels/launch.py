@@ -1,4 +1,4 @@
-"""Launchers: tensors in, tensors out. Block shapes are plain functions of sizes and dtypes."""
+"""Launchers: tensors in, tensors out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ import torch
 import triton
 from torch import Tensor
 
+from fastjvae_kernels.blocks import (
+    MANY_PROGRAMS,
+    Blocks,
+    latent_blocks,
+    power_of_2,
+    starts,
+    warps,
+)
 from fastjvae_kernels.finalise import REPORT_HEAD, column_sums_kernel, joint_objective_kernel
 from fastjvae_kernels.latent import latent_backward_kernel, latent_forward_kernel
 from fastjvae_kernels.reconstruction import (
@@ -22,88 +30,11 @@ INTERPRETED = not isinstance(latent_forward_kernel, triton.JITFunction)
 
 # --- latent variables -----------------------------------------------------------------------------
 
-# Elements of a tile that one thread holds: one 128-bit access of float32. A kernel keeps about
-# eight tiles alive at once, so 4 leaves room for them in 64 registers, with which 1,024 threads
-# fill a multiprocessor. 128 threads are enough to hide the latency of their own instructions.
-_PER_THREAD = 4
-_FEWEST_THREADS, _MOST_THREADS = 128, 1024
-# Each program writes one row of partials. 64 rows of the batch to one of partials keep that below
-# a thirtieth of what is moved, in half precision, too; 128 programs and more are what a large GPU
-# runs at once, and 1,024 are few enough to add up.
-_ROWS_PER_PARTIAL, _FEW_PROGRAMS, _MANY_PROGRAMS = 64, 128, 1024
-
-
-# The widest tile of a categorical variable that starts at a multiple of 4 below its first column:
-# with 8 elements a thread the kernels spill registers.
-_WIDEST = _MOST_THREADS * _PER_THREAD
-
-
-class Blocks(NamedTuple):
-    """Launch configuration of the latent kernels."""
-
-    rows: int
-    units: int
-    categories: int
-    exact: bool
-    threads: int
-    programs: int
-    rows_per_program: int
-
-
-def latent_blocks(rows: int, units: int, sizes: Sequence[int]) -> Blocks:
-    """Blocks for N rows, Z units and categorical variables of the given sizes.
-
-    A tile must hold a whole variable, because its softmax does; continuous columns are cut at
-    1,024.
-    """
-    largest = max(sizes, default=4)
-    categories = _power_of_2(max(_reach(sizes), 4))
-    exact = categories > max(_WIDEST, _power_of_2(largest))
-    if exact:
-        categories = _power_of_2(largest)
-    columns = min(1024, _power_of_2(max(units, 4)))
-    width = max(columns if units else 4, categories)
-    threads = min(_MOST_THREADS, max(_FEWEST_THREADS, width // _PER_THREAD))
-    block_rows = max(1, min(64, threads * _PER_THREAD // width))
-    tiles = triton.cdiv(max(rows, 1), block_rows)
-    most = min(_MANY_PROGRAMS, max(_FEW_PROGRAMS, rows // _ROWS_PER_PARTIAL))
-    tiles_per_program = triton.cdiv(tiles, most)
-    programs = triton.cdiv(tiles, tiles_per_program)
-    return Blocks(
-        block_rows, columns, categories, exact, threads, programs, tiles_per_program * block_rows
-    )
-
-
-def _reach(sizes: Sequence[int]) -> int:
-    """Columns from the multiple of 4 below a variable's first column to its end, at most."""
-    return max((s % 4 + n for s, n in zip(_starts(sizes), sizes, strict=True)), default=0)
-
-
-def _starts(sizes: Sequence[int]) -> list[int]:
-    """First column of each variable within the categorical part."""
-    return [sum(sizes[:i]) for i in range(len(sizes))]
-
-
-def _power_of_2(n: int) -> int:
-    return int(triton.next_power_of_2(n))
-
-
-def _warps(threads: int, device: torch.device) -> int:
-    return threads // _lanes(device)
-
-
-@lru_cache(maxsize=64)
-def _lanes(device: torch.device) -> int:
-    """Threads of a warp: 64 on some AMD GPUs, 32 elsewhere."""
-    if not torch.version.hip or device.type != "cuda":
-        return 32
-    return int(torch.cuda.get_device_properties(device).warp_size)
-
 
 @lru_cache(maxsize=64)
 def _variables(sizes: tuple[int, ...], device: torch.device) -> Tensor:
     """(D, 2) int32 on the device: first column within the categorical part, size."""
-    table = [list(pair) for pair in zip(_starts(sizes), sizes, strict=True)] or [[0, 0]]
+    table = [list(pair) for pair in zip(starts(sizes), sizes, strict=True)] or [[0, 0]]
     return torch.tensor(table, dtype=torch.int32, device=device)
 
 
@@ -166,7 +97,7 @@ def latent_forward(
             TAU_ON_DEVICE=isinstance(tau, Tensor),
             ALIGNED=_aligned(sizes, matrices), WIDE=_wide(blocks, matrices), EXACT=blocks.exact,
             BLOCK_N=blocks.rows, BLOCK_Z=blocks.units, BLOCK_K=blocks.categories,
-            num_warps=_warps(blocks.threads, mean.device),
+            num_warps=warps(blocks.threads, mean.device),
         )  # fmt: skip
     return partials
 
@@ -215,7 +146,7 @@ def latent_backward(
             TAU_ON_DEVICE=isinstance(tau, Tensor),
             ALIGNED=_aligned(sizes, matrices), WIDE=_wide(blocks, matrices),
             BLOCK_N=blocks.rows, BLOCK_Z=blocks.units, BLOCK_K=blocks.categories,
-            num_warps=_warps(blocks.threads, mean.device),
+            num_warps=warps(blocks.threads, mean.device),
         )  # fmt: skip
 
 
@@ -292,7 +223,7 @@ def column_sums(partials: Tensor, scale: float) -> Tensor:
             column_sums_kernel[(triton.cdiv(columns, block),)](
                 partials, out, programs, columns, float(scale),
                 ROWS=_FINAL_TILE // block, BLOCK=block,
-                num_warps=_warps(_FINAL_THREADS, partials.device),
+                num_warps=warps(_FINAL_THREADS, partials.device),
             )  # fmt: skip
     return out
 
@@ -336,13 +267,13 @@ def joint_objective(
             DISC_GAMMA_ON_DEVICE=isinstance(disc.gamma, Tensor),
             INFORMATION=information,
             ROWS=_FINAL_TILE // block, BLOCK=block,
-            num_warps=_warps(_FINAL_THREADS, partials.device),
+            num_warps=warps(_FINAL_THREADS, partials.device),
         )  # fmt: skip
     return loss, report
 
 
 def _final_columns(columns: int) -> int:
-    return min(256, max(16, _power_of_2(columns)))
+    return min(256, max(16, power_of_2(columns)))
 
 
 # --- reconstruction -------------------------------------------------------------------------------
@@ -355,7 +286,7 @@ def reconstruction_forward(logits: Tensor, target: Tensor) -> Tensor:
     """(N, C, H, W) logits and target -> partial sums (programs,) float32."""
     elements = logits.numel()
     blocks = triton.cdiv(elements, _BLOCK)
-    per_program = triton.cdiv(max(blocks, 1), _MANY_PROGRAMS) * _BLOCK
+    per_program = triton.cdiv(max(blocks, 1), MANY_PROGRAMS) * _BLOCK
     programs = triton.cdiv(elements, per_program)
     partials = torch.empty(programs, dtype=torch.float32, device=logits.device)
     if not elements:
@@ -366,7 +297,7 @@ def reconstruction_forward(logits: Tensor, target: Tensor) -> Tensor:
             logits, *_strides(logits, order), target, *_strides(target, order),
             partials, elements, per_program, *[logits.shape[d] for d in order[1:]],
             FLAT=_flat(order, logits, target), BLOCK=_BLOCK,
-            num_warps=_warps(_THREADS, logits.device),
+            num_warps=warps(_THREADS, logits.device),
         )  # fmt: skip
     return partials
 
@@ -410,7 +341,7 @@ def reconstruction_backward(
                 columns - len(sizes) - sum(sizes), len(sizes), sum(sizes),
                 FLAT=_flat(order, logits, target, grad), DIVERGE=slopes is not None,
                 INFORMATION=slopes.information if slopes else False,
-                BLOCK=_BLOCK, num_warps=_warps(_THREADS, logits.device),
+                BLOCK=_BLOCK, num_warps=warps(_THREADS, logits.device),
             )  # fmt: skip
     return grad, grad_sums
 

@@ -1,0 +1,107 @@
+"""Checks of arguments that several modules share: one sentence with what was passed."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from fastjvae._numbers import is_integer, is_real
+from fastjvae.errors import ArgumentError
+from fastjvae.latents import LatentSpec
+
+ChannelReduction = Literal["mean", "sum"]
+DiscreteMeasure = Literal["kl", "information"]
+
+
+def check_matrix(name: str, tensor: Tensor) -> None:
+    """Raise ArgumentError unless the tensor is a floating-point matrix."""
+    if tensor.dim() != 2 or not tensor.is_floating_point():
+        raise ArgumentError(
+            f"{name} must be a floating-point matrix (N, K),"
+            f" got {tensor.dtype} of shape {tuple(tensor.shape)}"
+        )
+
+
+def check_gaussian(mean: Tensor, logvar: Tensor) -> None:
+    """Raise ArgumentError unless both are floating-point matrices of one shape."""
+    check_matrix("mean", mean)
+    if mean.shape != logvar.shape:
+        raise ArgumentError(
+            "mean and logvar must have one shape (N, Z),"
+            f" got {tuple(mean.shape)} and {tuple(logvar.shape)}"
+        )
+
+
+def check_params(params: Tensor, spec: LatentSpec) -> None:
+    """Raise ArgumentError unless ``params`` are parameter rows of ``spec``."""
+    check_matrix("params", params)
+    if params.shape[1] != spec.num_params:
+        raise ArgumentError(
+            f"params must have {spec.num_params} columns for {spec.to_dict()},"
+            f" got shape {tuple(params.shape)}"
+        )
+
+
+def check_images(logits: Tensor, target: Tensor) -> None:
+    """Raise ArgumentError unless these can be logits and target of a reconstruction."""
+    if logits.shape != target.shape or logits.dim() != 4:
+        raise ArgumentError(
+            "logits and target must have one shape (N, C, H, W),"
+            f" got {tuple(logits.shape)} and {tuple(target.shape)}"
+        )
+    if not (target.dtype == torch.uint8 or target.is_floating_point()):
+        raise ArgumentError(
+            f"target images must be uint8 (0..255) or floating point (0..1), got {target.dtype}"
+        )
+
+
+def check_temperature(tau: float | Tensor) -> None:
+    """Raise ArgumentError unless ``tau`` is a number above 0; a tensor would have to be read."""
+    if not isinstance(tau, Tensor) and not (is_real(tau) and tau > 0):
+        raise ArgumentError(f"the temperature must be a number above 0, got {tau!r}")
+
+
+def check_tau(tau: float | Tensor, like: Tensor) -> None:
+    """Raise ArgumentError unless ``tau`` is a temperature for tensors like ``like``."""
+    check_temperature(tau)
+    if isinstance(tau, Tensor):
+        _check_scalar("the temperature", tau, like)
+
+
+def _check_scalar(name: str, scalar: Tensor, like: Tensor) -> None:
+    """A scalar of the host is welcome on the host only: elsewhere it would have to be copied."""
+    if scalar.numel() != 1 or scalar.device != like.device:
+        raise ArgumentError(
+            f"{name} as a tensor must hold one number on {like.device},"
+            f" got shape {tuple(scalar.shape)} on {scalar.device}"
+        )
+
+
+def check_step(step: int | Tensor, like: Tensor) -> None:
+    """Raise ArgumentError unless ``step`` is a training step for tensors like ``like``."""
+    if isinstance(step, Tensor):
+        _check_scalar("step", step, like)
+        if step.is_floating_point():
+            raise ArgumentError(f"step must be an integer tensor, got {step.dtype}")
+        return
+    if not is_integer(step) or step < 0:
+        raise ArgumentError(f"step must be an integer of at least 0, got {step!r}")
+    if like.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise ArgumentError(
+            f"step must be a tensor on {like.device} while a CUDA graph is captured, got {step!r},"
+            f" which every replay would repeat"
+        )
+
+
+def check_channel_reduction(name: str) -> None:
+    """Raise ArgumentError unless ``name`` is one of :data:`ChannelReduction`."""
+    if name not in get_args(ChannelReduction):
+        raise ArgumentError(f"channel_reduction must be 'mean' or 'sum', got {name!r}")
+
+
+def check_disc_measure(name: str) -> None:
+    """Raise ArgumentError unless ``name`` is one of :data:`DiscreteMeasure`."""
+    if name not in get_args(DiscreteMeasure):
+        raise ArgumentError(f"disc_measure must be 'kl' or 'information', got {name!r}")

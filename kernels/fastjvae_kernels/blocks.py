@@ -1,0 +1,88 @@
+"""Which blocks the kernels run with: plain functions of sizes, no tuning at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+import triton
+
+# Elements of a tile that one thread holds: one 128-bit access of float32. A kernel keeps about
+# eight tiles alive at once, so 4 leaves room for them in 64 registers, with which 1,024 threads
+# fill a multiprocessor. 128 threads are enough to hide the latency of their own instructions.
+_PER_THREAD = 4
+_FEWEST_THREADS, _MOST_THREADS = 128, 1024
+# Each program writes one row of partials. 64 rows of the batch to one of partials keep that below
+# a thirtieth of what is moved, in half precision, too; 128 programs and more are what a large GPU
+# runs at once, and 1,024 are few enough to add up.
+_ROWS_PER_PARTIAL, _FEW_PROGRAMS, MANY_PROGRAMS = 64, 128, 1024
+
+# The widest tile of a categorical variable that starts at a multiple of 4 below its first column:
+# with 8 elements a thread the kernels spill registers.
+_WIDEST = _MOST_THREADS * _PER_THREAD
+
+
+class Blocks(NamedTuple):
+    """Launch configuration of the latent kernels."""
+
+    rows: int
+    units: int
+    categories: int
+    exact: bool
+    threads: int
+    programs: int
+    rows_per_program: int
+
+
+def latent_blocks(rows: int, units: int, sizes: Sequence[int]) -> Blocks:
+    """Blocks for N rows, Z units and categorical variables of the given sizes.
+
+    A tile must hold a whole variable, because its softmax does; continuous columns are cut at
+    1,024.
+    """
+    largest = max(sizes, default=4)
+    categories = power_of_2(max(_reach(sizes), 4))
+    exact = categories > max(_WIDEST, power_of_2(largest))
+    if exact:
+        categories = power_of_2(largest)
+    columns = min(1024, power_of_2(max(units, 4)))
+    width = max(columns if units else 4, categories)
+    threads = min(_MOST_THREADS, max(_FEWEST_THREADS, width // _PER_THREAD))
+    block_rows = max(1, min(64, threads * _PER_THREAD // width))
+    tiles = triton.cdiv(max(rows, 1), block_rows)
+    most = min(MANY_PROGRAMS, max(_FEW_PROGRAMS, rows // _ROWS_PER_PARTIAL))
+    tiles_per_program = triton.cdiv(tiles, most)
+    programs = triton.cdiv(tiles, tiles_per_program)
+    return Blocks(
+        block_rows, columns, categories, exact, threads, programs, tiles_per_program * block_rows
+    )
+
+
+def _reach(sizes: Sequence[int]) -> int:
+    """Columns from the multiple of 4 below a variable's first column to its end, at most."""
+    return max((s % 4 + n for s, n in zip(starts(sizes), sizes, strict=True)), default=0)
+
+
+def starts(sizes: Sequence[int]) -> list[int]:
+    """First column of each variable within the categorical part."""
+    return [sum(sizes[:i]) for i in range(len(sizes))]
+
+
+def power_of_2(n: int) -> int:
+    """The next power of 2, ``n`` included."""
+    return int(triton.next_power_of_2(n))
+
+
+def warps(threads: int, device: torch.device) -> int:
+    """How many warps so many threads are."""
+    return threads // _lanes(device)
+
+
+@lru_cache(maxsize=64)
+def _lanes(device: torch.device) -> int:
+    """Threads of a warp: 64 on some AMD GPUs, 32 elsewhere."""
+    if not torch.version.hip or device.type != "cuda":
+        return 32
+    return int(torch.cuda.get_device_properties(device).warp_size)

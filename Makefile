@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The settings of `make train`, and further flags: make train FLAGS="--seed 1"
 FLAGS ?=
 
-.PHONY: train test lint types clean
+.PHONY: train test lint types resources bench clean
 
 train: $(VENV)/.runtime
 	$(BIN)/fastjvae train digits $(FLAGS)
@@ -19,6 +19,18 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+# Registers, stack, shared memory and bytes moved of every kernel on every target; takes a while.
+resources: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.resources --json benchmarks/results/kernel-resources.json \
+		--write kernels/README.md
+
+# Times of every operation, as JSON, table and plot in build/; hours on a GPU, most of them spent in
+# torch.compile. FLAGS='--sizes=small -k "mnist and fp32"' measures a part.
+bench: $(VENV)/.dev
+	mkdir -p build
+	$(BIN)/python -m pytest benchmarks/bench_kernels.py --benchmark-json=build/kernels.json $(FLAGS)
+	$(BIN)/python -m benchmarks.report_kernels build/kernels.json
 
 $(VENV)/.runtime: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -1,7 +1,8 @@
 """What every kernel needs of a GPU, compiled ahead of time for each target; no GPU is needed.
 
     python -m benchmarks.resources                # every production configuration, as a table
-    python -m benchmarks.resources --json FILE    # and as JSON
+    python -m benchmarks.resources --json FILE    # every single result as JSON, too
+    python -m benchmarks.resources --write FILE   # the tables into a Markdown file, too
     python -m benchmarks.resources --quick        # one configuration per kernel, dtype and target
 
 The launchers run as in training, with stand-ins for the kernels that record each launch: what is
@@ -321,26 +322,26 @@ def count_traffic() -> dict[str, dict[str, dict[str, float]]]:
 
 
 def table(rows: list[Resources]) -> str:
-    """One Markdown line per target, kernel and dtype: the range over the configurations."""
+    """One Markdown line per kernel and target: ranges over data types and specifications."""
     lines = [
-        "| target | kernel | dtype | configurations | registers | stack | spills | shared, bytes |"
+        "| kernel | target | compiled | registers | stack | spills | shared, bytes |"
         " widest load, store, bits | instructions per element |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    groups: dict[tuple[str, str, str], list[Resources]] = {}
-    for row in rows:
-        groups.setdefault((row.target, row.kernel, row.dtype), []).append(row)
-    for key, group in groups.items():
-        cells = [
-            str(len(group)),
-            *(
-                _range([getattr(row, name) for row in group])
-                for name in ("registers", "stack_bytes", "spills", "shared_bytes")
-            ),
-            f"{max(r.widest_load_bits for r in group)}, {max(r.widest_store_bits for r in group)}",
-            _range([round(row.instructions_per_element) for row in group]),
-        ]
-        lines.append(f"| {' | '.join([*key, *cells])} |")
+    for kernel in dict.fromkeys(row.kernel for row in rows):
+        for target in TARGETS:
+            group = [row for row in rows if (row.kernel, row.target) == (kernel, target)]
+            cells = [
+                str(len(group)),
+                *(
+                    _range([getattr(row, name) for row in group])
+                    for name in ("registers", "stack_bytes", "spills", "shared_bytes")
+                ),
+                f"{max(row.widest_load_bits for row in group)},"
+                f" {max(row.widest_store_bits for row in group)}",
+                _range([round(row.instructions_per_element) for row in group]),
+            ]
+            lines.append(f"| {' | '.join([kernel, target, *cells])} |")
     return "\n".join(lines)
 
 
@@ -366,10 +367,21 @@ def _range(values: list[int]) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
+def _between_marks(path: Path, text: str) -> None:
+    """Replace what stands between the comments that mark the generated part."""
+    before, mark, rest = path.read_text().partition("<!-- resources: generated")
+    comment, _, after = rest.partition("<!-- end of resources -->")
+    if not after:
+        raise SystemExit(f"{path} has no comments that mark the place of the tables")
+    first_line = comment.split("\n", 1)[0]
+    path.write_text(f"{before}{mark}{first_line}\n\n{text}\n\n<!-- end of resources -->{after}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", type=Path, help="also write every single result there")
     parser.add_argument("--quick", action="store_true", help="the MNIST specification alone")
+    parser.add_argument("--write", type=Path, help="put the tables into this Markdown file")
     arguments = parser.parse_args()
     if launch.INTERPRETED:
         raise SystemExit("kernels are compiled here: unset TRITON_INTERPRET")
@@ -377,14 +389,19 @@ def main() -> int:
     specs = ["mnist"] if arguments.quick else list(CONFIGURATIONS)
     rows = survey(specs, DTYPES, TARGETS)
     traffic = count_traffic()
+    about = environment()
     if arguments.json:
         result = {
-            "about": environment(),
+            "about": about,
             "resources": [asdict(row) for row in rows],
             "traffic": traffic,
         }
         write_json(arguments.json, result)
-    print(table(rows), traffic_table(traffic), sep="\n\n")
+    versions = f"Triton {about['triton']}, PyTorch {about['torch']}."
+    text = "\n\n".join([versions, table(rows), traffic_table(traffic)])
+    if arguments.write:
+        _between_marks(arguments.write, text)
+    print(text)
     bad = [(row, row.complaint) for row in rows if row.complaint]
     for row, complaint in bad:
         print(

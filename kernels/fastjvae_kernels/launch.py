@@ -247,6 +247,7 @@ def joint_objective(
     ``partials`` (programs, Z + D + C) and ``reconstruction`` (programs,) are sums over rows;
     multiplied with their scales they are batch means.
     """
+    partials = partials.contiguous()
     programs, columns = partials.shape
     categories = sum(sizes)
     loss = partials.new_empty(())

@@ -1,4 +1,4 @@
-"""The benchmarks of the kernels run and refuse wrong results; their report says what was found."""
+"""The benchmarks run and refuse wrong results; their report says what was found."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
@@ -15,14 +14,18 @@ from torch import Tensor
 from fastjvae.errors import ArgumentError, BackendError
 
 Backend = Literal["reference", "triton"]
+_BACKENDS = get_args(Backend)
 
-_forced_backend: ContextVar[Backend | None] = ContextVar("fastjvae_backend", default=None)
+# A plain global: torch.compile guards on it, so that a compiled function follows a later change.
+_forced: Backend | None = None
 _TRITON_FOUND = find_spec("triton") is not None
 
 
 @contextmanager
 def backend(name: Backend) -> Iterator[None]:
     """Run every operation inside the block on one backend, "reference" or "triton".
+
+    The choice holds for all threads of the process.
 
     Without it, or the environment variable ``FASTJVAE_BACKEND``, the Triton kernels take CUDA and
     HIP tensors where they exist, and the reference everything else: other devices, float64,
@@ -40,11 +43,12 @@ def backend(name: Backend) -> Iterator[None]:
         BackendError: an operation inside the block cannot run on it; the message says why.
             Only float64 tensors go to the reference without one.
     """
-    token = _forced_backend.set(_checked(name, "the backend"))
+    global _forced
+    before, _forced = _forced, _checked(name, "the backend")
     try:
         yield
     finally:
-        _forced_backend.reset(token)
+        _forced = before
 
 
 def use_kernels(tensor: Tensor, **constants: Any) -> bool:
@@ -69,14 +73,13 @@ def use_kernels(tensor: Tensor, **constants: Any) -> bool:
 
 
 def _wanted() -> Backend | None:
-    forced = _forced_backend.get()
-    if forced is None and (variable := os.environ.get("FASTJVAE_BACKEND")):
+    if _forced is None and (variable := os.environ.get("FASTJVAE_BACKEND")):
         return _checked(variable, "FASTJVAE_BACKEND")
-    return forced
+    return _forced
 
 
 def _checked(name: str, source: str) -> Backend:
-    if name not in get_args(Backend):
+    if name not in _BACKENDS:
         raise ArgumentError(f"{source} must be 'reference' or 'triton', got {name!r}")
     return name  # type: ignore[return-value]
 

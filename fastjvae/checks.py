@@ -13,6 +13,7 @@ from fastjvae.latents import LatentSpec
 
 ChannelReduction = Literal["mean", "sum"]
 DiscreteMeasure = Literal["kl", "information"]
+_CHANNEL_REDUCTIONS, _DISCRETE_MEASURES = get_args(ChannelReduction), get_args(DiscreteMeasure)
 
 
 def check_matrix(name: str, tensor: Tensor) -> None:
@@ -97,11 +98,11 @@ def check_step(step: int | Tensor, like: Tensor) -> None:
 
 def check_channel_reduction(name: str) -> None:
     """Raise ArgumentError unless ``name`` is one of :data:`ChannelReduction`."""
-    if name not in get_args(ChannelReduction):
+    if name not in _CHANNEL_REDUCTIONS:
         raise ArgumentError(f"channel_reduction must be 'mean' or 'sum', got {name!r}")
 
 
 def check_disc_measure(name: str) -> None:
     """Raise ArgumentError unless ``name`` is one of :data:`DiscreteMeasure`."""
-    if name not in get_args(DiscreteMeasure):
+    if name not in _DISCRETE_MEASURES:
         raise ArgumentError(f"disc_measure must be 'kl' or 'information', got {name!r}")

@@ -283,7 +283,16 @@ def latent_block(
     That saves a launch on a GPU, and is where several processes would add up their sums.
     """
     if not _latent_kernels(params, tau, noise):
-        sample, *means = joint_latent(params, spec, tau, **noise._asdict(), training=training)
+        sample, *means = joint_latent(
+            params,
+            spec,
+            tau,
+            seed=noise.seed,
+            normal=noise.normal,
+            uniform=noise.uniform,
+            generator=noise.generator,
+            training=training,
+        )
         return LatentBlock(sample, torch.cat(means)[None], 1)
     check_params(params, spec)
     if training:

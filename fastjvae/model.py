@@ -321,7 +321,10 @@ class JointVAE(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the parameters."""
-        return next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
+        for parameter in self.parameters():
+            if parameter.is_floating_point():
+                return parameter.dtype
+        return torch.float32
 
     @property
     def device(self) -> torch.device:

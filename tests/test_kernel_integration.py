@@ -344,6 +344,19 @@ def test_the_loss_compiles_whole_with_the_reference(fresh_compiler: None):
             assert torch.allclose(mine, theirs, atol=1e-6)
 
 
+def test_a_compiled_loss_follows_the_backend(fresh_compiler: None, launches: Counter[str]):
+    model, x = small_model(), images()
+    compiled = torch.compile(
+        lambda x: model.loss(x, 5, OBJECTIVE, seed=1).loss, fullgraph=True, backend="aot_eager"
+    )
+    with fastjvae.backend("reference"):
+        compiled(x)
+    assert not launches
+    with kernels():
+        compiled(x)
+    assert launches["latent_forward"] == 1
+
+
 def test_every_single_operation_compiles(fresh_compiler: None):
     logits = torch.randn(5, 4, device=DEVICE, requires_grad=True)
     images_ = torch.randn(2, 1, 4, 4, device=DEVICE, requires_grad=True)

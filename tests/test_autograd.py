@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fastjvae import Capacity, LatentSpec, functional, reference
 from fastjvae.errors import BackendError
+from fastjvae_kernels.blocks import latent_blocks
 from tests.kernel_cases import (
     DEVICE,
     Layout,
@@ -458,6 +459,34 @@ def test_kl_capacity_loss_is_the_penalty_alone():
     assert torch.allclose(
         torch.autograd.grad(ours[0], params)[0], torch.autograd.grad(low[0], params)[0], atol=1e-6
     )
+
+
+def test_where_divergence_and_capacity_agree_the_slope_is_zero():
+    params = torch.tensor([[2.0, 0.0]], device=DEVICE, requires_grad=True)  # KL = 2^2 / 2
+    for capacity, slope in [(2.0, 0.0), (1.0, 2.0 * 3), (3.0, -2.0 * 3)]:
+        with kernels():
+            terms = functional.kl_capacity_loss(
+                params, LatentSpec(1), 1, cont=Capacity(capacity, capacity, 1, 3.0)
+            )
+        (gradient,) = torch.autograd.grad(terms.loss, params)
+        assert gradient.tolist() == [[slope, 0.0]]
+
+
+def test_each_row_of_partial_sums_has_a_gradient_of_its_own():
+    spec, rows = LatentSpec(3, (4, 2)), 100
+    params = torch.randn(rows, spec.num_params, device=DEVICE, requires_grad=True)
+    with kernels():
+        sums = functional.latent_block(params, spec, 0.67, functional.Noise(seed=1)).sums
+        assert len(sums) > 1
+        weights = torch.randn(sums.shape, device=DEVICE)
+        (ours,) = torch.autograd.grad((sums * weights).sum(), params)
+    each = latent_blocks(rows, spec.cont, spec.disc).rows_per_program
+    per_program = [
+        len(part) * torch.cat(reference.divergences(part, spec)) for part in params.split(each)
+    ]
+    assert len(per_program) == len(sums)
+    (right,) = torch.autograd.grad((torch.stack(per_program) * weights).sum(), params)
+    assert torch.allclose(ours, right, atol=1e-5)
 
 
 # --- derivatives beyond the oracle ----------------------------------------------------------------

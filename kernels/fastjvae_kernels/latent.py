@@ -260,14 +260,14 @@ def latent_backward_kernel(
             rows = _span(row, BLOCK_N, WIDE)
             mask = (rows < count)[:, None] & inside[None, :]
             dlogits = tl.zeros((BLOCK_N, BLOCK_K), tl.float32)
-            if SAMPLE:
-                y = _load(y_ptr, y_rs, y_cs, rows, columns, mask)
-                grad = _load(grad_y_ptr, grad_y_rs, grad_y_cs, rows, columns, mask)
-                dlogits = y * (grad - tl.sum(grad * y, axis=1)[:, None]) / tau
             if DIVERGE:
                 logits = _load(logits_ptr, logits_rs, logits_cs, rows, columns, mask)
                 log_p = log_softmax(logits, inside[None, :])
                 p = tl.exp(log_p)
                 slope = tl.where(inside[None, :], k * log_p, 0.0) + m[None, :]
-                dlogits += p * (slope - tl.sum(slope * p, axis=1)[:, None])
+                dlogits = p * (slope - tl.sum(slope * p, axis=1)[:, None])
+            if SAMPLE:
+                y = _load(y_ptr, y_rs, y_cs, rows, columns, mask)
+                grad = _load(grad_y_ptr, grad_y_rs, grad_y_cs, rows, columns, mask)
+                dlogits += y * (grad - tl.sum(grad * y, axis=1)[:, None]) / tau
             _store(dlogits_ptr, dlogits_rs, dlogits_cs, rows, columns, mask, dlogits)

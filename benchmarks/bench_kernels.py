@@ -83,7 +83,12 @@ class Case(NamedTuple):
 
 
 # The others depend on the whole specification and not on the shapes of their inputs alone.
-OF_SHAPES = ("gumbel_softmax", "gaussian_rsample", "bernoulli_reconstruction")
+OF_SHAPES = (
+    "gumbel_softmax",
+    "gaussian_rsample",
+    "bernoulli_reconstruction",
+    "bernoulli_reconstruction_rgb",
+)
 # Continuous integration runs the smallest sizes, where compiling would take most of the time: one
 # small operation that draws noise stands for all.
 SMALLEST_SPECS, SMALLEST_COMPILED = ("mnist", "large"), ("compile", "gumbel_softmax", "mnist")

@@ -107,6 +107,7 @@ class Resources:
     registers: int  # of a thread
     stack_bytes: int
     spills: int
+    scalar_spills: int  # AMD: scalar registers kept in lanes of a vector register, not in memory
     shared_bytes: int
     widest_load_bits: int
     widest_store_bits: int
@@ -190,8 +191,11 @@ def _compilation(
         else:
             signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
             divisible = specialise and value % 16 == 0
-        if divisible:
-            attributes[(index,)] = [["tt.divisibility", 16]]
+        found = [["tt.divisibility", 16]] if divisible else []
+        if isinstance(value, Tensor) and TARGETS[target].backend == "hip":
+            found.append(["tt.pointer_range", 32])  # below 2 GiB, as every array here
+        if found:
+            attributes[(index,)] = found
     signature = {name: signature.get(name, "constexpr") for name in kernel.arg_names}
     rest = {name: value for name, value in options.items() if name not in constants}
     name = kernel.fn.__name__
@@ -247,6 +251,7 @@ def _read_cubin(asm: dict[str, Any]) -> dict[str, Any]:
         "registers": int(re.search(r"REG:(\d+)", usage)[1]),  # type: ignore[index]
         "stack_bytes": int(re.search(r"STACK:(\d+)", usage)[1]),  # type: ignore[index]
         "spills": sum(name.startswith(("LDL", "STL")) for name in instructions),
+        "scalar_spills": 0,
         "instructions": len(instructions),
         "widest_load_bits": widest("LDG"),
         "widest_store_bits": widest("STG"),
@@ -273,7 +278,8 @@ def _read_amdgcn(asm: dict[str, Any]) -> dict[str, Any]:
     return {
         "registers": metadata("vgpr_count"),
         "stack_bytes": metadata("private_segment_fixed_size"),
-        "spills": metadata("vgpr_spill_count") + metadata("sgpr_spill_count"),
+        "spills": metadata("vgpr_spill_count"),
+        "scalar_spills": metadata("sgpr_spill_count"),
         "instructions": len(instructions),
         "widest_load_bits": widest("load"),
         "widest_store_bits": widest("store"),
@@ -324,9 +330,9 @@ def count_traffic() -> dict[str, dict[str, dict[str, float]]]:
 def table(rows: list[Resources]) -> str:
     """One Markdown line per kernel and target: ranges over data types and specifications."""
     lines = [
-        "| kernel | target | compiled | registers | stack | spills | shared, bytes |"
-        " widest load, store, bits | instructions per element |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| kernel | target | compiled | registers | stack | spills | scalar spills |"
+        " shared, bytes | widest load, store, bits | instructions per element |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for kernel in dict.fromkeys(row.kernel for row in rows):
         for target in TARGETS:
@@ -335,7 +341,13 @@ def table(rows: list[Resources]) -> str:
                 str(len(group)),
                 *(
                     _range([getattr(row, name) for row in group])
-                    for name in ("registers", "stack_bytes", "spills", "shared_bytes")
+                    for name in (
+                        "registers",
+                        "stack_bytes",
+                        "spills",
+                        "scalar_spills",
+                        "shared_bytes",
+                    )
                 ),
                 f"{max(row.widest_load_bits for row in group)},"
                 f" {max(row.widest_store_bits for row in group)}",

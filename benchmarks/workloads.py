@@ -6,6 +6,7 @@ One list for everything that is measured of them: times, compiled resources, byt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ SPECS = {
     "large": LatentSpec(512, (512, 512)),
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-IMAGE = (1, 32, 32)  # channels, height, width of the reconstruction's images
+IMAGE, RGB_IMAGE = (1, 32, 32), (3, 64, 64)  # channels, height, width of reconstructed images
 TAU, CAPACITY = 0.67, Capacity(0.0, 5.0, 25_000, 30.0)
 
 Outputs = tuple[Tensor, ...]
@@ -93,16 +94,25 @@ def workloads(
         # parameters, the sample of the categories, gradient of the sample -> of the parameters
         (2 * spec.num_params + categories + spec.sample_dim) * row,
     )
-    pixels = rows * IMAGE[0] * IMAGE[1] * IMAGE[2]
-    target = torch.randint(0, 256, (rows, *IMAGE), generator=generator, dtype=torch.uint8)
-    target = target.to(device)
-    yield Workload(
-        "bernoulli_reconstruction",
-        (random(rows, *IMAGE),),
-        lambda logits: (functional.bernoulli_reconstruction(logits, target),),
-        pixels * (bytes_each + 1),
-        pixels * (2 * bytes_each + 1),
-    )
+
+    def uint8(*shape: int) -> Tensor:
+        return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8).to(device)
+
+    # The decoder writes channels_last, which is another order than that of the images for RGB.
+    rgb = random(rows, *RGB_IMAGE).detach().contiguous(memory_format=torch.channels_last)
+    for name, logits, target in (
+        ("bernoulli_reconstruction", random(rows, *IMAGE), uint8(rows, *IMAGE)),
+        ("bernoulli_reconstruction_rgb", rgb.requires_grad_(), uint8(rows, *RGB_IMAGE)),
+    ):
+        yield Workload(
+            name,
+            (logits,),
+            partial(_reconstruction, target=target),
+            logits.numel() * (bytes_each + 1),
+            logits.numel() * (2 * bytes_each + 1),
+        )
+    target = uint8(rows, *IMAGE)
+    pixels = target.numel()
     yield Workload(
         "joint_loss",
         (random(rows, spec.num_params), random(rows, *IMAGE)),
@@ -110,6 +120,10 @@ def workloads(
         (spec.num_params + spec.sample_dim) * row + pixels * (bytes_each + 1),
         (2 * spec.num_params + categories + spec.sample_dim) * row + pixels * (2 * bytes_each + 1),
     )
+
+
+def _reconstruction(logits: Tensor, target: Tensor) -> Outputs:
+    return (functional.bernoulli_reconstruction(logits, target),)
 
 
 def _joint_loss(

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from fastjvae.latents import LatentSpec
 from fastjvae.operators import Operation
@@ -72,9 +73,9 @@ def gaussian_rsample(
     return _GAUSSIAN_RSAMPLE(mean, logvar, seed, normal)  # type: ignore[no-any-return]
 
 
-def bernoulli_reconstruction(logits: Tensor, target: Tensor, scale: float) -> Tensor:
-    """``scale`` times the cross-entropy summed over every element."""
-    return _RECONSTRUCTION(logits, target, scale)  # type: ignore[no-any-return]
+def bernoulli_reconstruction(logits: Tensor, target: Tensor, divisor: int) -> Tensor:
+    """The cross-entropy summed over every element, over ``divisor``."""
+    return _RECONSTRUCTION(logits, target, divisor)  # type: ignore[no-any-return]
 
 
 def joint_objective(
@@ -86,21 +87,22 @@ def joint_objective(
     cont: Capacity | None,
     disc: Capacity | None,
     *,
-    scale: float,
-    reconstruction_scale: float,
+    rows: int,
+    divisor: int,
     pixels: int,
     information: bool,
 ) -> tuple[Tensor, Report]:
     """Loss () and the numbers that it is made of, which carry no gradient.
 
-    ``sums`` (R, Z + D + sum K): rows that add up to 1 / ``scale`` times the batch means; likewise
-    ``reconstruction_scale`` for the sum of the cross-entropy over every element.
+    ``sums`` (R, Z + D + sum K): they add up to ``rows`` times the batch means, as the cross-entropy
+    of every element to ``divisor`` times the reconstruction. Counts and not their inverses, because
+    torch.compile keeps integers symbolic where the batch size changes.
     """
     on_device = isinstance(step, Tensor)
     loss, report = _JOINT_OBJECTIVE(
         logits, target, sums, sizes, step if on_device else None, 0 if on_device else step,
         *_capacity_arguments(cont, math.inf), *_capacity_arguments(disc, _log_sizes(sizes)),
-        scale, reconstruction_scale, pixels, information,
+        rows, divisor, pixels, information,
     )  # fmt: skip
     return loss, Report.of(report)
 
@@ -145,6 +147,7 @@ def _finished(partials: Tensor, rows: int, sums: str) -> Tensor:
 
 
 def _fake_sums(like: Tensor, units: int, sizes: Sequence[int], sums: str) -> Tensor:
+    units, sizes = int(units), tuple(map(int, sizes))  # what a model has does not change
     columns = units + len(sizes) + sum(sizes)
     programs = latent_blocks(like.shape[0], units, sizes).programs
     shape = {"means": (columns,), "partials": (programs, columns), "none": (0, 0)}[sums]
@@ -185,12 +188,22 @@ def _joint_latent_forward(
     return sample, _finished(partials, rows, sums)
 
 
+def _prepare(like: Tensor, sizes: Sequence[int]) -> None:
+    """Make the table of the variables while torch.compile traces.
+
+    Later it might be made inside a CUDA graph, in memory that the graph takes back.
+    """
+    with _disable_current_modes():
+        launch.variables_table(tuple(map(int, sizes)), like.device)
+
+
 def _joint_latent_fake(
     params: Tensor,
     cont: int,
     sizes: Sequence[int],
     *_noise: Any,
 ) -> tuple[Tensor, Tensor]:
+    _prepare(params, sizes)
     sample = params.new_empty(params.shape[0], cont + sum(sizes))
     return sample, _fake_sums(params, cont, sizes, _noise[-1])
 
@@ -267,6 +280,13 @@ def _divergences_forward(
     return _finished(partials, mean.shape[0], sums)
 
 
+def _divergences_fake(
+    mean: Tensor, _logvar: Tensor, _logits: Tensor, sizes: Sequence[int], sums: str
+) -> Tensor:
+    _prepare(mean, sizes)
+    return _fake_sums(mean, mean.shape[1], sizes, sums)
+
+
 def _divergences_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *parts, ctx.sizes, ctx.sums = inputs
     ctx.save_for_backward(*parts)
@@ -324,6 +344,11 @@ def _gumbel_softmax_forward(
     return y
 
 
+def _gumbel_softmax_fake(logits: Tensor, *_: Any) -> Tensor:
+    _prepare(logits, (logits.shape[1],))
+    return torch.empty_like(logits)
+
+
 def _gumbel_softmax_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     _logits, tau_tensor, ctx.tau, _seed, _uniform = inputs
     ctx.save_for_backward(output, tau_tensor)
@@ -351,7 +376,7 @@ _GUMBEL_SOFTMAX = Operation(
     schema="(Tensor logits, Tensor? tau_tensor, float tau, Tensor? seed, Tensor? uniform)"
     " -> Tensor",
     forward=_gumbel_softmax_forward,
-    fake=lambda logits, *_: torch.empty_like(logits),
+    fake=_gumbel_softmax_fake,
     save=_gumbel_softmax_save,
     arguments=_gumbel_softmax_arguments,
     backward_schema="(Tensor y, Tensor grad_y, Tensor? tau_tensor, float tau) -> Tensor",
@@ -370,6 +395,11 @@ def _gaussian_rsample_forward(
         diverge=False,
     )  # fmt: skip
     return z
+
+
+def _gaussian_rsample_fake(mean: Tensor, *_: Any) -> Tensor:
+    _prepare(mean, ())
+    return torch.empty_like(mean)
 
 
 def _gaussian_rsample_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -392,7 +422,7 @@ _GAUSSIAN_RSAMPLE = Operation(
     "gaussian_rsample",
     schema="(Tensor mean, Tensor logvar, Tensor? seed, Tensor? normal) -> Tensor",
     forward=_gaussian_rsample_forward,
-    fake=lambda mean, *_: torch.empty_like(mean),
+    fake=_gaussian_rsample_fake,
     save=_gaussian_rsample_save,
     arguments=lambda ctx, grad_z: (*ctx.saved_tensors, grad_z),
     backward_schema="(Tensor mean, Tensor logvar, Tensor? seed, Tensor? normal, Tensor grad_z)"
@@ -406,25 +436,31 @@ _GAUSSIAN_RSAMPLE = Operation(
 # --- reconstruction -------------------------------------------------------------------------------
 
 
-def _reconstruction_forward(logits: Tensor, target: Tensor, scale: float) -> Tensor:
+def _reconstruction_forward(logits: Tensor, target: Tensor, divisor: int) -> Tensor:
     partials = launch.reconstruction_forward(logits, target)
-    return launch.column_sums(partials[:, None], scale).reshape(())
+    return launch.column_sums(partials[:, None], 1 / divisor).reshape(())
+
+
+def _reconstruction_backward(
+    logits: Tensor, target: Tensor, upstream: Tensor, divisor: int
+) -> Tensor:
+    return launch.reconstruction_backward(logits, target, upstream, 1 / divisor)[0]
 
 
 def _reconstruction_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    logits, target, ctx.scale = inputs
+    logits, target, ctx.divisor = inputs
     ctx.save_for_backward(logits, target)
 
 
 _RECONSTRUCTION = Operation(
     "bernoulli_reconstruction",
-    schema="(Tensor logits, Tensor target, float scale) -> Tensor",
+    schema="(Tensor logits, Tensor target, SymInt divisor) -> Tensor",
     forward=_reconstruction_forward,
-    fake=lambda logits, _target, _scale: logits.new_empty((), dtype=torch.float32),
+    fake=lambda logits, _target, _divisor: logits.new_empty((), dtype=torch.float32),
     save=_reconstruction_save,
-    arguments=lambda ctx, upstream: (*ctx.saved_tensors, upstream, ctx.scale),
-    backward_schema="(Tensor logits, Tensor target, Tensor upstream, float scale) -> Tensor",
-    backward=lambda *inputs: launch.reconstruction_backward(*inputs)[0],
+    arguments=lambda ctx, upstream: (*ctx.saved_tensors, upstream, ctx.divisor),
+    backward_schema="(Tensor logits, Tensor target, Tensor upstream, SymInt divisor) -> Tensor",
+    backward=_reconstruction_backward,
     backward_fake=lambda logits, *_: torch.empty_like(logits),
     spread=lambda _ctx, gradient: (gradient, None, None),
 )
@@ -446,8 +482,8 @@ def _joint_objective_forward(
     disc: Sequence[float],
     disc_gamma_tensor: Tensor | None,
     disc_gamma: float,
-    scale: float,
-    reconstruction_scale: float,
+    rows: int,
+    divisor: int,
     pixels: int,
     information: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -458,8 +494,8 @@ def _joint_objective_forward(
         step if step_tensor is None else step_tensor,
         _ramp(cont, _one_of(cont_gamma_tensor, cont_gamma)),
         _ramp(disc, _one_of(disc_gamma_tensor, disc_gamma)),
-        scale=scale,
-        reconstruction_scale=reconstruction_scale,
+        scale=1 / rows,
+        reconstruction_scale=1 / divisor,
         log_sizes=_log_sizes(sizes),
         pixels=pixels,
         information=information,
@@ -479,8 +515,7 @@ def _joint_objective_fake(
 
 def _joint_objective_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     logits, target, sums, ctx.sizes, *_ = inputs
-    *_, ctx.scale, reconstruction_scale, pixels, ctx.information = inputs
-    ctx.reconstruction_scale = reconstruction_scale / pixels
+    *_, ctx.rows, ctx.divisor, ctx.pixels, ctx.information = inputs
     ctx.programs = sums.shape[0]
     ctx.save_for_backward(logits, target, output[1])
     ctx.mark_non_differentiable(output[1])
@@ -488,7 +523,7 @@ def _joint_objective_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tenso
 
 def _joint_objective_arguments(ctx: Any, upstream: Tensor, _report: Any) -> tuple[Any, ...]:
     return (
-        *ctx.saved_tensors, upstream, ctx.sizes, ctx.scale, ctx.reconstruction_scale,
+        *ctx.saved_tensors, upstream, ctx.sizes, ctx.rows, ctx.divisor * ctx.pixels,
         ctx.information,
     )  # fmt: skip
 
@@ -499,12 +534,12 @@ def _joint_objective_backward(
     report: Tensor,
     upstream: Tensor,
     sizes: Sequence[int],
-    scale: float,
-    reconstruction_scale: float,
+    rows: int,
+    divisor: int,
     information: bool,
 ) -> tuple[Tensor, Tensor]:
-    slopes = DivergenceSlopes(report, sizes, scale, information)
-    return launch.reconstruction_backward(logits, target, upstream, reconstruction_scale, slopes)
+    slopes = DivergenceSlopes(report, sizes, 1 / rows, information)
+    return launch.reconstruction_backward(logits, target, upstream, 1 / divisor, slopes)
 
 
 def _joint_objective_backward_fake(
@@ -524,14 +559,14 @@ _JOINT_OBJECTIVE = Operation(
     "joint_objective",
     schema="(Tensor logits, Tensor target, Tensor sums, int[] sizes, Tensor? step_tensor,"
     " SymInt step, float[] cont, Tensor? cont_gamma_tensor, float cont_gamma, float[] disc,"
-    " Tensor? disc_gamma_tensor, float disc_gamma, float scale, float reconstruction_scale,"
-    " int pixels, bool information) -> (Tensor, Tensor)",
+    " Tensor? disc_gamma_tensor, float disc_gamma, SymInt rows, SymInt divisor, int pixels,"
+    " bool information) -> (Tensor, Tensor)",
     forward=_joint_objective_forward,
     fake=_joint_objective_fake,
     save=_joint_objective_save,
     arguments=_joint_objective_arguments,
     backward_schema="(Tensor logits, Tensor target, Tensor report, Tensor upstream, int[] sizes,"
-    " float scale, float reconstruction_scale, bool information) -> (Tensor, Tensor)",
+    " SymInt rows, SymInt divisor, bool information) -> (Tensor, Tensor)",
     backward=_joint_objective_backward,
     backward_fake=_joint_objective_backward_fake,
     spread=_joint_objective_spread,

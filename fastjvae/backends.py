@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
@@ -16,16 +17,17 @@ from fastjvae.errors import ArgumentError, BackendError
 Backend = Literal["reference", "triton"]
 _BACKENDS = get_args(Backend)
 
-# A plain global: torch.compile guards on it, so that a compiled function follows a later change.
-_forced: Backend | None = None
+_forced_backend: ContextVar[Backend | None] = ContextVar("fastjvae_backend", default=None)
+# The same for torch.compile, which guards on a global and not on a context variable: a compiled
+# function follows a later change.
+_forced_for_compiler: Backend | None = None
+_LARGEST_VARIABLE = 16_384  # categories; a larger tile spills registers
 _TRITON_FOUND = find_spec("triton") is not None
 
 
 @contextmanager
 def backend(name: Backend) -> Iterator[None]:
     """Run every operation inside the block on one backend, "reference" or "triton".
-
-    The choice holds for all threads of the process.
 
     Without it, or the environment variable ``FASTJVAE_BACKEND``, the Triton kernels take CUDA and
     HIP tensors where they exist, and the reference everything else: other devices, float64,
@@ -43,19 +45,22 @@ def backend(name: Backend) -> Iterator[None]:
         BackendError: an operation inside the block cannot run on it; the message says why.
             Only float64 tensors go to the reference without one.
     """
-    global _forced
-    before, _forced = _forced, _checked(name, "the backend")
+    global _forced_for_compiler
+    token = _forced_backend.set(_checked(name, "the backend"))
+    before, _forced_for_compiler = _forced_for_compiler, name
     try:
         yield
     finally:
-        _forced = before
+        _forced_for_compiler = before
+        _forced_backend.reset(token)
 
 
-def use_kernels(tensor: Tensor, **constants: Any) -> bool:
+def use_kernels(tensor: Tensor, largest_variable: int = 0, **constants: Any) -> bool:
     """Whether the Triton kernels take a call on ``tensor``, on its device and in its dtype.
 
     Args:
         tensor: the operation's main input.
+        largest_variable: most categories of a variable that it samples or measures.
         constants: further inputs by name, of which the kernels give no gradient.
 
     Raises:
@@ -66,16 +71,18 @@ def use_kernels(tensor: Tensor, **constants: Any) -> bool:
         return False
     if wanted is None and tensor.device.type != "cuda":
         return False
-    obstacle = _obstacle(tensor, constants)
+    obstacle = _obstacle(tensor, largest_variable, constants)
     if obstacle and wanted == "triton":
         raise BackendError(f"the triton backend was asked for, but {obstacle}")
     return obstacle is None
 
 
 def _wanted() -> Backend | None:
-    if _forced is None and (variable := os.environ.get("FASTJVAE_BACKEND")):
+    compiling = torch.compiler.is_compiling()
+    forced = _forced_for_compiler if compiling else _forced_backend.get()
+    if forced is None and (variable := os.environ.get("FASTJVAE_BACKEND")):
         return _checked(variable, "FASTJVAE_BACKEND")
-    return _forced
+    return forced
 
 
 def _checked(name: str, source: str) -> Backend:
@@ -84,12 +91,17 @@ def _checked(name: str, source: str) -> Backend:
     return name  # type: ignore[return-value]
 
 
-def _obstacle(tensor: Tensor, constants: dict[str, Any]) -> str | None:
+def _obstacle(tensor: Tensor, largest_variable: int, constants: dict[str, Any]) -> str | None:
     """Why the kernels cannot take this call, or None where they can."""
     if not _TRITON_FOUND:
         return "the package triton is not installed"
     if tensor.device.type != "cuda" and not (tensor.device.type == "cpu" and _interpreted()):
         return f"its kernels need CUDA or HIP tensors and this one is on {tensor.device}"
+    if largest_variable > _LARGEST_VARIABLE:
+        return (
+            f"its kernels take variables of up to {_LARGEST_VARIABLE:,} categories and this one"
+            f" has {largest_variable:,}"
+        )
     if torch._C._are_functorch_transforms_active():
         return "its kernels do not support the transforms of torch.func"
     if torch.is_grad_enabled():

@@ -33,6 +33,7 @@ def check_gaussian(mean: Tensor, logvar: Tensor) -> None:
             "mean and logvar must have one shape (N, Z),"
             f" got {tuple(mean.shape)} and {tuple(logvar.shape)}"
         )
+    check_device("logvar", logvar, mean)
 
 
 def check_params(params: Tensor, spec: LatentSpec) -> None:
@@ -56,6 +57,7 @@ def check_images(logits: Tensor, target: Tensor) -> None:
         raise ArgumentError(
             f"target images must be uint8 (0..255) or floating point (0..1), got {target.dtype}"
         )
+    check_device("target", target, logits)
 
 
 def check_temperature(tau: float | Tensor) -> None:
@@ -69,6 +71,18 @@ def check_tau(tau: float | Tensor, like: Tensor) -> None:
     check_temperature(tau)
     if isinstance(tau, Tensor):
         _check_scalar("the temperature", tau, like)
+
+
+def check_gamma(gamma: float | Tensor, like: Tensor) -> None:
+    """Raise ArgumentError unless a weight given as a tensor is a scalar beside ``like``."""
+    if isinstance(gamma, Tensor):
+        _check_scalar("gamma", gamma, like)
+
+
+def check_device(name: str, tensor: Tensor, like: Tensor) -> None:
+    """Raise ArgumentError unless the tensor is on the device of ``like``."""
+    if tensor.device != like.device:
+        raise ArgumentError(f"{name} must be on {like.device}, got it on {tensor.device}")
 
 
 def _check_scalar(name: str, scalar: Tensor, like: Tensor) -> None:
@@ -89,7 +103,9 @@ def check_step(step: int | Tensor, like: Tensor) -> None:
         return
     if not is_integer(step) or step < 0:
         raise ArgumentError(f"step must be an integer of at least 0, got {step!r}")
-    if like.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+    # torch.compile cannot trace the question, and captures its graphs itself.
+    capturing = not torch.compiler.is_compiling() and like.device.type == "cuda"
+    if capturing and torch.cuda.is_current_stream_capturing():
         raise ArgumentError(
             f"step must be a tensor on {like.device} while a CUDA graph is captured, got {step!r},"
             f" which every replay would repeat"

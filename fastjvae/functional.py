@@ -25,7 +25,9 @@ from fastjvae.checks import (
     ChannelReduction,
     DiscreteMeasure,
     check_channel_reduction,
+    check_device,
     check_disc_measure,
+    check_gamma,
     check_gaussian,
     check_images,
     check_matrix,
@@ -108,7 +110,7 @@ def gumbel_softmax(
     check_matrix("logits", logits)
     check_tau(tau, logits)
     noise = Noise(uniform=uniform, seed=seed, generator=generator)
-    if use_kernels(logits, tau=tau, uniform=uniform):
+    if use_kernels(logits, logits.shape[1], tau=tau, uniform=uniform):
         key, _, uniform = noise_key(logits, noise, 0, logits.shape[1])
         return _kernels().gumbel_softmax(logits, tau, key, uniform)  # type: ignore[no-any-return]
     _, uniform = noise_tensors(logits, noise, 0, logits.shape[1])
@@ -158,7 +160,7 @@ def latent_sample(
     if not training:
         return reference.evaluation_sample(params, spec)
     check_tau(tau, params)
-    if _latent_kernels(params, tau, noise):
+    if _latent_kernels(params, spec, tau, noise):
         key = noise_key(params, noise, spec.cont, spec.num_categories)
         return _kernels().joint_latent(params, spec, tau, *key, sums="none")[0]  # type: ignore[no-any-return]
     normal, uniform = noise_tensors(params, noise, spec.cont, spec.num_categories)
@@ -179,7 +181,7 @@ def kl_gaussian(mean: Tensor, logvar: Tensor) -> Tensor:
 def kl_categorical(logits: Tensor) -> Tensor:
     """Batch mean of KL(softmax(logits) || uniform): (N, K) -> (), nats; between 0 and log K."""
     check_matrix("logits", logits)
-    if use_kernels(logits):
+    if use_kernels(logits, logits.shape[1]):
         none = logits[:, :0]
         return _kernels().divergences(none, none, logits, (logits.shape[1],))[0]  # type: ignore[no-any-return]
     return reference.kl_categorical(logits)
@@ -213,8 +215,8 @@ def bernoulli_reconstruction(
     check_images(logits, target)
     check_channel_reduction(channel_reduction)
     if use_kernels(logits, target=target):
-        scale = _reconstruction_scale(logits, channel_reduction)
-        return _kernels().bernoulli_reconstruction(logits, target, scale)  # type: ignore[no-any-return]
+        divisor = _divisor(logits, channel_reduction)
+        return _kernels().bernoulli_reconstruction(logits, target, divisor)  # type: ignore[no-any-return]
     return reference.bernoulli_reconstruction(logits, target, channel_reduction)
 
 
@@ -255,7 +257,7 @@ def joint_latent(
     check_params(params, spec)
     if training:
         check_tau(tau, params)
-    if _latent_kernels(params, tau, noise):
+    if _latent_kernels(params, spec, tau, noise):
         if training:
             key = noise_key(params, noise, spec.cont, spec.num_categories)
             sample, means = _kernels().joint_latent(params, spec, tau, *key)
@@ -282,7 +284,7 @@ def latent_block(
 
     That saves a launch on a GPU, and is where several processes would add up their sums.
     """
-    if not _latent_kernels(params, tau, noise):
+    if not _latent_kernels(params, spec, tau, noise):
         sample, *means = joint_latent(
             params,
             spec,
@@ -335,6 +337,9 @@ def joint_loss(
     check_channel_reduction(channel_reduction)
     check_disc_measure(disc_measure)
     check_step(step, logits)
+    check_device("the sums of the block", block.sums, logits)
+    for capacity in (cont, disc):
+        check_gamma(capacity.gamma if capacity else 0.0, logits)
     pixels = logits.shape[2] * logits.shape[3]
     if use_kernels(
         logits,
@@ -344,8 +349,8 @@ def joint_loss(
     ):
         loss, report = _kernels().joint_objective(
             logits, target, block.sums, spec.disc, step,
-            cont, disc, scale=1 / block.rows,
-            reconstruction_scale=_reconstruction_scale(logits, channel_reduction),
+            cont, disc, rows=block.rows,
+            divisor=_divisor(logits, channel_reduction),
             pixels=pixels, information=disc_measure == "information",
         )  # fmt: skip
         kl_cont, kl_disc, category_mean = _split(report.means, spec)
@@ -414,13 +419,14 @@ def _kernels() -> ModuleType:
     return autograd
 
 
-def _latent_kernels(params: Tensor, tau: float | Tensor, noise: Noise) -> bool:
-    return use_kernels(params, tau=tau, normal=noise.normal, uniform=noise.uniform)
+def _latent_kernels(params: Tensor, spec: LatentSpec, tau: float | Tensor, noise: Noise) -> bool:
+    largest = max(spec.disc, default=0)
+    return use_kernels(params, largest, tau=tau, normal=noise.normal, uniform=noise.uniform)
 
 
 def _divergence_sums(params: Tensor, spec: LatentSpec) -> tuple[Tensor, int]:
     """The sums and rows of a :class:`LatentBlock`."""
-    if use_kernels(params):
+    if use_kernels(params, max(spec.disc, default=0)):
         sums = _kernels().divergences(*_parts(params, spec), spec.disc, sums="partials")
         return sums, max(params.shape[0], 1)
     return torch.cat(reference.divergences(params, spec))[None], 1
@@ -439,7 +445,7 @@ def _split(means: Tensor, spec: LatentSpec) -> tuple[Tensor, Tensor, Tensor]:
     return kl_cont, kl_disc, category_mean
 
 
-def _reconstruction_scale(logits: Tensor, channel_reduction: ChannelReduction) -> float:
-    """What turns the sum over all elements into nats per image."""
+def _divisor(logits: Tensor, channel_reduction: ChannelReduction) -> int:
+    """What the sum over all elements is divided by to be nats per image."""
     images, channels = logits.shape[:2]
-    return 1 / (max(images, 1) * (channels if channel_reduction == "mean" else 1))
+    return max(images, 1) * (channels if channel_reduction == "mean" else 1)

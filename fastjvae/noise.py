@@ -110,7 +110,8 @@ def _seed_tensor(seed: int | Tensor, device: torch.device) -> Tensor:
     if not isinstance(seed, Tensor):
         if not is_integer(seed) or not -(2**63) <= seed < 2**63:
             raise ArgumentError(f"a seed is a 64-bit integer, got {seed!r}")
-        return torch.tensor([int(seed)], dtype=torch.int64, device=device)
+        # Filled on the device: a copy from the host would wait for it.
+        return torch.full((1,), int(seed), dtype=torch.int64, device=device)
     if seed.shape != (1,) or seed.dtype != torch.int64 or seed.device != device:
         raise ArgumentError(
             f"a seed tensor must be int64 of shape (1,) on {device},"

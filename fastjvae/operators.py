@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 from torch.autograd import Function
 
 from fastjvae.errors import BackendError
@@ -43,11 +44,20 @@ class Operation:
         spread: Callable[..., tuple[Any, ...]],
     ) -> None:
         def eager_backward(ctx: Any, *upstream: Tensor | None) -> tuple[Any, ...]:
+            if torch._C._are_functorch_transforms_active():
+                raise BackendError(
+                    "the Triton kernels give no batched gradients; compute them inside"
+                    " fastjvae.backend('reference')"
+                )
+            if all(gradient is None for gradient in upstream):
+                return (None,) * len(ctx.needs_input_grad)
             with torch.no_grad():
                 gradients = spread(ctx, backward(*arguments(ctx, *upstream)))
             return _without_second_derivative(gradients)
 
         def compiled_backward(ctx: Any, *upstream: Tensor | None) -> tuple[Any, ...]:
+            if all(gradient is None for gradient in upstream):
+                return (None,) * len(ctx.needs_input_grad)
             return spread(ctx, self._backward_operator(*arguments(ctx, *upstream)))
 
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -71,7 +81,7 @@ class Operation:
         self._backward_operator.register_fake(backward_fake)
 
     def __call__(self, *inputs: Any) -> Any:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or any(isinstance(x, FakeTensor) for x in inputs):
             return self._operator(*inputs)
         return self._function.apply(*inputs)  # type: ignore[attr-defined]
 

@@ -50,6 +50,8 @@ class Capacity:
                 raise ArgumentError(
                     f"capacity {name} must be a finite number of at least 0, got {value!r}"
                 )
+        if not float(self.start).is_integer():
+            raise ArgumentError(f"capacity start must be a whole training step, got {self.start!r}")
         if not (is_real(self.iters) and math.isfinite(self.iters) and self.iters >= 1):
             raise ArgumentError(
                 f"capacity iters must be at least 1 training step, got {self.iters!r}"
@@ -75,7 +77,7 @@ class Capacity:
             if not is_integer(step) or step < 0:
                 raise ArgumentError(f"step must be an integer of at least 0, got {step!r}")
             grown = self.lo + (self.hi - self.lo) * self._progress(step)
-            return torch.tensor(float(min(grown, maximum)), device=device, dtype=dtype)
+            return torch.full((), float(min(grown, maximum)), device=device, dtype=dtype)
         progress = ((step.reshape(()) - self.start).to(dtype) / self.iters).clamp(0.0, 1.0)
         return (self.lo + (self.hi - self.lo) * progress).clamp(max=maximum)
 

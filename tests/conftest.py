@@ -15,6 +15,9 @@ SHARED = ROOT.parent / "shared"
 # Without a GPU the Triton kernels run in Triton's interpreter, on CPU tensors.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
+else:  # what is compared to the last digits is computed in float32, the same way every time
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
 
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fastjvae import Capacity, LatentSpec, functional, reference
 from fastjvae.errors import BackendError
+from fastjvae_kernels import blocks, launch
 from fastjvae_kernels.blocks import latent_blocks
 from tests.kernel_cases import (
     DEVICE,
@@ -440,6 +441,73 @@ def test_joint_loss(
         magnitude[:, spec.logvar] += terms
         case.check_gradient(0, magnitude / (pixels * rows) * 5)
     case.check_gradient(1, 5 / (pixels * 2 * rows))
+
+
+@pytest.mark.parametrize(
+    ("spec", "rows"),
+    [
+        (LatentSpec(10, (10,)), 300),  # five tiles of rows to a program
+        (LatentSpec(1500, (3,)), 3),  # two tiles of units
+        (LatentSpec(0, (4096,)), 2),
+        (LatentSpec(2, (10, 4096)), 2),  # a tile that begins at its own first column
+        (LatentSpec(2, (1024, 1021, 7)), 3),
+        (LatentSpec(4096), 2),
+        (LatentSpec(1, (3,) * 40), 3),
+    ],
+    ids=str,
+)
+def test_loops_over_tiles(spec: LatentSpec, rows: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(blocks, "_FEW_PROGRAMS", 2)
+    monkeypatch.setattr(launch, "MANY_PROGRAMS", 2)  # two blocks of the images to a program
+    params = torch.randn(rows, spec.num_params, device=DEVICE)
+    logits = torch.randn(3, 1, 32, 40, device=DEVICE)
+    image = torch.rand(3, 1, 32, 40, device=DEVICE)
+    noise = noise_of(5, rows, spec.cont, spec.num_categories)
+    generator = generator_of(5)
+
+    def run(draw: Callable[[Tensor], reference.JointLatent]) -> Callable[..., tuple[Tensor, ...]]:
+        return lambda params, logits: (
+            *draw(params),
+            functional.bernoulli_reconstruction(logits, image.to(logits.dtype)),
+        )
+
+    case = compare(
+        run(lambda params: functional.joint_latent(params, spec, 0.67, seed=noise.key)),
+        run(lambda params: reference.joint_latent(params, spec, 0.67, *noise[1:])),
+        (params, logits),
+        "random",
+        generator,
+    )
+    for i, magnitude in enumerate((10.0, 5.0, 15.0, 1.0, 1000.0)):
+        case.check_output(i, magnitude)
+    case.check_gradient(0, 500.0)
+    case.check_gradient(1, 1.0)
+
+
+@pytest.mark.parametrize("used", [0, 1])
+def test_an_upstream_gradient_of_none_is_zero(used: int):
+    class Cut(torch.autograd.Function):
+        """Two tensors; the gradient of one of them is dropped."""
+
+        @staticmethod
+        def forward(ctx: object, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+            return a.clone(), b.clone()
+
+        @staticmethod
+        def backward(ctx: object, grad_a: Tensor, grad_b: Tensor) -> tuple[Tensor | None, ...]:
+            return (grad_a, None) if used == 0 else (None, grad_b)
+
+    mean, logvar, logits = (torch.randn(4, 3, device=DEVICE, requires_grad=True) for _ in range(3))
+    with kernels():
+        a, b = Cut.apply(
+            functional.gaussian_rsample(mean, logvar, seed=1),
+            functional.gumbel_softmax(logits, 0.67, seed=1),
+        )
+        gradients = torch.autograd.grad(
+            a.square().sum() + b.square().sum(), (mean, logvar, logits), allow_unused=True
+        )
+    present = [gradient is not None for gradient in gradients]
+    assert present == ([True, True, False] if used == 0 else [False, False, True])
 
 
 def test_kl_capacity_loss_is_the_penalty_alone():

@@ -106,14 +106,18 @@ def test_latent_kernels_stay_inside_and_fill_everything(
         launch.column_sums(partials, 1 / rows)
 
 
+@pytest.mark.parametrize("rgb", [False, True])
 @pytest.mark.parametrize("information", [False, True])
 @pytest.mark.parametrize("spec", [*SPECS, LatentSpec(200, (150, 3))], ids=str)
 def test_objective_kernels_stay_inside_and_fill_everything(
-    spec: LatentSpec, information: bool, guarded: Guarded
+    spec: LatentSpec, information: bool, rgb: bool, guarded: Guarded
 ):
     columns = spec.cont + len(spec.disc) + spec.num_categories
-    logits = _filled(guarded, 3, 1, 16, 25)  # 1,200 elements: two programs, the second not full
-    target = guarded.array(3, 1, 16, 25).copy_(torch.rand(3, 1, 16, 25))
+    # 1,200 elements: two programs, the second not full; for RGB in another order than the targets.
+    logits = _filled(guarded, 3, 8, 25, 2).permute(0, 3, 1, 2)
+    target = guarded.array(3, 2, 8, 25).copy_(torch.rand(3, 2, 8, 25))
+    if not rgb:
+        logits, target = (_filled(guarded, 3, 1, 16, 25) for _ in range(2))
     with kernels():
         partials = guarded.array(5, columns).copy_(torch.rand(5, columns))
         sums = launch.reconstruction_forward(logits, target)

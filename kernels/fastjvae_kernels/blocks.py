@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -18,30 +19,46 @@ _FEWEST_THREADS, _MOST_THREADS = 128, 1024
 # a thirtieth of what is moved, in half precision, too; 128 programs and more are what a large GPU
 # runs at once, and 1,024 are few enough to add up.
 _ROWS_PER_PARTIAL, _FEW_PROGRAMS, MANY_PROGRAMS = 64, 128, 1024
+# One program adds up all partials: 2 MiB of them, which is what wide rows come to otherwise, are
+# as much as it should read.
+_MOST_PARTIALS = 2**19
 
 # The widest tile of a categorical variable that starts at a multiple of 4 below its first column:
 # with 8 elements a thread the kernels spill registers.
 _WIDEST = _MOST_THREADS * _PER_THREAD
 
 
-class Blocks(NamedTuple):
-    """Launch configuration of the latent kernels."""
+class Tile(NamedTuple):
+    """What one program of the latent kernels works on at a time."""
 
     rows: int
     units: int
     categories: int
-    exact: bool
+    exact: bool  # a variable's tile begins at its own first column
     threads: int
+
+
+class Blocks(NamedTuple):
+    """Launch configuration of the latent kernels."""
+
+    tile: Tile
     programs: int
     rows_per_program: int
 
 
-def latent_blocks(rows: int, units: int, sizes: Sequence[int]) -> Blocks:
-    """Blocks for N rows, Z units and categorical variables of the given sizes.
+def latent_blocks(rows: int, units: int, sizes: tuple[int, ...]) -> Blocks:
+    """Blocks for N rows, Z units and categorical variables of the given sizes."""
+    tile = _tile(units, sizes)
+    tiles = triton.cdiv(max(rows, 1), tile.rows)
+    partials = units + len(sizes) + sum(sizes)
+    most = min(MANY_PROGRAMS, rows // _ROWS_PER_PARTIAL, _MOST_PARTIALS // partials)
+    tiles_per_program = triton.cdiv(tiles, max(_FEW_PROGRAMS, most))
+    return Blocks(tile, triton.cdiv(tiles, tiles_per_program), tiles_per_program * tile.rows)
 
-    A tile must hold a whole variable, because its softmax does; continuous columns are cut at
-    1,024.
-    """
+
+@lru_cache(maxsize=256)
+def _tile(units: int, sizes: tuple[int, ...]) -> Tile:
+    """A tile must hold a whole variable, because its softmax does; units are cut at 1,024."""
     largest = max(sizes, default=4)
     categories = power_of_2(max(_reach(sizes), 4))
     exact = categories > max(_WIDEST, power_of_2(largest))
@@ -50,14 +67,8 @@ def latent_blocks(rows: int, units: int, sizes: Sequence[int]) -> Blocks:
     columns = min(1024, power_of_2(max(units, 4)))
     width = max(columns if units else 4, categories)
     threads = min(_MOST_THREADS, max(_FEWEST_THREADS, width // _PER_THREAD))
-    block_rows = max(1, min(64, threads * _PER_THREAD // width))
-    tiles = triton.cdiv(max(rows, 1), block_rows)
-    most = min(MANY_PROGRAMS, max(_FEW_PROGRAMS, rows // _ROWS_PER_PARTIAL))
-    tiles_per_program = triton.cdiv(tiles, most)
-    programs = triton.cdiv(tiles, tiles_per_program)
-    return Blocks(
-        block_rows, columns, categories, exact, threads, programs, tiles_per_program * block_rows
-    )
+    rows = max(1, min(64, threads * _PER_THREAD // width))
+    return Tile(rows, columns, categories, exact, threads)
 
 
 def _reach(sizes: Sequence[int]) -> int:
@@ -67,7 +78,7 @@ def _reach(sizes: Sequence[int]) -> int:
 
 def starts(sizes: Sequence[int]) -> list[int]:
     """First column of each variable within the categorical part."""
-    return [sum(sizes[:i]) for i in range(len(sizes))]
+    return list(accumulate(sizes, initial=0))[:-1]
 
 
 def power_of_2(n: int) -> int:

@@ -34,7 +34,7 @@ def _column_sums(partials_ptr, programs, stride, columns, inside, ROWS: tl.const
         program = (first + tl.arange(0, ROWS)).to(tl.int64)
         mask = (program < programs)[:, None] & inside[None, :]
         at = program[:, None] * stride + columns[None, :]
-        tile += tl.load(partials_ptr + at, mask=mask, other=0.0)
+        tile += tl.load(partials_ptr + at, mask=mask, other=0.0).to(tl.float32)
     return tl.sum(tile, axis=0)
 
 
@@ -102,9 +102,9 @@ def joint_objective_kernel(
             m = tl.where(inside & (columns >= Z + D), mean, 0.0)
             m_log_m += tl.where(m > 0, m * tl.log(m), m)  # 0 log 0 = 0; NaN stays NaN
 
-    sums = tl.zeros((BLOCK,), tl.float32)
-    for first in range(0, reconstruction_programs, BLOCK):
-        at = first + tl.arange(0, BLOCK)
+    sums = tl.zeros((ROWS * BLOCK,), tl.float32)
+    for first in range(0, reconstruction_programs, ROWS * BLOCK):
+        at = first + tl.arange(0, ROWS * BLOCK)
         sums += tl.load(reconstruction_ptr + at, mask=at < reconstruction_programs, other=0.0)
     reconstruction = reconstruction_scale * tl.sum(sums, axis=0)
 

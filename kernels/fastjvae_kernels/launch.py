@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -31,9 +31,17 @@ INTERPRETED = not isinstance(latent_forward_kernel, triton.JITFunction)
 # --- latent variables -----------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=64)
-def _variables(sizes: tuple[int, ...], device: torch.device) -> Tensor:
-    """(D, 2) int32 on the device: first column within the categorical part, size."""
+@cache  # without a limit: a captured graph keeps the address of its table
+def variables_table(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """(D, 2) int32 on the device: first column within the categorical part, size.
+
+    Copied from the host once for each specification, so not while a CUDA graph is captured.
+    """
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            f"run the operation once for categorical variables of sizes {list(sizes)} before"
+            f" a CUDA graph of it is captured"
+        )
     table = [list(pair) for pair in zip(starts(sizes), sizes, strict=True)] or [[0, 0]]
     return torch.tensor(table, dtype=torch.int32, device=device)
 
@@ -71,7 +79,7 @@ def latent_forward(
     """
     mean, logvar, logits = parts
     rows, units, categories = mean.shape[0], mean.shape[1], logits.shape[1]
-    blocks = latent_blocks(rows, units, sizes)
+    blocks = latent_blocks(rows, units, tuple(sizes))
     columns = units + len(sizes) + categories
     partials = mean.new_empty(
         (blocks.programs, columns) if diverge else (0, 0), dtype=torch.float32
@@ -87,7 +95,7 @@ def latent_forward(
     with torch.cuda.device_of(mean):  # type: ignore[no-untyped-call]
         latent_forward_kernel[(blocks.programs,)](
             *_strided(mean), *_strided(logvar), *_strided(logits),
-            _variables(tuple(sizes), mean.device),
+            variables_table(tuple(sizes), mean.device),
             unused if noise.seed is None else noise.seed,
             *_strided(normal), *_strided(uniform),
             *_number(tau, unused),
@@ -95,9 +103,10 @@ def latent_forward(
             partials, rows, units, len(sizes), categories, blocks.rows_per_program,
             SAMPLE=sample, DIVERGE=diverge, SEEDED=noise.seed is not None,
             TAU_ON_DEVICE=isinstance(tau, Tensor),
-            ALIGNED=_aligned(sizes, matrices), WIDE=_wide(blocks, matrices), EXACT=blocks.exact,
-            BLOCK_N=blocks.rows, BLOCK_Z=blocks.units, BLOCK_K=blocks.categories,
-            num_warps=warps(blocks.threads, mean.device),
+            ALIGNED=_aligned(sizes, matrices), WIDE=_wide(blocks, matrices),
+            EXACT=blocks.tile.exact,
+            BLOCK_N=blocks.tile.rows, BLOCK_Z=blocks.tile.units, BLOCK_K=blocks.tile.categories,
+            num_warps=warps(blocks.tile.threads, mean.device),
         )  # fmt: skip
     return partials
 
@@ -123,7 +132,7 @@ def latent_backward(
     rows, units, categories = mean.shape[0], mean.shape[1], logits.shape[1]
     if rows == 0:
         return
-    blocks = latent_blocks(rows, units, sizes)
+    blocks = latent_blocks(rows, units, tuple(sizes))
     unused = mean
     sample, noise = noise is not None, noise or LatentNoise()
     y = unused if y is None else y
@@ -134,7 +143,7 @@ def latent_backward(
     with torch.cuda.device_of(mean):  # type: ignore[no-untyped-call]
         latent_backward_kernel[(blocks.programs,)](
             *_strided(mean), *_strided(logvar), *_strided(logits),
-            _variables(tuple(sizes), mean.device),
+            variables_table(tuple(sizes), mean.device),
             unused if noise.seed is None else noise.seed,
             *_strided(normal),
             *_number(tau, unused),
@@ -145,8 +154,8 @@ def latent_backward(
             SAMPLE=sample, DIVERGE=grad_sums is not None, SEEDED=noise.seed is not None,
             TAU_ON_DEVICE=isinstance(tau, Tensor),
             ALIGNED=_aligned(sizes, matrices), WIDE=_wide(blocks, matrices),
-            BLOCK_N=blocks.rows, BLOCK_Z=blocks.units, BLOCK_K=blocks.categories,
-            num_warps=warps(blocks.threads, mean.device),
+            BLOCK_N=blocks.tile.rows, BLOCK_Z=blocks.tile.units, BLOCK_K=blocks.tile.categories,
+            num_warps=warps(blocks.tile.threads, mean.device),
         )  # fmt: skip
 
 
@@ -168,7 +177,8 @@ def _aligned(sizes: Sequence[int], matrices: Sequence[Tensor]) -> bool:
 
 def _wide(blocks: Blocks, matrices: Sequence[Tensor]) -> bool:
     """Whether offsets from a program's first row may leave int32, masked elements included."""
-    rows, columns = blocks.rows_per_program + blocks.rows, blocks.units + blocks.categories
+    tile = blocks.tile
+    rows, columns = blocks.rows_per_program + tile.rows, tile.units + tile.categories
     return any(
         rows * matrix.stride(0) + (matrix.shape[1] + columns) * matrix.stride(1) >= 2**31
         for matrix in matrices
@@ -250,8 +260,8 @@ def joint_objective(
     partials = partials.contiguous()
     programs, columns = partials.shape
     categories = sum(sizes)
-    loss = partials.new_empty(())
-    report = partials.new_empty(REPORT_SCALARS + columns)
+    loss = partials.new_empty((), dtype=torch.float32)
+    report = partials.new_empty(REPORT_SCALARS + columns, dtype=torch.float32)
     block = _final_columns(columns)
     with torch.cuda.device_of(partials):  # type: ignore[no-untyped-call]
         joint_objective_kernel[(1,)](
@@ -297,7 +307,7 @@ def reconstruction_forward(logits: Tensor, target: Tensor) -> Tensor:
         reconstruction_forward_kernel[(programs,)](
             logits, *_strides(logits, order), target, *_strides(target, order),
             partials, elements, per_program, *[logits.shape[d] for d in order[1:]],
-            FLAT=_flat(order, logits, target), BLOCK=_BLOCK,
+            FLAT=_flat(order, logits, target), WIDE=_far(logits, target), BLOCK=_BLOCK,
             num_warps=warps(_THREADS, logits.device),
         )  # fmt: skip
     return partials
@@ -340,7 +350,8 @@ def reconstruction_backward(
                 float(slopes.scale) if slopes else 1.0,
                 elements, *[logits.shape[d] for d in order[1:]],
                 columns - len(sizes) - sum(sizes), len(sizes), sum(sizes),
-                FLAT=_flat(order, logits, target, grad), DIVERGE=slopes is not None,
+                FLAT=_flat(order, logits, target, grad), WIDE=_far(logits, target, grad),
+                DIVERGE=slopes is not None,
                 INFORMATION=slopes.information if slopes else False,
                 BLOCK=_BLOCK, num_warps=warps(_THREADS, logits.device),
             )  # fmt: skip
@@ -365,4 +376,14 @@ def _flat(order: Sequence[int], *arrays: Tensor) -> bool:
         expected *= arrays[0].shape[d]
     return all(
         array.stride(d) == strides[d] for array in arrays for d in order if array.shape[d] > 1
+    )
+
+
+def _far(*arrays: Tensor) -> bool:
+    """Whether an index or an offset may leave int32, the last block's masked elements included."""
+    return any(
+        sum(stride * (size - 1) for size, stride in zip(array.shape, array.stride(), strict=True))
+        + array.numel()
+        >= 2**31 - _BLOCK
+        for array in arrays
     )

@@ -30,6 +30,13 @@ def _target(target_ptr, at, mask):
 
 
 @triton.jit
+def _range(first, BLOCK: tl.constexpr, WIDE: tl.constexpr):
+    """Indices of BLOCK elements: int32, or int64 where they or offsets may reach 2^31."""
+    span = tl.arange(0, BLOCK)
+    return first + (span.to(tl.int64) if WIDE else span)
+
+
+@triton.jit
 def _offset(index, S1, S2, S3, s0, s1, s2, s3):
     """Offset of element `index` of a (S0, S1, S2, S3) array with strides s0..s3."""
     i3 = index % S3
@@ -50,14 +57,14 @@ def reconstruction_forward_kernel(
     target_ptr, t0, t1, t2, t3,
     partials_ptr,  # (programs,) float32 out
     elements, per_program, S1, S2, S3,
-    FLAT: tl.constexpr, BLOCK: tl.constexpr,
+    FLAT: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
-    begin = program.to(tl.int64) * per_program
+    begin = (program.to(tl.int64) if WIDE else program) * per_program
     end = tl.minimum(begin + per_program, elements)
     total = tl.zeros((BLOCK,), tl.float32)
     for first in range(begin, end, BLOCK):
-        index = first + tl.arange(0, BLOCK).to(tl.int64)
+        index = _range(first, BLOCK, WIDE)
         mask = index < end
         logits_at = index if FLAT else _offset(index, S1, S2, S3, l0, l1, l2, l3)
         target_at = index if FLAT else _offset(index, S1, S2, S3, t0, t1, t2, t3)
@@ -79,11 +86,12 @@ def reconstruction_backward_kernel(
     grad_sums_ptr,  # (Z + D + C,) float32 out: of the sums over rows of divergences
     sums_scale,  # the derivative of a batch mean by its sum over rows
     elements, S1, S2, S3, Z, D, C,
-    FLAT: tl.constexpr, DIVERGE: tl.constexpr, INFORMATION: tl.constexpr, BLOCK: tl.constexpr,
+    FLAT: tl.constexpr, WIDE: tl.constexpr, DIVERGE: tl.constexpr, INFORMATION: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
     upstream = tl.load(upstream_ptr).to(tl.float32)
-    index = program.to(tl.int64) * BLOCK + tl.arange(0, BLOCK).to(tl.int64)
+    index = _range((program.to(tl.int64) if WIDE else program) * BLOCK, BLOCK, WIDE)
     mask = index < elements
     logits_at = index if FLAT else _offset(index, S1, S2, S3, l0, l1, l2, l3)
     target_at = index if FLAT else _offset(index, S1, S2, S3, t0, t1, t2, t3)

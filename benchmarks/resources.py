@@ -3,6 +3,7 @@
     python -m benchmarks.resources                # every production configuration, as a table
     python -m benchmarks.resources --json FILE    # every single result as JSON, too
     python -m benchmarks.resources --write FILE   # the tables into a Markdown file, too
+    python -m benchmarks.resources --every        # one line for each kernel and configuration
     python -m benchmarks.resources --quick        # one configuration per kernel, dtype and target
 
 The launchers run as in training, with stand-ins for the kernels that record each launch: what is
@@ -27,7 +28,7 @@ import tempfile
 from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -357,6 +358,19 @@ def table(rows: list[Resources]) -> str:
     return "\n".join(lines)
 
 
+def every_configuration(rows: list[Resources]) -> str:
+    """One Markdown line per compiled kernel."""
+    names = [field.name for field in fields(Resources)]
+    lines = [
+        f"| {' | '.join(name.replace('_', ' ') for name in names)} |", "|---" * len(names) + "|"
+    ]  # fmt: skip
+    for row in rows:
+        cells = [getattr(row, name) for name in names]
+        cells = [f"{cell:.0f}" if isinstance(cell, float) else str(cell) for cell in cells]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def traffic_table(traffic: dict[str, dict[str, dict[str, float]]]) -> str:
     """Bytes per image of every operation and specification, fp32 with uint8 targets."""
     lines = [
@@ -392,6 +406,7 @@ def _between_marks(path: Path, text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", type=Path, help="also write every single result there")
+    parser.add_argument("--every", action="store_true", help="print every configuration")
     parser.add_argument("--quick", action="store_true", help="the MNIST specification alone")
     parser.add_argument("--write", type=Path, help="put the tables into this Markdown file")
     arguments = parser.parse_args()
@@ -413,7 +428,7 @@ def main() -> int:
     text = "\n\n".join([versions, table(rows), traffic_table(traffic)])
     if arguments.write:
         _between_marks(arguments.write, text)
-    print(text)
+    print(every_configuration(rows) if arguments.every else text)
     bad = [(row, row.complaint) for row in rows if row.complaint]
     for row, complaint in bad:
         print(

@@ -198,14 +198,11 @@ def _prepare(like: Tensor, sizes: Sequence[int]) -> None:
 
 
 def _joint_latent_fake(
-    params: Tensor,
-    cont: int,
-    sizes: Sequence[int],
-    *_noise: Any,
+    params: Tensor, cont: int, sizes: Sequence[int], *others: Any
 ) -> tuple[Tensor, Tensor]:
     _prepare(params, sizes)
     sample = params.new_empty(params.shape[0], cont + sum(sizes))
-    return sample, _fake_sums(params, cont, sizes, _noise[-1])
+    return sample, _fake_sums(params, cont, sizes, sums=others[-1])
 
 
 def _joint_latent_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -348,11 +348,18 @@ def joint_loss(
         disc_gamma=disc.gamma if disc else None,
     ):
         loss, report = _kernels().joint_objective(
-            logits, target, block.sums, spec.disc, step,
-            cont, disc, rows=block.rows,
+            logits,
+            target,
+            block.sums,
+            spec.disc,
+            step,
+            cont,
+            disc,
+            rows=block.rows,
             divisor=_divisor(logits, channel_reduction),
-            pixels=pixels, information=disc_measure == "information",
-        )  # fmt: skip
+            pixels=pixels,
+            information=disc_measure == "information",
+        )
         kl_cont, kl_disc, category_mean = _split(report.means, spec)
         return JointLoss(
             loss,

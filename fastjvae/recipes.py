@@ -27,7 +27,7 @@ from fastjvae.schedules import Capacity
 # where the data lie (their content is compared) and where to compute.
 RUN_SETTINGS = frozenset(
     {"steps", "epochs", "log_every", "checkpoint_every", "tensorboard", "figures"}
-    | {"data_root", "labels", "download", "device"}
+    | {"data_root", "labels", "download", "device", "keep_freed_memory"}
 )
 
 ObjectiveName = Literal["joint", "beta", "cc-beta"]
@@ -120,6 +120,9 @@ class TrainConfig:
     """run folder; by default runs/DATASET-seedSEED"""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU where there is one"""
+    keep_freed_memory: bool = True
+    """on a CPU, freed memory stays in the process for the next step, whose pages would fault in
+    again otherwise (glibc); the process then keeps its peak"""
     log_every: int = 50
     """training steps between two lines of metrics.jsonl"""
     checkpoint_every: int = 1000

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 import fastjvae
 from fastjvae import checkpoint, pretrained
+from fastjvae.allocator import keep_freed_memory
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
 from fastjvae.objectives import Objective
@@ -100,6 +101,8 @@ class Trainer:
         Raises:
             NonFiniteLossError: a loss or parameter is not finite; nothing of it is saved.
         """
+        if self.config.keep_freed_memory and self.device.type == "cpu":
+            keep_freed_memory()
         with self.run.lock(), stop_signals() as stopped, self._log() as log, self._bar() as bar:
             self.run.change_config(self.config)
             if not self.finished:  # the model of a run that ended here before is no longer its end

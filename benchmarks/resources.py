@@ -28,7 +28,7 @@ import tempfile
 from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -43,7 +43,7 @@ import fastjvae
 from benchmarks.environment import environment
 from benchmarks.workloads import DTYPES, SPECS, workloads
 from fastjvae import LatentSpec
-from fastjvae.files import write_json
+from fastjvae.files import write_bytes
 from fastjvae_kernels import blocks, launch
 
 TARGETS = {
@@ -418,12 +418,14 @@ def main() -> int:
     traffic = count_traffic()
     about = environment()
     if arguments.json:
+        columns = [field.name for field in fields(Resources)]
         result = {
             "about": about,
-            "resources": [asdict(row) for row in rows],
+            "columns": columns,
+            "resources": [[getattr(row, name) for name in columns] for row in rows],
             "traffic": traffic,
         }
-        write_json(arguments.json, result)
+        write_bytes(arguments.json, json.dumps(result).encode())  # thousands of rows: no indents
     versions = f"Triton {about['triton']}, PyTorch {about['torch']}."
     text = "\n\n".join([versions, table(rows), traffic_table(traffic)])
     if arguments.write:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
-from fastjvae.latents import LatentSpec
+from fastjvae.latents import LatentSpec, largest_kl
 from fastjvae.operators import Operation
 from fastjvae.schedules import Capacity
 from fastjvae_kernels import launch
@@ -101,7 +101,7 @@ def joint_objective(
     on_device = isinstance(step, Tensor)
     loss, report = _JOINT_OBJECTIVE(
         logits, target, sums, sizes, step if on_device else None, 0 if on_device else step,
-        *_capacity_arguments(cont, math.inf), *_capacity_arguments(disc, _log_sizes(sizes)),
+        *_capacity_arguments(cont, math.inf), *_capacity_arguments(disc, largest_kl(sizes)),
         rows, divisor, pixels, information,
     )  # fmt: skip
     return loss, Report.of(report)
@@ -115,11 +115,6 @@ def _capacity_arguments(
         return [0.0, 0.0, 0.0, 1.0, 0.0], None, 0.0
     numbers = (capacity.lo, capacity.hi, capacity.start, capacity.iters, maximum)
     return [float(number) for number in numbers], *_tensor_and_float(capacity.gamma)
-
-
-def _log_sizes(sizes: Sequence[int]) -> float:
-    """The largest KL that categorical variables of these sizes can have, nats."""
-    return sum(math.log(size) for size in sizes)
 
 
 def _tensor_and_float(value: float | Tensor) -> tuple[Tensor | None, float]:
@@ -493,7 +488,7 @@ def _joint_objective_forward(
         _ramp(disc, _one_of(disc_gamma_tensor, disc_gamma)),
         scale=1 / rows,
         reconstruction_scale=1 / divisor,
-        log_sizes=_log_sizes(sizes),
+        log_sizes=largest_kl(sizes),
         pixels=pixels,
         information=information,
     )

@@ -10,7 +10,6 @@ Shapes: N images, Z continuous units, categorical variables of sizes K_1..K_D
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from types import ModuleType
@@ -35,7 +34,7 @@ from fastjvae.checks import (
     check_step,
     check_tau,
 )
-from fastjvae.latents import LatentSpec
+from fastjvae.latents import LatentSpec, largest_kl
 from fastjvae.noise import Noise, draw_seed, noise_key, noise_tensors
 from fastjvae.reference import JointLatent, category_imbalance
 from fastjvae.schedules import Capacity
@@ -338,8 +337,8 @@ def joint_loss(
     check_disc_measure(disc_measure)
     check_step(step, logits)
     check_device("the sums of the block", block.sums, logits)
-    for capacity in (cont, disc):
-        check_gamma(capacity.gamma if capacity else 0.0, logits)
+    for capacity in filter(None, (cont, disc)):
+        check_gamma(capacity.gamma, logits)
     pixels = logits.shape[2] * logits.shape[3]
     if use_kernels(
         logits,
@@ -375,7 +374,7 @@ def joint_loss(
     zero = torch.zeros_like(reconstruction)
     at = partial(Capacity.at, step=step, device=zero.device, dtype=zero.dtype)
     capacity_cont = at(cont) if cont else zero
-    capacity_disc = at(disc, maximum=sum(math.log(size) for size in spec.disc)) if disc else zero
+    capacity_disc = at(disc, maximum=largest_kl(spec.disc)) if disc else zero
     if cont:
         total = total + capacity_loss(kl_cont, capacity_cont, cont.gamma)
     if disc:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -123,3 +124,8 @@ class LatentSpec:
 
     def _variables(self, offset: int) -> tuple[slice, ...]:
         return tuple(slice(*edge) for edge in pairwise(accumulate(self.disc, initial=offset)))
+
+
+def largest_kl(sizes: Iterable[int]) -> float:
+    """Return sum log K, the largest KL that categorical variables of these sizes can have, nats."""
+    return sum(math.log(size) for size in sizes)

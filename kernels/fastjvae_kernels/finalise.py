@@ -22,6 +22,8 @@ columns, which the loss needs, then stays inside it.
 import triton
 import triton.language as tl
 
+from fastjvae_kernels.math import device_number
+
 # Scalars of the report before its vectors.
 REPORT_HEAD = tl.constexpr(5)
 
@@ -110,10 +112,8 @@ def joint_objective_kernel(
 
     if STEP_ON_DEVICE:
         step = tl.load(step_ptr).to(tl.int64)
-    if CONT_GAMMA_ON_DEVICE:
-        cont_gamma = tl.load(cont_gamma_ptr).to(tl.float32)
-    if DISC_GAMMA_ON_DEVICE:
-        disc_gamma = tl.load(disc_gamma_ptr).to(tl.float32)
+    cont_gamma = device_number(cont_gamma_ptr, cont_gamma, CONT_GAMMA_ON_DEVICE)
+    disc_gamma = device_number(disc_gamma_ptr, disc_gamma, DISC_GAMMA_ON_DEVICE)
     cont_capacity = _capacity(step, cont_lo, cont_hi, cont_start, cont_iters, cont_maximum)
     disc_capacity = _capacity(step, disc_lo, disc_hi, disc_start, disc_iters, disc_maximum)
     cont_excess = tl.sum(cont_kl, axis=0) - cont_capacity

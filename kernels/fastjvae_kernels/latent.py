@@ -29,6 +29,7 @@ import triton
 import triton.language as tl
 
 from fastjvae_kernels.math import (
+    device_number,
     expm1_minus,
     gumbel,
     log_softmax,
@@ -104,11 +105,9 @@ def latent_forward_kernel(
     logits_rs = _multiple_of_4(logits_rs, ALIGNED)
     z_rs, y_rs = _multiple_of_4(z_rs, ALIGNED), _multiple_of_4(y_rs, ALIGNED)
     units = _multiple_of_4(Z, ALIGNED)
-    if SAMPLE:
-        if SEEDED:
-            seed = tl.load(seed_ptr)
-        if TAU_ON_DEVICE:
-            tau = tl.load(tau_ptr).to(tl.float32)
+    tau = device_number(tau_ptr, tau, TAU_ON_DEVICE)
+    if SEEDED:
+        seed = tl.load(seed_ptr)
 
     mean_ptr += begin * mean_rs
     logvar_ptr += begin * logvar_rs
@@ -206,11 +205,9 @@ def latent_backward_kernel(
     dmean_rs, dlogvar_rs = _multiple_of_4(dmean_rs, ALIGNED), _multiple_of_4(dlogvar_rs, ALIGNED)
     dlogits_rs = _multiple_of_4(dlogits_rs, ALIGNED)
     units = _multiple_of_4(Z, ALIGNED)
-    if SAMPLE:
-        if SEEDED:
-            seed = tl.load(seed_ptr)
-        if TAU_ON_DEVICE:
-            tau = tl.load(tau_ptr).to(tl.float32)
+    tau = device_number(tau_ptr, tau, TAU_ON_DEVICE)
+    if SEEDED:
+        seed = tl.load(seed_ptr)
 
     mean_ptr += begin * mean_rs
     logvar_ptr += begin * logvar_rs

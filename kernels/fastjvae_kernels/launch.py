@@ -86,22 +86,20 @@ def latent_forward(
     )
     if rows == 0:
         return partials.zero_()
-    unused = mean
-    sample, noise = noise is not None, noise or LatentNoise()
-    normal = unused if noise.normal is None else noise.normal
-    uniform = unused if noise.uniform is None else noise.uniform
-    z, y = unused if z is None else z, unused if y is None else y
+    sample = noise is not None
+    seed, normal, uniform = noise or LatentNoise()
+    normal, uniform, z, y = (mean if array is None else array for array in (normal, uniform, z, y))
     matrices = (mean, logvar, logits, normal, uniform, z, y)
     with torch.cuda.device_of(mean):  # type: ignore[no-untyped-call]
         latent_forward_kernel[(blocks.programs,)](
             *_strided(mean), *_strided(logvar), *_strided(logits),
             variables_table(tuple(sizes), mean.device),
-            unused if noise.seed is None else noise.seed,
+            mean if seed is None else seed,
             *_strided(normal), *_strided(uniform),
-            *_number(tau, unused),
+            *_number(tau, mean),
             *_strided(z), *_strided(y),
             partials, rows, units, len(sizes), categories, blocks.rows_per_program,
-            SAMPLE=sample, DIVERGE=diverge, SEEDED=noise.seed is not None,
+            SAMPLE=sample, DIVERGE=diverge, SEEDED=seed is not None,
             TAU_ON_DEVICE=isinstance(tau, Tensor),
             ALIGNED=_aligned(sizes, matrices), WIDE=_wide(blocks, matrices),
             EXACT=blocks.tile.exact,
@@ -133,25 +131,24 @@ def latent_backward(
     if rows == 0:
         return
     blocks = latent_blocks(rows, units, tuple(sizes))
-    unused = mean
-    sample, noise = noise is not None, noise or LatentNoise()
-    y = unused if y is None else y
-    grad_z = unused if grad_z is None else grad_z
-    grad_y = unused if grad_y is None else grad_y
-    normal = unused if noise.normal is None else noise.normal
+    sample, diverge = noise is not None, grad_sums is not None
+    seed, normal, _ = noise or LatentNoise()
+    normal, y, grad_z, grad_y, grad_sums = (
+        mean if array is None else array for array in (normal, y, grad_z, grad_y, grad_sums)
+    )
     matrices = (mean, logvar, logits, normal, y, grad_z, grad_y, *grads)
     with torch.cuda.device_of(mean):  # type: ignore[no-untyped-call]
         latent_backward_kernel[(blocks.programs,)](
             *_strided(mean), *_strided(logvar), *_strided(logits),
             variables_table(tuple(sizes), mean.device),
-            unused if noise.seed is None else noise.seed,
+            mean if seed is None else seed,
             *_strided(normal),
-            *_number(tau, unused),
+            *_number(tau, mean),
             *_strided(y), *_strided(grad_z), *_strided(grad_y),
-            *_strided(unused if grad_sums is None else grad_sums), float(scale),
+            *_strided(grad_sums), float(scale),
             *_strided(grads.mean), *_strided(grads.logvar), *_strided(grads.logits),
             rows, units, len(sizes), categories, blocks.rows_per_program,
-            SAMPLE=sample, DIVERGE=grad_sums is not None, SEEDED=noise.seed is not None,
+            SAMPLE=sample, DIVERGE=diverge, SEEDED=seed is not None,
             TAU_ON_DEVICE=isinstance(tau, Tensor),
             ALIGNED=_aligned(sizes, matrices), WIDE=_wide(blocks, matrices),
             BLOCK_N=blocks.tile.rows, BLOCK_Z=blocks.tile.units, BLOCK_K=blocks.tile.categories,

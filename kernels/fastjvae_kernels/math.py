@@ -18,13 +18,26 @@ GUMBEL_FLOOR = tl.constexpr(1e-12)
 
 
 @triton.jit
-def philox_words(seed, rows, first_column, stream: tl.constexpr, COLUMNS: tl.constexpr):
-    """Four (R, COLUMNS / 4) uint32 tiles, word 0..3 of each block; rows (R,) int64."""
-    blocks = (first_column // 4 + tl.arange(0, COLUMNS // 4))[None, :].to(tl.uint32)
-    zero = rows[:, None].to(tl.uint32) * 0 + blocks * 0
+def device_number(ptr, value, ON_DEVICE: tl.constexpr):
+    """A number that lies on the device or came as an argument, float32."""
+    if ON_DEVICE:
+        return tl.load(ptr).to(tl.float32)
+    return value
+
+
+@triton.jit
+def philox_blocks(seed, rows, blocks, stream: tl.constexpr):
+    """Four (R, B) uint32 tiles, word 0..3 of the blocks (B,) in rows (R,) int64."""
+    zero = (rows[:, None] + blocks[None, :]).to(tl.uint32) * 0
     low = (rows & 0xFFFFFFFF).to(tl.uint32)[:, None] + zero
     high = ((rows >> 32) & 0xFFFFFFFF).to(tl.uint32)[:, None] + zero
-    return tl.philox(seed, low, high, blocks + zero, zero + stream)
+    return tl.philox(seed, low, high, blocks.to(tl.uint32)[None, :] + zero, zero + stream)
+
+
+@triton.jit
+def philox_words(seed, rows, first_column, stream: tl.constexpr, COLUMNS: tl.constexpr):
+    """Four (R, COLUMNS / 4) uint32 tiles for COLUMNS columns from the first one on."""
+    return philox_blocks(seed, rows, first_column // 4 + tl.arange(0, COLUMNS // 4), stream)
 
 
 @triton.jit
@@ -49,12 +62,8 @@ def uniform_tile(seed, rows, first_column, COLUMNS: tl.constexpr):
 @triton.jit
 def uniform_at(seed, rows, columns):
     """The same numbers for any columns, at the cost of a whole block for each of them."""
-    zero = (rows[:, None] + columns[None, :]).to(tl.uint32) * 0
-    low = (rows & 0xFFFFFFFF).to(tl.uint32)[:, None] + zero
-    high = ((rows >> 32) & 0xFFFFFFFF).to(tl.uint32)[:, None] + zero
-    block = (columns // 4).to(tl.uint32)[None, :] + zero
-    w0, w1, w2, w3 = tl.philox(seed, low, high, block, zero + GUMBEL_STREAM)
-    word = (columns % 4).to(tl.int32)[None, :] + zero.to(tl.int32)
+    w0, w1, w2, w3 = philox_blocks(seed, rows, columns // 4, GUMBEL_STREAM)
+    word = (columns % 4).to(tl.int32)[None, :]
     odd = (word & 1) == 1
     chosen = tl.where(word < 2, tl.where(odd, w1, w0), tl.where(odd, w3, w2))
     return unit_uniform(chosen)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,3 +61,42 @@ def _optional(variable: str, default: Path, what: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no {what} in {folder}; set {variable} to a folder that has them")
     return folder
+
+
+# --- kernels --------------------------------------------------------------------------------------
+
+
+class _Counted:
+    """A kernel that counts its launches; what the interpreter does inside is not the library's."""
+
+    def __init__(self, kernel: Any, launches: Counter[str]) -> None:
+        self.kernel, self.launches = kernel, launches
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        def run(*args: Any, **options: Any) -> None:
+            self.launches[self.kernel.fn.__name__.removesuffix("_kernel")] += 1
+            with torch.utils._python_dispatch._disable_current_modes():
+                self.kernel[grid](*args, **options)
+
+        return run
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """How often each kernel is launched."""
+    from fastjvae_kernels import launch
+
+    counts: Counter[str] = Counter()
+    for name in [name for name in vars(launch) if name.endswith("_kernel")]:
+        monkeypatch.setattr(launch, name, _Counted(getattr(launch, name), counts))
+    return counts
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    """Nothing compiled before, and torch's own warnings are silent."""
+    torch._dynamo.reset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of its dependencies
+        yield
+    torch._dynamo.reset()

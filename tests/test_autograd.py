@@ -10,13 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
-
-from fastjvae import Capacity, LatentSpec, functional, reference
-from fastjvae.errors import BackendError
-from fastjvae_kernels import blocks, launch
-from fastjvae_kernels.blocks import latent_blocks
-from tests.kernel_cases import (
+from kernel_cases import (
     DEVICE,
     Layout,
     assert_as_exact,
@@ -33,6 +27,12 @@ from tests.kernel_cases import (
     upstream,
     upstreams,
 )
+from torch import Tensor
+
+from fastjvae import Capacity, LatentSpec, functional, reference
+from fastjvae.errors import BackendError
+from fastjvae_kernels import blocks, launch
+from fastjvae_kernels.blocks import latent_blocks
 
 
 class Noise(NamedTuple):
@@ -135,6 +135,37 @@ def generator_of(seed: int) -> torch.Generator:
 
 # --- single operations ----------------------------------------------------------------------------
 
+of_gaussians = given(
+    rows=sizes_of_rows, units=st.integers(1, 40), dtype=dtypes, seed=seeds, layout=layouts,
+    spread=spreads, grad=upstreams,
+)  # fmt: skip
+
+
+def gaussians(
+    rows: int,
+    units: int,
+    dtype: torch.dtype,
+    layout: Layout,
+    spread: str,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Means and log variances (N, Z) each."""
+    params = random_params(LatentSpec(units), rows, generator, spread).to(DEVICE, dtype)
+    return layout.place(params[:, :units]), layout.place(params[:, units:])
+
+
+def logits_of(
+    rows: int,
+    size: int,
+    dtype: torch.dtype,
+    layout: Layout,
+    spread: str,
+    generator: torch.Generator,
+) -> Tensor:
+    """Logits (N, K) of one variable."""
+    values = random_params(LatentSpec(0, (size,)), rows, generator, spread)
+    return layout.place(values.to(DEVICE, dtype))
+
 
 @given(
     rows=sizes_of_rows, size=st.integers(2, 40), tau=temperatures, dtype=dtypes, seed=seeds,
@@ -152,8 +183,7 @@ def test_gumbel_softmax(
     grad: str,
 ):
     generator = generator_of(seed)
-    values = random_params(LatentSpec(0, (size,)), rows, generator, spread)
-    logits = layout.place(values.to(DEVICE, dtype))
+    logits = logits_of(rows, size, dtype, layout, spread, generator)
     noise = noise_of(seed, rows, 0, size)
     case = compare(
         lambda logits: (functional.gumbel_softmax(logits, tau, seed=noise.key),),
@@ -171,17 +201,13 @@ def test_gumbel_softmax(
         assert (case.ours.outputs[0].sum(dim=1) - 1).abs().max() <= size * torch.finfo(dtype).eps
 
 
-@given(
-    rows=sizes_of_rows, units=st.integers(1, 40), dtype=dtypes, seed=seeds, layout=layouts,
-    spread=spreads, grad=upstreams,
-)  # fmt: skip
+@of_gaussians
 @many_examples
 def test_gaussian_rsample(
     rows: int, units: int, dtype: torch.dtype, seed: int, layout: Layout, spread: str, grad: str
 ):
     generator = generator_of(seed)
-    params = random_params(LatentSpec(units), rows, generator, spread).to(DEVICE, dtype)
-    mean, logvar = layout.place(params[:, :units]), layout.place(params[:, units:])
+    mean, logvar = gaussians(rows, units, dtype, layout, spread, generator)
     noise = noise_of(seed, rows, units, 0)
     case = compare(
         lambda mean, logvar: (functional.gaussian_rsample(mean, logvar, seed=noise.key),),
@@ -196,17 +222,13 @@ def test_gaussian_rsample(
     case.check_gradient(1, spread_of_z * case.exact.gradients[0].abs())
 
 
-@given(
-    rows=sizes_of_rows, units=st.integers(1, 40), dtype=dtypes, seed=seeds, layout=layouts,
-    spread=spreads, grad=upstreams,
-)  # fmt: skip
+@of_gaussians
 @many_examples
 def test_kl_gaussian(
     rows: int, units: int, dtype: torch.dtype, seed: int, layout: Layout, spread: str, grad: str
 ):
     generator = generator_of(seed)
-    params = random_params(LatentSpec(units), rows, generator, spread).to(DEVICE, dtype)
-    mean, logvar = layout.place(params[:, :units]), layout.place(params[:, units:])
+    mean, logvar = gaussians(rows, units, dtype, layout, spread, generator)
     case = compare(
         lambda mean, logvar: (functional.kl_gaussian(mean, logvar),),
         lambda mean, logvar: (reference.kl_gaussian(mean, logvar),),
@@ -229,8 +251,7 @@ def test_kl_categorical(
     rows: int, size: int, dtype: torch.dtype, seed: int, layout: Layout, spread: str, grad: str
 ):
     generator = generator_of(seed)
-    values = random_params(LatentSpec(0, (size,)), rows, generator, spread)
-    logits = layout.place(values.to(DEVICE, dtype))
+    logits = logits_of(rows, size, dtype, layout, spread, generator)
     case = compare(
         lambda logits: (functional.kl_categorical(logits),),
         lambda logits: (reference.kl_categorical(logits),),

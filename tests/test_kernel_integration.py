@@ -1,14 +1,15 @@
-"""The kernels inside autograd, torch.compile, autocast and CUDA graphs; launches and host syncs."""
+"""The kernels inside a loss: both backends agree; launches, host syncs, autocast."""
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from kernel_cases import DEVICE, kernels
+from kernel_models import INFORMATION, OBJECTIVE, gradients, images, small_model
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -18,38 +19,11 @@ from fastjvae import (
     Capacity,
     CCBetaObjective,
     JointObjective,
-    JointVAE,
     LatentSpec,
     functional,
     reference,
 )
 from fastjvae.errors import ArgumentError, BackendError
-from tests.kernel_cases import DEVICE, kernels
-
-pytest.importorskip("triton", reason="needs triton")
-
-from fastjvae import autograd
-from fastjvae.operators import Operation
-from fastjvae_kernels import launch
-
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-OBJECTIVE = JointObjective(cont=Capacity(0, 5, 100, 30), disc=Capacity(0, 5, 100, 30))
-INFORMATION = JointObjective(
-    cont=Capacity(0, 5, 100, 30), disc=Capacity(0, 1, 100, 30), disc_measure="information"
-)
-
-
-def small_model(spec: dict[str, Any] | None = None) -> JointVAE:
-    return JointVAE((1, 16, 16), spec or {"cont": 3, "disc": [4, 2]}).to(DEVICE)
-
-
-def images(rows: int = 6) -> Tensor:
-    return torch.randint(0, 256, (rows, 1, 16, 16), dtype=torch.uint8, device=DEVICE)
-
-
-def gradients(model: JointVAE, loss: Tensor) -> list[Tensor]:
-    return list(torch.autograd.grad(loss, list(model.parameters())))
-
 
 # --- the model on both backends -------------------------------------------------------------------
 
@@ -203,29 +177,6 @@ class Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class _Counted:
-    """A kernel that counts its launches; what the interpreter does inside is not the library's."""
-
-    def __init__(self, kernel: Any, launches: Counter[str]) -> None:
-        self.kernel, self.launches = kernel, launches
-
-    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        def run(*args: Any, **options: Any) -> None:
-            self.launches[self.kernel.fn.__name__.removesuffix("_kernel")] += 1
-            with torch.utils._python_dispatch._disable_current_modes():
-                self.kernel[grid](*args, **options)
-
-        return run
-
-
-@pytest.fixture
-def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
-    counts: Counter[str] = Counter()
-    for name in [name for name in vars(launch) if name.endswith("_kernel")]:
-        monkeypatch.setattr(launch, name, _Counted(getattr(launch, name), counts))
-    return counts
-
-
 VIEWS = {
     "aten::view", "aten::slice", "aten::select", "aten::expand", "aten::detach", "aten::split",
     "aten::split_with_sizes", "aten::_unsafe_view", "aten::t", "aten::transpose", "aten::alias",
@@ -293,152 +244,6 @@ def test_nothing_in_the_loss_waits_for_the_device(
             assert not [n for n in operators.counts if n.removeprefix("aten::") in SYNCS]
 
 
-# --- torch.compile --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def fresh_compiler() -> Iterator[None]:
-    torch._dynamo.reset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, of its dependencies
-        yield
-    torch._dynamo.reset()
-
-
-@pytest.mark.parametrize("objective", [OBJECTIVE, INFORMATION, BetaObjective(4.0)])
-def test_the_loss_compiles_whole_with_the_kernels(
-    objective: fastjvae.objectives.Objective, fresh_compiler: None
-):
-    model, x = small_model(), images(12)
-    step, seed = torch.tensor(5, device=DEVICE), torch.tensor([2], device=DEVICE)
-    compiled = torch.compile(
-        lambda x, step, seed: model.loss(x, step, objective, seed=seed),
-        fullgraph=True,
-        backend="aot_eager",
-    )
-    with kernels():
-        # The last batch of an epoch is smaller; more sizes than torch compiles for at most.
-        for rows in (6, 4, 3, 5, 2, 7, 8, 9, 10, 11, 12):
-            out, right = (
-                compiled(x[:rows], step, seed),
-                model.loss(x[:rows], step, objective, seed=seed),
-            )
-            assert torch.equal(out.loss, right.loss)
-            assert torch.equal(out.kl_disc, right.kl_disc)
-            pairs = zip(gradients(model, out.loss), gradients(model, right.loss), strict=True)
-            for mine, theirs in pairs:
-                assert torch.allclose(mine, theirs, atol=1e-7)
-        unseeded = torch.compile(
-            lambda x: model.loss(x, step, objective).loss, fullgraph=True, backend="aot_eager"
-        )
-        assert unseeded(x) != unseeded(x)
-
-
-def test_the_loss_compiles_whole_with_the_reference(fresh_compiler: None):
-    model, x, seed = small_model(), images(), torch.tensor([2], device=DEVICE)
-    compiled = torch.compile(
-        lambda x, step, seed: model.loss(x, step, OBJECTIVE, seed=seed), fullgraph=True
-    )
-    with fastjvae.backend("reference"):
-        out = compiled(x, torch.tensor(5, device=DEVICE), seed)
-        right = model.loss(x, torch.tensor(5, device=DEVICE), OBJECTIVE, seed=seed)
-        assert torch.allclose(out.loss, right.loss, atol=1e-6)
-        for mine, theirs in zip(
-            gradients(model, out.loss), gradients(model, right.loss), strict=True
-        ):
-            assert torch.allclose(mine, theirs, atol=1e-6)
-
-
-def test_a_compiled_loss_follows_the_backend(fresh_compiler: None, launches: Counter[str]):
-    model, x = small_model(), images()
-    compiled = torch.compile(
-        lambda x: model.loss(x, 5, OBJECTIVE, seed=1).loss, fullgraph=True, backend="aot_eager"
-    )
-    with fastjvae.backend("reference"):
-        compiled(x)
-    assert not launches
-    with kernels():
-        compiled(x)
-    assert launches["latent_forward"] == 1
-
-
-def test_every_single_operation_compiles(fresh_compiler: None):
-    logits = torch.randn(5, 4, device=DEVICE, requires_grad=True)
-    images_ = torch.randn(2, 1, 4, 4, device=DEVICE, requires_grad=True)
-    seed = torch.tensor([2], device=DEVICE)
-
-    def everything(logits: Tensor, images_: Tensor) -> Tensor:
-        y = functional.gumbel_softmax(logits, 0.67, seed=seed)
-        z = functional.gaussian_rsample(logits, logits, seed=seed)
-        kl = functional.kl_gaussian(logits, logits).sum() + functional.kl_categorical(logits)
-        loss = functional.bernoulli_reconstruction(images_, images_.detach().abs())
-        return (y * z).sum() + kl + loss
-
-    with kernels():
-        compiled = torch.compile(everything, fullgraph=True, backend="aot_eager")
-        ours = torch.autograd.grad(compiled(logits, images_), (logits, images_))
-        right = torch.autograd.grad(everything(logits, images_), (logits, images_))
-    for a, b in zip(ours, right, strict=True):
-        assert torch.allclose(a, b, atol=1e-6)
-
-
-def _operator_arguments() -> list[tuple[Operation, tuple[Any, ...]]]:
-    def leaf(*shape: int) -> Tensor:
-        return torch.randn(*shape, device=DEVICE, requires_grad=True)
-
-    seed, step = torch.tensor([2], device=DEVICE), torch.tensor(5, device=DEVICE)
-    uint8 = images(3)
-    normal, uniform = torch.randn(5, 2, device=DEVICE), torch.rand(5, 7, device=DEVICE)
-    numbers = [0.0, 5.0, 0.0, 100.0, 3.0]
-    return [
-        (autograd._JOINT_LATENT, (leaf(5, 11), 2, [4, 3], None, 0.67, seed, None, None, "means")),
-        (
-            autograd._JOINT_LATENT,
-            (leaf(5, 11), 2, [4, 3], step.float(), 0.0, None, normal, uniform, "partials"),
-        ),
-        (autograd._JOINT_LATENT, (leaf(5, 11), 2, [4, 3], None, 0.67, seed, None, None, "none")),
-        (autograd._DIVERGENCES, (leaf(5, 2), leaf(5, 2), leaf(5, 7), [4, 3], "means")),
-        (autograd._DIVERGENCES, (leaf(5, 2), leaf(5, 2), leaf(5, 7), [4, 3], "partials")),
-        (autograd._GUMBEL_SOFTMAX, (leaf(5, 4), None, 0.67, seed, None)),
-        (autograd._GAUSSIAN_RSAMPLE, (leaf(5, 4), leaf(5, 4), seed, None)),
-        (autograd._RECONSTRUCTION, (leaf(3, 1, 16, 16), uint8, 10)),
-        (
-            autograd._JOINT_OBJECTIVE,
-            (
-                leaf(3, 1, 16, 16), uint8, leaf(1, 11), [4, 3], step, 0, numbers, None, 30.0,
-                numbers, torch.tensor(3.0, device=DEVICE), 0.0, 5, 3, 256, True,
-            ),
-        ),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("case", range(9))
-def test_opcheck(case: int, fresh_compiler: None):
-    operation, arguments = _operator_arguments()[case]
-    torch.library.opcheck(operation._operator, arguments)
-
-
-@pytest.mark.parametrize("case", range(9))
-def test_opcheck_of_the_backward_operators(case: int, monkeypatch: pytest.MonkeyPatch):
-    """With the arguments that the backward pass gives them."""
-    operation, arguments = _operator_arguments()[case]
-    called: list[tuple[Any, ...]] = []
-    backward = operation._backward_operator
-
-    def keep(*inputs: Any) -> Any:
-        called.append(inputs)
-        return backward(*inputs)
-
-    monkeypatch.setattr(operation, "_backward_operator", keep)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        outputs = operation._operator(*arguments)
-        outputs = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-        sum(o.sum() for o in outputs if o.requires_grad).backward()
-        inputs = tuple(t.detach() if isinstance(t, Tensor) else t for t in called[0])
-        torch.library.opcheck(backward, inputs)
-
-
 # --- precision ------------------------------------------------------------------------------------
 
 
@@ -473,142 +278,3 @@ def test_a_scaled_loss_keeps_half_precision_gradients_alive():
     assert torch.equal(small, torch.zeros_like(small))  # 6e-9 is below float16
     exact = -(2.0**6) / (1 + torch.tensor(12.0).exp())
     assert torch.allclose(scaled.float(), exact.to(DEVICE).expand_as(scaled), rtol=1e-2)
-
-
-# --- on a GPU -------------------------------------------------------------------------------------
-
-
-@pytest.mark.gpu
-@gpu
-def test_a_step_is_captured_and_replayed_with_noise_of_its_own():
-    model, x = small_model(), images()
-    step = torch.tensor(5, device=DEVICE)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-
-    def train() -> Tensor:
-        optimizer.zero_grad(set_to_none=False)
-        loss = model.loss(x, step, OBJECTIVE).loss
-        loss.backward()
-        return loss
-
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            train()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        loss = train()
-    losses = []
-    for _ in range(4):
-        graph.replay()
-        losses.append(float(loss))
-    assert len(set(losses)) == 4
-    torch.cuda.manual_seed(1)
-    graph.replay()
-    first = float(loss)
-    torch.cuda.manual_seed(1)
-    graph.replay()
-    assert float(loss) == first
-    step.fill_(90)  # the schedule moves between replays
-    torch.cuda.manual_seed(1)
-    graph.replay()
-    assert float(loss) != first
-
-
-@pytest.mark.gpu
-@gpu
-def test_a_python_step_is_an_error_while_capturing():
-    model, x = small_model(), images()
-    model.loss(x, 5, OBJECTIVE)
-    with (
-        pytest.raises(ArgumentError, match="while a CUDA graph is captured"),
-        torch.cuda.graph(torch.cuda.CUDAGraph()),
-    ):
-        model.loss(x, 5, OBJECTIVE)
-
-
-@pytest.mark.gpu
-@gpu
-@pytest.mark.parametrize("step", [5, "tensor"])
-@pytest.mark.parametrize("noise", [{}, {"seed": 3}])
-def test_the_host_never_waits(step: int | str, noise: dict[str, int]):
-    model, x = small_model(), images()
-    t = torch.tensor(5, device=DEVICE) if step == "tensor" else step
-    model.loss(x, t, OBJECTIVE, **noise).loss.backward()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        model.loss(x, t, OBJECTIVE, **noise).loss.backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-@pytest.mark.gpu
-@gpu
-def test_a_capture_before_the_first_call_says_what_to_do():
-    spec = LatentSpec(2, (3, 5, 2))
-    params = torch.randn(4, spec.num_params, device=DEVICE)
-    with (
-        pytest.raises(RuntimeError, match="run the operation once"),
-        torch.cuda.graph(torch.cuda.CUDAGraph()),
-    ):
-        functional.joint_latent(params, spec, 0.67)
-
-
-@pytest.mark.gpu
-@gpu
-def test_a_scaler_trains_in_half_precision():
-    model, x = small_model(), images()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    scaler = torch.amp.GradScaler("cuda")
-    losses = []
-    for _ in range(30):
-        with torch.autocast("cuda", torch.float16):
-            loss = model.loss(x, 5, OBJECTIVE).loss
-        optimizer.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        losses.append(float(loss))
-    assert losses[-1] < losses[0]
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
-def test_a_gpu_that_is_not_the_current_one():
-    model = small_model().to("cuda:1")
-    with torch.cuda.device(0):
-        out = model.loss(images().to("cuda:1"), 5, OBJECTIVE)
-        out.loss.backward()
-    assert out.loss.device == torch.device("cuda:1")
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-
-
-@pytest.mark.gpu
-@gpu
-def test_the_kernels_are_what_a_gpu_tensor_gets(launches: Counter[str]):
-    model = small_model()
-    model.loss(images(), 5, OBJECTIVE).loss.backward()
-    assert sum(launches.values()) == 5
-
-
-@pytest.mark.gpu
-@gpu
-@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
-@pytest.mark.parametrize("step", [5, "tensor"])
-def test_compiled_by_inductor_on_the_gpu(mode: str, step: int | str, fresh_compiler: None):
-    model, x = small_model({"cont": 3, "disc": [4, 2, 7]}), images()
-    t = torch.tensor(5, device=DEVICE) if step == "tensor" else step
-    seed = torch.tensor([2], device=DEVICE)
-    compiled = torch.compile(
-        lambda x, t, seed: model.loss(x, t, OBJECTIVE, seed=seed).loss, fullgraph=True, mode=mode
-    )
-    for _ in range(3):  # reduce-overhead warms up, records and replays
-        torch.compiler.cudagraph_mark_step_begin()
-        loss = compiled(x, t, seed)
-        ours = [gradient.clone() for gradient in gradients(model, loss)]
-    right = model.loss(x, t, OBJECTIVE, seed=seed).loss
-    assert torch.allclose(loss, right, rtol=1e-4)
-    for mine, theirs in zip(ours, gradients(model, right), strict=True):
-        assert (mine - theirs).norm() <= 1e-3 * theirs.norm() + 1e-7

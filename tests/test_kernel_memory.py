@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from kernel_cases import DEVICE, kernels
 from torch import Tensor
 
 from fastjvae import Capacity, LatentSpec, functional
 from fastjvae.functional import Noise
-from tests.kernel_cases import DEVICE, kernels
 
 pytest.importorskip("triton", reason="needs triton")
 

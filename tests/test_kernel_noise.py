@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from kernel_cases import DEVICE, kernels
+from philox_answers import PHILOX_ANSWERS
 from scipy import stats
 from torch import Tensor
 
 from fastjvae import LatentSpec, functional, reference
-from tests.kernel_cases import DEVICE, kernels
 
 triton = pytest.importorskip("triton", reason="needs triton")
 tl = triton.language
@@ -86,23 +87,7 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-# Known answers of Random123, the library of the paper that defines Philox (Salmon et al. 2011).
-@pytest.mark.parametrize(
-    ("counter", "key", "answer"),
-    [
-        ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
-        (
-            (0xFFFFFFFF,) * 4,
-            (0xFFFFFFFF,) * 2,
-            (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD),
-        ),
-        (
-            (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
-            (0xA4093822, 0x299F31D0),
-            (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
-        ),
-    ],
-)
+@pytest.mark.parametrize(("counter", "key", "answer"), PHILOX_ANSWERS)
 def test_kernel_philox_gives_the_published_answers(
     counter: tuple[int, ...], key: tuple[int, ...], answer: tuple[int, ...]
 ):

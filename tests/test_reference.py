@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from philox_answers import PHILOX_ANSWERS
 from scipy import special, stats
 from torch.distributions import Categorical, Normal, kl_divergence
 
@@ -193,27 +194,7 @@ def test_evaluation_sample_takes_means_and_the_first_largest_category():
     assert sample.tolist() == [[1.0, 2.0, 3.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0]]
 
 
-# Known-answer vectors of Random123 (kat_vectors: philox 4x32, 10 rounds).
-@pytest.mark.parametrize(
-    ("counter", "key", "expected"),
-    [
-        (
-            (0, 0, 0, 0),
-            (0, 0),
-            (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8),
-        ),
-        (
-            (0xFFFFFFFF,) * 4,
-            (0xFFFFFFFF,) * 2,
-            (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD),
-        ),
-        (
-            (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
-            (0xA4093822, 0x299F31D0),
-            (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
-        ),
-    ],
-)
+@pytest.mark.parametrize(("counter", "key", "expected"), PHILOX_ANSWERS)
 def test_philox_known_answers(
     counter: tuple[int, ...], key: tuple[int, ...], expected: tuple[int, ...]
 ):

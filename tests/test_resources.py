@@ -9,8 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-
-from tests.conftest import ROOT
+from conftest import ROOT
 
 pytest.importorskip("triton", reason="needs triton")
 

@@ -77,6 +77,25 @@ def use_kernels(tensor: Tensor, largest_variable: int = 0, **constants: Any) -> 
     return obstacle is None
 
 
+def use_by_hand(tensor: Tensor, **constants: Any) -> bool:
+    """Whether a call on a CPU takes the backward passes written by hand.
+
+    Not where the reference was asked for, in another dtype than float32, while a compiler traces,
+    nor where something is differentiated that these take as constant.
+    """
+    return (
+        tensor.device.type == "cpu"
+        and tensor.dtype == torch.float32
+        and _wanted() is None
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._are_functorch_transforms_active()
+        and torch.autograd.forward_ad._current_level < 0
+        and not any(isinstance(c, Tensor) and c.requires_grad for c in constants.values())
+    )
+
+
 def _wanted() -> Backend | None:
     compiling = torch.compiler.is_compiling()
     forced = _forced_for_compiler if compiling else _forced_backend.get()

@@ -11,15 +11,14 @@ Shapes: N images, Z continuous units, categorical variables of sizes K_1..K_D
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fastjvae import reference
-from fastjvae.backends import backend, use_kernels
+from fastjvae import by_hand, reference
+from fastjvae.backends import backend, use_by_hand, use_kernels
 from fastjvae.checks import (
     ChannelReduction,
     DiscreteMeasure,
@@ -34,7 +33,7 @@ from fastjvae.checks import (
     check_step,
     check_tau,
 )
-from fastjvae.latents import LatentSpec, largest_kl
+from fastjvae.latents import LatentSpec
 from fastjvae.noise import Noise, draw_seed, noise_key, noise_tensors
 from fastjvae.reference import JointLatent, category_imbalance
 from fastjvae.schedules import Capacity
@@ -214,7 +213,7 @@ def bernoulli_reconstruction(
     check_images(logits, target)
     check_channel_reduction(channel_reduction)
     if use_kernels(logits, target=target):
-        divisor = _divisor(logits, channel_reduction)
+        divisor = reference.divisor(logits, channel_reduction)
         return _kernels().bernoulli_reconstruction(logits, target, divisor)  # type: ignore[no-any-return]
     return reference.bernoulli_reconstruction(logits, target, channel_reduction)
 
@@ -284,6 +283,13 @@ def latent_block(
     That saves a launch on a GPU, and is where several processes would add up their sums.
     """
     if not _latent_kernels(params, spec, tau, noise):
+        constants = {"tau": tau, "normal": noise.normal, "uniform": noise.uniform}
+        if training and use_by_hand(params, **constants):
+            check_params(params, spec)
+            check_tau(tau, params)
+            tensors = noise_tensors(params, noise, spec.cont, spec.num_categories)
+            sample, sums = by_hand.joint_latent(params, spec, tau, *tensors)
+            return LatentBlock(sample, sums[None], 1)
         sample, *means = joint_latent(
             params,
             spec,
@@ -355,7 +361,7 @@ def joint_loss(
             cont,
             disc,
             rows=block.rows,
-            divisor=_divisor(logits, channel_reduction),
+            divisor=reference.divisor(logits, channel_reduction),
             pixels=pixels,
             information=disc_measure == "information",
         )
@@ -369,25 +375,21 @@ def joint_loss(
             report.capacity_cont,
             report.capacity_disc,
         )
-    kl_cont, kl_disc, category_mean = _split(block.sums.sum(dim=0) / block.rows, spec)
-    total = reconstruction = reference.bernoulli_reconstruction(logits, target, channel_reduction)
-    zero = torch.zeros_like(reconstruction)
-    at = partial(Capacity.at, step=step, device=zero.device, dtype=zero.dtype)
-    capacity_cont = at(cont) if cont else zero
-    capacity_disc = at(disc, maximum=largest_kl(spec.disc)) if disc else zero
-    if cont:
-        total = total + capacity_loss(kl_cont, capacity_cont, cont.gamma)
-    if disc:
-        measure = kl_disc
-        if disc_measure == "information":
-            measure = measure - category_imbalance(category_mean, spec)
-        total = total + capacity_loss(measure, capacity_disc, disc.gamma)
+    means = block.sums.sum(dim=0) / block.rows
+    by_hand_here = use_by_hand(
+        logits,
+        target=target,
+        cont_gamma=cont.gamma if cont else None,
+        disc_gamma=disc.gamma if disc else None,
+    )
+    compute = by_hand.joint_loss if by_hand_here else reference.joint_loss
+    loss, reconstruction, capacity_cont, capacity_disc = compute(
+        logits, target, means, step, spec, cont, disc, channel_reduction, disc_measure
+    )
     return JointLoss(
-        total / pixels,
+        loss,
         reconstruction.detach(),
-        kl_cont.detach(),
-        kl_disc.detach(),
-        category_mean.detach(),
+        *_split(means.detach(), spec),
         capacity_cont,
         capacity_disc,
     )
@@ -449,9 +451,3 @@ def _split(means: Tensor, spec: LatentSpec) -> tuple[Tensor, Tensor, Tensor]:
         means, [spec.cont, len(spec.disc), spec.num_categories]
     )
     return kl_cont, kl_disc, category_mean
-
-
-def _divisor(logits: Tensor, channel_reduction: ChannelReduction) -> int:
-    """What the sum over all elements is divided by to be nats per image."""
-    images, channels = logits.shape[:2]
-    return max(images, 1) * (channels if channel_reduction == "mean" else 1)

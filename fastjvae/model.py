@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fastjvae import functional, pretrained, published, reference
 from fastjvae._numbers import is_integer
 from fastjvae.checks import check_temperature
+from fastjvae.convolutions import run_stack
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.latents import LatentSpec
 from fastjvae.noise import Noise, check_generator
@@ -43,7 +44,7 @@ class Encoder(nn.Module):
         self.to(memory_format=_CHANNELS_LAST)
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.features(images.contiguous(memory_format=_CHANNELS_LAST))
+        features = run_stack(self.features, images.contiguous(memory_format=_CHANNELS_LAST))
         return self.head(self.hidden(features.flatten(1)).relu())  # type: ignore[no-any-return]
 
 
@@ -70,9 +71,7 @@ class Decoder(nn.Module):
 
     def forward(self, sample: Tensor) -> Tensor:
         features = self.latent_to_features(sample).unflatten(1, self.shape)
-        return self.features_to_image(  # type: ignore[no-any-return]
-            features.contiguous(memory_format=_CHANNELS_LAST)
-        )
+        return run_stack(self.features_to_image, features.contiguous(memory_format=_CHANNELS_LAST))
 
 
 class JointVAE(nn.Module):
@@ -254,6 +253,9 @@ class JointVAE(nn.Module):
             :class:`fastjvae.LossOutput`; call ``.loss.backward()``.
         """
         objective = paper_mnist(self.spec) if objective is None else objective
+        if x.device.type == "cpu" and x.dtype == torch.uint8:
+            # Once for the encoder and the target; a GPU reads a quarter of the bytes twice instead.
+            x = reference.unit_interval(x, self.dtype)
         return objective.loss(self, x, step, Noise(normal, uniform, seed, generator))
 
     # --- state dicts ------------------------------------------------------------------------------

@@ -11,18 +11,20 @@ L = Z + sum K (:class:`fastjvae.latents.LatentSpec`).
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastjvae.latents import LatentSpec
+from fastjvae.latents import LatentSpec, largest_kl
+from fastjvae.schedules import Capacity
 
 # The published code adds 1e-12 inside both logarithms of the Gumbel transform. As a lower bound it
 # gives the same float32 numbers wherever u > 0 and keeps u = 0 finite (gumbel = -3.32), and unlike
 # the sum it cannot push a float64 u beyond 1.
-_GUMBEL_FLOOR = 1e-12
+GUMBEL_FLOOR = 1e-12
 
 
 class JointLatent(NamedTuple):
@@ -54,8 +56,8 @@ def gumbel_softmax(logits: Tensor, tau: float | Tensor, uniform: Tensor) -> Tens
 
 def gumbel(uniform: Tensor) -> Tensor:
     """Map uniform numbers in [0, 1) to Gumbel(0, 1); finite at 0 and at 1."""
-    exponential = -uniform.clamp_min(_GUMBEL_FLOOR).log()
-    return -exponential.clamp_min(_GUMBEL_FLOOR).log()
+    exponential = -uniform.clamp_min(GUMBEL_FLOOR).log()
+    return -exponential.clamp_min(GUMBEL_FLOOR).log()
 
 
 def one_hot_argmax(logits: Tensor) -> Tensor:
@@ -154,8 +156,46 @@ def bernoulli_reconstruction(
     total = F.binary_cross_entropy_with_logits(
         logits.to(compute), unit_interval(target, compute), reduction="sum"
     )
+    return total / divisor(logits, channel_reduction)
+
+
+def divisor(logits: Tensor, channel_reduction: str) -> int:
+    """What a sum over the elements of (N, C, H, W) is divided by to be nats per image."""
     images, channels = logits.shape[:2]
-    return total / (max(images, 1) * (channels if channel_reduction == "mean" else 1))
+    return max(images, 1) * (channels if channel_reduction == "mean" else 1)
+
+
+def joint_loss(
+    logits: Tensor,
+    target: Tensor,
+    means: Tensor,
+    step: int | Tensor,
+    spec: LatentSpec,
+    cont: Capacity | None,
+    disc: Capacity | None,
+    channel_reduction: str,
+    disc_measure: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Loss divided by the pixels, reconstruction, C_z(t) and C_c(t); see functional.joint_loss.
+
+    ``means`` are the batch means (Z + D + sum K,) of :func:`divergences`.
+    """
+    kl_cont, kl_disc, category_mean = torch.split(
+        means, [spec.cont, len(spec.disc), spec.num_categories]
+    )
+    total = reconstruction = bernoulli_reconstruction(logits, target, channel_reduction)
+    zero = torch.zeros_like(reconstruction)
+    at = partial(Capacity.at, step=step, device=zero.device, dtype=zero.dtype)
+    capacity_cont = at(cont) if cont else zero
+    capacity_disc = at(disc, maximum=largest_kl(spec.disc)) if disc else zero
+    if cont:
+        total = total + capacity_loss(kl_cont, capacity_cont, cont.gamma)
+    if disc:
+        measure = kl_disc
+        if disc_measure == "information":
+            measure = measure - category_imbalance(category_mean, spec)
+        total = total + capacity_loss(measure, capacity_disc, disc.gamma)
+    return total / math.prod(logits.shape[2:]), reconstruction, capacity_cont, capacity_disc
 
 
 def unit_interval(images: Tensor, dtype: torch.dtype) -> Tensor:

@@ -88,7 +88,7 @@ def use_by_hand(tensor: Tensor, **constants: Any) -> bool:
         and tensor.dtype == torch.float32
         and _wanted() is None
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        and torch._C._get_tracing_state() is None
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0

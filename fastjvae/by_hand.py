@@ -41,10 +41,11 @@ def joint_loss(
     disc: Capacity | None,
     channel_reduction: ChannelReduction,
     disc_measure: DiscreteMeasure,
+    images: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """:func:`fastjvae.reference.joint_loss`; the loss alone has a gradient."""
     target = reference.unit_interval(target, logits.dtype)
-    settings = step, spec, cont, disc, channel_reduction, disc_measure
+    settings = step, spec, cont, disc, channel_reduction, disc_measure, images
     return _JointLoss.apply(logits, target, means, *settings)  # type: ignore[no-any-return]
 
 
@@ -130,13 +131,14 @@ class _JointLoss(Function):
         disc: Capacity | None,
         channel_reduction: ChannelReduction,
         disc_measure: DiscreteMeasure,
+        images: int | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         units, variables = spec.cont, len(spec.disc)
         kl_cont, kl_disc, category_mean = torch.split(
             means, [units, variables, spec.num_categories]
         )
         reconstruction = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
-        reconstruction /= reference.divisor(logits, channel_reduction)
+        reconstruction /= (divisor := reference.divisor(logits, channel_reduction, images))
         zero = torch.zeros_like(reconstruction)
         at = partial(Capacity.at, step=step, device=zero.device, dtype=zero.dtype)
         capacity_cont = at(cont) if cont else zero
@@ -155,7 +157,8 @@ class _JointLoss(Function):
             slopes[units : units + variables] = slope = excess.sign() * disc.gamma
             if disc_measure == "information":
                 slopes[units + variables :] = -slope * _imbalance_slope(category_mean)
-        ctx.settings = step, spec, cont, disc, channel_reduction, disc_measure
+        ctx.divisor = divisor
+        ctx.settings = step, spec, cont, disc, channel_reduction, disc_measure, images
         ctx.save_for_backward(logits, target, means, slopes)
         ctx.mark_non_differentiable(reconstruction, capacity_cont, capacity_disc)
         return loss.div_(_pixels(logits)), reconstruction, capacity_cont, capacity_disc
@@ -171,8 +174,7 @@ class _JointLoss(Function):
             )
             return by_logits, None, by_means, *constants
         grad = grad / _pixels(logits)
-        divisor = reference.divisor(logits, ctx.settings[4])
-        by_logits = logits.sigmoid().sub_(target).mul_(grad / divisor)
+        by_logits = logits.sigmoid().sub_(target).mul_(grad / ctx.divisor)
         return by_logits, None, slopes * grad, *constants
 
 

@@ -21,14 +21,17 @@ from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, Positional, ar
 from fastjvae import checkpoint
 from fastjvae.checkpoint import load
 from fastjvae.checks import ChannelReduction
+from fastjvae.comparison import summarise
 from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource, ImageData
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, DataError, FastJVAEError
 from fastjvae.evaluation import Evaluation, evaluate
 from fastjvae.files import write_json
 from fastjvae.model import JointVAE
+from fastjvae.processes import OtherProcessError, Processes, join_processes
 from fastjvae.recipes import RECIPES, TrainConfig
 from fastjvae.run import RunFolder, read_metrics
+from fastjvae.seeds import parse_seeds, read_settings, seeds_folder, train_seeds, visible_gpus
 from fastjvae.trainer import Trainer, resolve_device
 
 _DESCRIPTIONS = {
@@ -39,10 +42,32 @@ _DESCRIPTIONS = {
     "arrays": "a .npy or .npz file, with the paper's setting for MNIST",
 }
 
+
+@dataclass(frozen=True)
+class TrainFlags(TrainConfig):
+    """The settings of a run, and the flag that makes several runs of them."""
+
+    seeds: Annotated[str | None, arg(metavar="SEEDS")] = None
+    """instead of --seed: train each of these seeds, such as 0..9 or 0,3,7, in turn or one per GPU,
+    and compare them; their run folders are OUT/seedN, by default runs/DATASET-seeds/seedN, and the
+    same command again goes on where it stopped"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seeds is not None:
+            parse_seeds(self.seeds)
+
+    def config(self) -> TrainConfig:
+        """The settings alone."""
+        names = [field.name for field in dataclasses.fields(TrainConfig)]
+        return TrainConfig(**{name: getattr(self, name) for name in names})
+
+
 TrainCommand: Any = Union[  # noqa: UP007  made from a tuple, for tyro
     tuple(
         Annotated[
-            config.__class__, subcommand(name, default=config, description=_DESCRIPTIONS[name])
+            TrainFlags,
+            subcommand(name, default=TrainFlags(**vars(config)), description=_DESCRIPTIONS[name]),
         ]
         for name, config in RECIPES.items()
     )
@@ -54,6 +79,8 @@ class Train:
     """Train a model, evaluate it and draw its figures.
 
     To go on with a run that was stopped: fastjvae train --resume RUN [--steps STEPS]
+
+    To train several seeds and compare them: fastjvae train DATASET --seeds 0..9
     """
 
     config: Annotated[TrainCommand, arg(name="")]
@@ -71,6 +98,8 @@ class Resume:
     """where the data lie now, if they were moved"""
     device: str | None = None
     """cpu, cuda, ...; by default the run's own choice"""
+    timeout: float | None = None
+    """several processes: seconds to wait for one that does not answer"""
 
 
 @dataclass(frozen=True)
@@ -130,10 +159,26 @@ Command: Any = Union[  # noqa: UP007  a value for tyro, not an annotation
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 for a failure, 2 for wrong usage."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        command = _parse(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+
+    def run() -> int:
+        command = _parse(words)
         return _COMMANDS[type(command)](command)
+
+    return _exit_code(run)
+
+
+def train_from_stdin() -> int:
+    """Train the run whose settings come on standard input: a seed that has a GPU to itself."""
+    config = read_settings(sys.stdin.read())
+    return _exit_code(lambda: _run_training(config, RunFolder(config.run_folder)))
+
+
+def _exit_code(run: Callable[[], int]) -> int:
+    try:
+        return run()
+    except OtherProcessError as error:  # that process says it
+        return error.exit_code
     except FastJVAEError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
@@ -155,14 +200,46 @@ def _say(message: str, code: int) -> int:
 
 
 def _train(command: Train) -> int:
-    config: TrainConfig = command.config
+    flags: TrainFlags = command.config
+    config = flags.config()
     here: dict[str, Any] = {  # so that the run can be resumed and evaluated from another folder
         name: str(Path(value).expanduser().absolute())
         for name in ("data_root", "labels")
         if (value := getattr(config, name)) is not None
     }
     config = dataclasses.replace(config, **here)
+    if flags.seeds is not None:
+        return _train_seeds(config, parse_seeds(flags.seeds))
     return _run_training(config, RunFolder(config.run_folder))
+
+
+_TRAIN_FROM_STDIN = "import sys, fastjvae.cli; sys.exit(fastjvae.cli.train_from_stdin())"
+
+
+def _train_seeds(config: TrainConfig, seeds: tuple[int, ...]) -> int:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ArgumentError(
+            "--seeds trains one seed after the other, or one on each GPU, without torchrun"
+        )
+    folder = seeds_folder(config)
+    data = load_data(config.source())
+    held_out = _held_out(config, data)
+    code = train_seeds(
+        config,
+        seeds,
+        folder,
+        lambda each: _train_run(each, RunFolder(each.run_folder), data, held_out),
+        command=[sys.executable, "-c", _TRAIN_FROM_STDIN],
+        gpus=visible_gpus(config),
+    )
+    summary = summarise(config, seeds, folder, held_out.images, resolve_device(config.device))
+    if summary is not None:
+        write_json(folder / "seeds.json", summary.to_dict())
+        print(summary.table())
+        print(f"models and seeds.json: {folder}")
+    if code > 128:
+        print("stopped; go on with the same command again")
+    return code
 
 
 def _resume(command: Resume) -> int:
@@ -177,20 +254,40 @@ def _resume(command: Resume) -> int:
 
 
 def _run_training(config: TrainConfig, run: RunFolder, resuming: bool = False) -> int:
+    processes = join_processes(config.device, config.timeout)
+    processes.first(lambda: load_data(config.source()))  # one process prepares the data
     data = load_data(config.source())
-    held_out = _held_out(config, data)  # before training, so that a mistake shows at once
-    trainer = Trainer(config, data, run, resuming=resuming)
+    held_out = data
+    if processes.is_first:
+        held_out = _held_out(config, data)  # before training, so that a mistake shows at once
+    go_on = f"; go on with: fastjvae train --resume {run}"
+    code = _train_run(config, run, data, held_out, resuming, go_on, processes)
+    processes.leave()
+    return code
+
+
+def _train_run(
+    config: TrainConfig,
+    run: RunFolder,
+    data: ImageData,
+    held_out: ImageData,
+    resuming: bool = False,
+    go_on: str = "",
+    processes: Processes = Processes(),  # noqa: B008  one process has no state
+) -> int:
+    """Train, evaluate and draw; ``go_on`` ends the message of a run that a signal stopped."""
+    trainer = Trainer(config, data, run, resuming=resuming, processes=processes)
+    if not processes.is_first:
+        return 0 if trainer.train() else 128 + (trainer.stop_signal or 0)
     begin = f" from step {trainer.step:,}" if trainer.step else ""
+    others = f" and {processes.world - 1} more" if processes.world > 1 else ""
     print(
         f"training on {data.name} ({len(data):,} images of {_size(data.img_size)}), on"
-        f" {trainer.device}:{begin} to step {trainer.total_steps:,}, in {run}",
+        f" {trainer.device}{others}:{begin} to step {trainer.total_steps:,}, in {run}",
         flush=True,
     )
     if not trainer.train():
-        print(
-            f"stopped after step {trainer.step:,} of {trainer.total_steps:,};"
-            f" go on with: fastjvae train --resume {run}"
-        )
+        print(f"stopped after step {trainer.step:,} of {trainer.total_steps:,}{go_on}")
         return 128 + (trainer.stop_signal or 0)
     model = trainer.model.eval()
     evaluation = evaluate(model, held_out, config.channel_reduction)
@@ -344,7 +441,10 @@ def _parse(argv: list[str]) -> Any:
 
     ``train --resume RUN`` names no data set, so it has a parser of its own.
     """
-    resuming = argv[:1] == ["train"] and any(a.split("=")[0] == "--resume" for a in argv)
+    flags = {word.split("=")[0] for word in argv} if argv[:1] == ["train"] else set()
+    if {"--seed", "--seeds"} <= flags:
+        raise ArgumentError("--seed is for one run and --seeds for several: give one of the two")
+    resuming = "--resume" in flags
     grammar, prog, rest = (
         (Resume, "fastjvae train", argv[1:]) if resuming else (Command, "fastjvae", argv)
     )

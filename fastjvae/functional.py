@@ -35,6 +35,13 @@ from fastjvae.checks import (
 )
 from fastjvae.latents import LatentSpec
 from fastjvae.noise import Noise, draw_seed, noise_key, noise_tensors
+from fastjvae.parts import (
+    add_up,
+    current_part,
+    whole_loss,
+    whole_reconstruction,
+    whole_sums,
+)
 from fastjvae.reference import JointLatent, category_imbalance
 from fastjvae.schedules import Capacity
 
@@ -47,6 +54,7 @@ __all__ = [
     "bernoulli_reconstruction",
     "capacity_loss",
     "category_imbalance",
+    "divergence_sums",
     "draw_seed",
     "gaussian_rsample",
     "gumbel_softmax",
@@ -212,10 +220,14 @@ def bernoulli_reconstruction(
     """
     check_images(logits, target)
     check_channel_reduction(channel_reduction)
+    part = current_part()
+    images = part.images if part else None
     if use_kernels(logits, target=target):
-        divisor = reference.divisor(logits, channel_reduction)
-        return _kernels().bernoulli_reconstruction(logits, target, divisor)  # type: ignore[no-any-return]
-    return reference.bernoulli_reconstruction(logits, target, channel_reduction)
+        divisor = reference.divisor(logits, channel_reduction, images)
+        share = _kernels().bernoulli_reconstruction(logits, target, divisor)
+    else:
+        share = reference.bernoulli_reconstruction(logits, target, channel_reduction, images)
+    return whole_reconstruction(part, share) if part else share
 
 
 # --- all of it in one pass ------------------------------------------------------------------------
@@ -262,12 +274,17 @@ def joint_latent(
         else:
             sample = reference.evaluation_sample(params, spec)
             means = _kernels().divergences(*_parts(params, spec), spec.disc)
-        return JointLatent(sample, *_split(means, spec))
-    if not training:
+    elif training:
+        tensors = noise_tensors(params, noise, spec.cont, spec.num_categories)
+        sample, *parts = reference.joint_latent(params, spec, tau, *tensors)
+        means = torch.cat(parts)
+    else:
         sample = reference.evaluation_sample(params, spec)
-        return JointLatent(sample, *reference.divergences(params, spec))
-    normal, uniform = noise_tensors(params, noise, spec.cont, spec.num_categories)
-    return reference.joint_latent(params, spec, tau, normal, uniform)
+        means = torch.cat(reference.divergences(params, spec))
+    if part := current_part():
+        sums = whole_sums(part, means * params.shape[0], part.processes)
+        means = sums / part.images
+    return JointLatent(sample, *_split(means, spec))
 
 
 def latent_block(
@@ -280,34 +297,25 @@ def latent_block(
 ) -> LatentBlock:
     """:func:`joint_latent` with the sums over the batch left to :func:`joint_loss`.
 
-    That saves a launch on a GPU, and is where several processes would add up their sums.
+    That saves a launch on a GPU.
     """
-    if not _latent_kernels(params, spec, tau, noise):
-        constants = {"tau": tau, "normal": noise.normal, "uniform": noise.uniform}
-        if training and use_by_hand(params, **constants):
-            check_params(params, spec)
-            check_tau(tau, params)
-            tensors = noise_tensors(params, noise, spec.cont, spec.num_categories)
-            sample, sums = by_hand.joint_latent(params, spec, tau, *tensors)
-            return LatentBlock(sample, sums[None], 1)
-        sample, *means = joint_latent(
-            params,
-            spec,
-            tau,
-            seed=noise.seed,
-            normal=noise.normal,
-            uniform=noise.uniform,
-            generator=noise.generator,
-            training=training,
-        )
-        return LatentBlock(sample, torch.cat(means)[None], 1)
     check_params(params, spec)
     if training:
         check_tau(tau, params)
+    if not training:
+        sample = reference.evaluation_sample(params, spec)
+        return _whole(LatentBlock(sample, *_divergence_sums(params, spec)))
+    if _latent_kernels(params, spec, tau, noise):
         key = noise_key(params, noise, spec.cont, spec.num_categories)
         sample, sums = _kernels().joint_latent(params, spec, tau, *key, sums="partials")
-        return LatentBlock(sample, sums, max(params.shape[0], 1))
-    return LatentBlock(reference.evaluation_sample(params, spec), *_divergence_sums(params, spec))
+        return _whole(LatentBlock(sample, sums, max(params.shape[0], 1)))
+    tensors = noise_tensors(params, noise, spec.cont, spec.num_categories)
+    if use_by_hand(params, tau=tau, normal=noise.normal, uniform=noise.uniform):
+        sample, means = by_hand.joint_latent(params, spec, tau, *tensors)
+    else:
+        sample, *parts = reference.joint_latent(params, spec, tau, *tensors)
+        means = torch.cat(parts)
+    return _whole(LatentBlock(sample, means[None], 1))
 
 
 def joint_loss(
@@ -346,12 +354,14 @@ def joint_loss(
     for capacity in filter(None, (cont, disc)):
         check_gamma(capacity.gamma, logits)
     pixels = logits.shape[2] * logits.shape[3]
-    if use_kernels(
-        logits,
-        target=target,
-        cont_gamma=cont.gamma if cont else None,
-        disc_gamma=disc.gamma if disc else None,
-    ):
+    part = current_part()
+    images = part.images if part else None
+    constants: dict[str, Any] = {
+        "target": target,
+        "cont_gamma": cont.gamma if cont else None,
+        "disc_gamma": disc.gamma if disc else None,
+    }
+    if use_kernels(logits, **constants):
         loss, report = _kernels().joint_objective(
             logits,
             target,
@@ -361,38 +371,25 @@ def joint_loss(
             cont,
             disc,
             rows=block.rows,
-            divisor=reference.divisor(logits, channel_reduction),
+            divisor=reference.divisor(logits, channel_reduction, images),
             pixels=pixels,
             information=disc_measure == "information",
         )
-        kl_cont, kl_disc, category_mean = _split(report.means, spec)
-        return JointLoss(
-            loss,
-            report.reconstruction,
-            kl_cont,
-            kl_disc,
-            category_mean,
-            report.capacity_cont,
-            report.capacity_disc,
+        means, reconstruction = report.means, report.reconstruction
+        capacity_cont, capacity_disc = report.capacity_cont, report.capacity_disc
+    else:
+        means = block.sums.sum(dim=0) / block.rows
+        compute = by_hand.joint_loss if use_by_hand(logits, **constants) else reference.joint_loss
+        loss, reconstruction, capacity_cont, capacity_disc = compute(
+            logits, target, means, step, spec, cont, disc, channel_reduction, disc_measure, images
         )
-    means = block.sums.sum(dim=0) / block.rows
-    by_hand_here = use_by_hand(
-        logits,
-        target=target,
-        cont_gamma=cont.gamma if cont else None,
-        disc_gamma=disc.gamma if disc else None,
-    )
-    compute = by_hand.joint_loss if by_hand_here else reference.joint_loss
-    loss, reconstruction, capacity_cont, capacity_disc = compute(
-        logits, target, means, step, spec, cont, disc, channel_reduction, disc_measure
-    )
-    return JointLoss(
-        loss,
-        reconstruction.detach(),
-        *_split(means.detach(), spec),
-        capacity_cont,
-        capacity_disc,
-    )
+    reconstruction = reconstruction.detach()
+    if part:
+        whole = add_up(part, reconstruction)
+        loss = whole_loss(part, loss, reconstruction, whole, pixels)
+        reconstruction = whole
+    parts = _split(means.detach(), spec)
+    return JointLoss(loss, reconstruction, *parts, capacity_cont, capacity_disc)
 
 
 def kl_capacity_loss(
@@ -412,10 +409,20 @@ def kl_capacity_loss(
     spec = LatentSpec.from_dict(spec)
     check_params(params, spec)
     none = params.new_zeros(0, 1, 1, 1)
+    block = _whole(LatentBlock(params[:0], *_divergence_sums(params, spec)))
     return joint_loss(
-        none, none, LatentBlock(params[:0], *_divergence_sums(params, spec)), spec, step,
-        cont=cont, disc=disc, disc_measure=disc_measure,
-    )  # fmt: skip
+        none, none, block, spec, step, cont=cont, disc=disc, disc_measure=disc_measure
+    )
+
+
+def divergence_sums(params: Tensor, spec: LatentSpec | Mapping[str, Any]) -> Tensor:
+    """Sums over the images of parameter rows (N, P), in the order [KL of units | KL of variables |
+    category probabilities]: (Z + D + sum K,), for :func:`fastjvae.parts.part_of_batch`.
+    """
+    spec = LatentSpec.from_dict(spec)
+    check_params(params, spec)
+    sums, rows = _divergence_sums(params, spec)
+    return sums.sum(dim=0) * (params.shape[0] / rows)
 
 
 # --- internals ------------------------------------------------------------------------------------
@@ -438,6 +445,15 @@ def _divergence_sums(params: Tensor, spec: LatentSpec) -> tuple[Tensor, int]:
         sums = _kernels().divergences(*_parts(params, spec), spec.disc, sums="partials")
         return sums, max(params.shape[0], 1)
     return torch.cat(reference.divergences(params, spec))[None], 1
+
+
+def _whole(block: LatentBlock) -> LatentBlock:
+    """The block of the whole batch where its rows are a part of one."""
+    part = current_part()
+    if part is None:
+        return block
+    local = block.sums.sum(dim=0) * (block.sample.shape[0] / block.rows)
+    return LatentBlock(block.sample, whole_sums(part, local)[None], part.images)
 
 
 def _parts(params: Tensor, spec: LatentSpec) -> tuple[Tensor, Tensor, Tensor]:

@@ -27,9 +27,10 @@ from fastjvae.schedules import Capacity
 # where the data lie (their content is compared) and where to compute.
 RUN_SETTINGS = frozenset(
     {"steps", "epochs", "log_every", "checkpoint_every", "tensorboard", "figures"}
-    | {"data_root", "labels", "download", "device", "keep_freed_memory"}
+    | {"data_root", "labels", "download", "device", "keep_freed_memory", "cuda_graph", "timeout"}
 )
 
+Precision = Literal["fp32", "tf32", "bf16"]
 ObjectiveName = Literal["joint", "beta", "cc-beta"]
 
 
@@ -107,7 +108,10 @@ class TrainConfig:
     lr: float = 5e-4
     """learning rate of Adam, per step"""
     batch_size: int = 64
-    """images per training step"""
+    """images per training step, of all processes together"""
+    accumulate: int = 1
+    """parts that the images of a step are taken in, one after the other, for less memory; the
+    gradient stays that of the whole batch"""
     epochs: int = 100
     """passes over the data"""
     steps: int | None = None
@@ -120,6 +124,15 @@ class TrainConfig:
     """run folder; by default runs/DATASET-seedSEED"""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU where there is one"""
+    precision: Precision = "fp32"
+    """arithmetic of the networks: fp32; tf32, matrix products of a GPU with 10 bits of mantissa;
+    bf16 under autocast, with latent variables and losses in fp32"""
+    compile: bool = False
+    """torch.compile for encoder, decoder and losses; takes half a minute before the first step"""
+    cuda_graph: bool = True
+    """a GPU replays the whole step as one CUDA graph; this flag launches its kernels one by one"""
+    timeout: float = 300.0
+    """several processes: seconds to wait for one that does not answer"""
     keep_freed_memory: bool = True
     """on a CPU, freed memory stays in the process for the next step, whose pages would fault in
     again otherwise (glibc); the process then keeps its peak"""
@@ -133,12 +146,14 @@ class TrainConfig:
     """the figures are drawn when training ends; this flag leaves them out"""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "log_every", "checkpoint_every"):
+        for name in ("batch_size", "accumulate", "epochs", "log_every", "checkpoint_every"):
             _check_positive(name, getattr(self, name))
         if self.steps is not None:
             _check_positive("steps", self.steps)
         if not 0 < self.lr < float("inf"):
             raise ArgumentError(f"--lr must be a finite number above 0, got {self.lr}")
+        if not 0 < self.timeout < float("inf"):
+            raise ArgumentError(f"--timeout must be a finite number above 0, got {self.timeout}")
         if not 0 < self.temperature < float("inf"):
             raise ArgumentError(
                 f"--temperature must be a finite number above 0, got {self.temperature}"
@@ -167,9 +182,9 @@ class TrainConfig:
             download=self.download,
         )
 
-    def total_steps(self, images: int) -> int:
-        """Training steps of the run on a data set of ``images`` images."""
-        return self.steps or self.epochs * -(-images // self.batch_size)
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Training steps of the run."""
+        return self.steps or self.epochs * steps_per_epoch
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form for config.json; the run folder may be moved, so it is left out."""

@@ -17,25 +17,32 @@ _SCALARS = ("loss", "reconstruction", "capacity_cont", "capacity_disc")
 class LossRecorder:
     """Collects one row of numbers a training step; all in nats per image.
 
+    Rows lie in one buffer on the device, so that a step that is captured in a CUDA graph writes
+    the next one at every replay, which :meth:`count` has to be told of.
+
     Args:
         spec: the latent variables, which name the columns.
         num_pixels: H * W, which ``LossOutput.loss`` is divided by.
+        rows: most rows between two calls of :meth:`clear`.
     """
 
-    def __init__(self, spec: LatentSpec, num_pixels: int) -> None:
+    def __init__(self, spec: LatentSpec, num_pixels: int, rows: int = 100) -> None:
         self._spec = spec
         self._num_pixels = num_pixels
+        self._most_rows = rows
         self._vectors = {
             "kl_cont": spec.cont,
             "kl_disc": len(spec.disc),
             "category_mean": spec.num_categories,
         }
         self._extra: list[str] = []
-        self._rows: list[Tensor] = []
+        self._rows: Tensor | None = None  # (rows, columns), made with the first row
+        self._next = torch.zeros(1, dtype=torch.int64)
+        self._written = 0
 
     @torch.no_grad()
     def append(self, out: LossOutput) -> None:
-        """Keep the numbers of one step; does not wait for the device."""
+        """Write the numbers of one step on the device; does not wait for it."""
         self._extra = sorted(out.extra)
         scalars = [
             out.loss * self._num_pixels,
@@ -44,20 +51,42 @@ class LossRecorder:
             out.capacity_disc,
             *(out.extra[name] for name in self._extra),
         ]
-        self._rows.append(
-            torch.cat([torch.stack(scalars), out.kl_cont, out.kl_disc, out.category_mean])
-        )
+        row = torch.cat([torch.stack(scalars), out.kl_cont, out.kl_disc, out.category_mean])
+        if self._rows is None:
+            self._rows = row.new_zeros(self._most_rows, len(row))
+            self._next = self._next.to(row.device)
+        self._rows.index_copy_(0, self._next, row[None])
+        self._next += 1
+        self._written += 1
+
+    def count(self) -> None:
+        """Note a row that a replayed CUDA graph has written."""
+        self._written += 1
 
     def read(self) -> Tensor:
         """Return the rows on the CPU, (steps, columns); waits for the device."""
-        return torch.stack(self._rows).cpu() if self._rows else torch.zeros(0, 0)
+        return torch.zeros(0, 0) if self._rows is None else self._rows[: self._written].cpu()
 
     def clear(self) -> None:
-        self._rows.clear()
+        self.forget(0)
 
     def restore(self, rows: Tensor, device: torch.device) -> None:
         """Take back the rows that :meth:`read` returned."""
-        self._rows = list(rows.to(device))
+        self._written = len(rows)
+        self._next = torch.tensor([len(rows)], device=device)
+        if len(rows):
+            room = rows.new_zeros(self._most_rows, rows.shape[1])
+            self._rows = torch.cat([rows, room]).to(device)
+
+    def forget(self, rows: int) -> None:
+        """Drop the rows after the first ``rows``."""
+        self._written = rows
+        self._next.fill_(rows)
+
+    @property
+    def written(self) -> int:
+        """Rows since the last :meth:`clear`."""
+        return self._written
 
     @property
     def names(self) -> list[str]:

@@ -145,24 +145,25 @@ def capacity_loss(kl: Tensor, capacity: float | Tensor, gamma: float | Tensor) -
 
 
 def bernoulli_reconstruction(
-    logits: Tensor, target: Tensor, channel_reduction: str = "mean"
+    logits: Tensor, target: Tensor, channel_reduction: str = "mean", images: int | None = None
 ) -> Tensor:
     """Cross-entropy of target pixels under Bernoulli(sigmoid(logits)), nats per image.
 
     Summed over pixels, batch mean, and mean over channels as the published code has it or, with
     ``channel_reduction="sum"``, their sum. Targets are uint8 0..255 or floats 0..1, (N, C, H, W).
+    ``images`` replaces N where these are a part of a batch.
     """
     compute = _compute_dtype(logits)
     total = F.binary_cross_entropy_with_logits(
         logits.to(compute), unit_interval(target, compute), reduction="sum"
     )
-    return total / divisor(logits, channel_reduction)
+    return total / divisor(logits, channel_reduction, images)
 
 
-def divisor(logits: Tensor, channel_reduction: str) -> int:
+def divisor(logits: Tensor, channel_reduction: str, images: int | None = None) -> int:
     """What a sum over the elements of (N, C, H, W) is divided by to be nats per image."""
-    images, channels = logits.shape[:2]
-    return max(images, 1) * (channels if channel_reduction == "mean" else 1)
+    rows, channels = logits.shape[:2]
+    return (images or max(rows, 1)) * (channels if channel_reduction == "mean" else 1)
 
 
 def joint_loss(
@@ -175,6 +176,7 @@ def joint_loss(
     disc: Capacity | None,
     channel_reduction: str,
     disc_measure: str,
+    images: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss divided by the pixels, reconstruction, C_z(t) and C_c(t); see functional.joint_loss.
 
@@ -183,7 +185,7 @@ def joint_loss(
     kl_cont, kl_disc, category_mean = torch.split(
         means, [spec.cont, len(spec.disc), spec.num_categories]
     )
-    total = reconstruction = bernoulli_reconstruction(logits, target, channel_reduction)
+    total = reconstruction = bernoulli_reconstruction(logits, target, channel_reduction, images)
     zero = torch.zeros_like(reconstruction)
     at = partial(Capacity.at, step=step, device=zero.device, dtype=zero.dtype)
     capacity_cont = at(cont) if cont else zero

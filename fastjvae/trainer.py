@@ -1,35 +1,38 @@
-"""The training step and the loop, with checkpoints, resume and metrics.
+"""The training loop, with checkpoints, resume and metrics.
 
-One training step is :meth:`Trainer.train_step`. Nothing in it waits for the device: metrics stay
-there as tensors and are read in bulk every ``log_every`` steps.
+What one step computes is in :mod:`fastjvae.step`. Nothing there waits for the device: metrics stay
+on it as tensors and are read in bulk every ``log_every`` steps.
 """
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import fastjvae
 from fastjvae import checkpoint, pretrained
 from fastjvae.allocator import keep_freed_memory
 from fastjvae.data import ImageData
+from fastjvae.data.batches import Batches, LoaderBatches, batches_of
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
 from fastjvae.objectives import Objective
+from fastjvae.processes import Processes
 from fastjvae.recipes import RUN_SETTINGS, TrainConfig, build_model, build_objective
 from fastjvae.recorder import LossRecorder
 from fastjvae.run import MetricsLog, RunFolder
+from fastjvae.step import TrainingStep
 
 
 class Trainer:
@@ -37,15 +40,21 @@ class Trainer:
 
     Args:
         config: the run's settings.
-        data: the training images; they are copied to the device.
+        data: the training images, resident on the device if they fit there and streamed otherwise,
+            or a DataLoader that yields images or (images, ...), uint8 or floats 0..1, whose batches
+            are taken as they come, without the data settings and ``batch_size`` of ``config``.
         run: the run folder, made if it does not exist.
         objective: by default the one that ``config`` names. It may offer more than ``loss``:
             ``to(device)``; ``parameter_groups()``, groups for Adam with their own settings;
             ``after_step()``; ``state_dict()`` and ``load_state_dict()``, kept in checkpoints.
         resuming: the run that is in the folder goes on under ``config``, which may differ from the
             folder's in :data:`fastjvae.recipes.RUN_SETTINGS`.
+        processes: those that train together, see :func:`fastjvae.processes.join_processes`; every
+            one makes a Trainer, and rank 0 writes the folder.
 
     Raises:
+        ArgumentError: the precision is not one of the device; the objective cannot be trained by
+            several processes.
         RunError: the folder holds another run, or cannot be written.
         CheckpointError: the checkpoint there is damaged, foreign, of another model or other data.
     """
@@ -53,18 +62,21 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        data: ImageData,
+        data: ImageData | DataLoader[Any],
         run: RunFolder,
         *,
         objective: Objective | None = None,
         resuming: bool = False,
+        processes: Processes | None = None,
     ) -> None:
         self.config = config
         self.run = run
-        self.device = resolve_device(config.device)
-        self.images = data.images.to(self.device)
-        self.total_steps = config.total_steps(len(data))
-        self.model = build_model(config, data.img_size).to(self.device).train()
+        self.processes = processes or Processes()
+        self.device = resolve_device(self.processes.device or config.device)
+        set_precision(config, self.device)
+        self.batches = self._batches(data)
+        self.total_steps = config.total_steps(self.batches.steps_per_epoch)
+        self.model = build_model(config, self.batches.img_size).to(self.device).train()
         self.objective: Any = build_objective(config) if objective is None else objective
         self._call_objective("to", self.device)
         self.optimizer = torch.optim.Adam(
@@ -74,19 +86,30 @@ class Trainer:
             ],
             lr=config.lr,
             fused=self.device.type in ("cpu", "cuda"),
+            capturable=self.device.type == "cuda",
         )
         self.noise = torch.Generator(self.device).manual_seed(config.seed)
         self.step = 0
         self.stop_signal: int | None = None  # what ended train() early
-        self.device_step = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.recorder = LossRecorder(self.model.spec, self.model.num_pixels)
-        self.data_digest = hashlib.sha256(data.images.numpy().tobytes()).hexdigest()
+        self.recorder = LossRecorder(self.model.spec, self.model.num_pixels, config.log_every)
+        self.data_digest = data.digest() if isinstance(data, ImageData) else None
         self._images_since = 0  # the last record
-        self._epoch = -1  # the one whose permutation self._order holds
-        self._order = torch.empty(0, dtype=torch.int64)
+        self._take = TrainingStep(
+            self.model,
+            self.objective,
+            self.optimizer,
+            self.batches,
+            self.recorder,
+            self.noise,
+            processes=self.processes,
+            accumulate=config.accumulate,
+            precision=config.precision,
+            compiled=config.compile,
+            graph=config.cuda_graph,
+        )
 
         if not resuming:
-            run.create(config, self._about())
+            self.processes.first(lambda: run.create(config, self._about()))
         if path := checkpoint.find_checkpoint(run.path):
             self._restore(path)
         if self.step > self.total_steps:
@@ -98,23 +121,30 @@ class Trainer:
     def train(self) -> bool:
         """Train to the end, or until SIGINT or SIGTERM; True if the end was reached.
 
+        Several processes end at the next logging step after one of them has got a signal.
+
         Raises:
             NonFiniteLossError: a loss or parameter is not finite; nothing of it is saved.
+            RunError: another process of the run has ended or does not answer.
         """
         if self.config.keep_freed_memory and self.device.type == "cpu":
             keep_freed_memory()
-        with self.run.lock(), stop_signals() as stopped, self._log() as log, self._bar() as bar:
-            self.run.change_config(self.config)
-            if not self.finished:  # the model of a run that ended here before is no longer its end
-                (self.run.path / pretrained.WEIGHTS).unlink(missing_ok=True)
+        with (
+            self.batches,
+            self.processes.answering(),
+            self._folder() as log,
+            stop_signals() as stopped,
+            self._bar() as bar,
+        ):
             since = time.perf_counter()
-            while not self.finished and not stopped:
+            while not self.finished and not self._stops(stopped):
                 self.train_step()
                 bar.update()
                 if self.step % self.config.log_every == 0 or self.finished:
                     record = self._read_metrics(since)
                     since = time.perf_counter()
-                    log.append(record)
+                    if log is not None:
+                        log.append(record)
                     bar.set_postfix_str(_summary(record))
                 if self.step % self.config.checkpoint_every == 0 or self.finished:
                     self.save()
@@ -125,17 +155,9 @@ class Trainer:
 
     def train_step(self) -> None:
         """Take one step: next batch, loss, gradients, Adam."""
+        self._take(self.step)
+        self._images_since += self.batches.whole(self.step)
         self.step += 1
-        images = self.images[self._batch_indices()]
-        out = self.model.loss(
-            images, self.device_step.add_(1), self.objective, generator=self.noise
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        out.loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self._call_objective("after_step")
-        self.recorder.append(out)
-        self._images_since += len(images)
 
     def save(self) -> None:
         """Write a checkpoint, and at the end of the run the model.
@@ -144,6 +166,9 @@ class Trainer:
             NonFiniteLossError: a loss or parameter is not finite; the last checkpoint stays.
         """
         self._check_finite(self.recorder.read())
+        self.processes.first(self._write)
+
+    def _write(self) -> None:
         checkpoint.write_checkpoint(self.run.path, self._state())
         if self.finished:
             self.model.eval()
@@ -159,25 +184,21 @@ class Trainer:
         """Whether every step has been taken."""
         return self.step >= self.total_steps
 
-    # --- data order -------------------------------------------------------------------------------
+    # --- data -------------------------------------------------------------------------------------
 
-    def _batch_indices(self) -> Tensor:
-        """Indices of this step's batch: a slice of the epoch's permutation.
-
-        The permutation depends on the seed and the epoch alone, so a resumed run finds its place.
-        The last batch of an epoch may be smaller, as in the published code.
-        """
-        size = self.config.batch_size
-        epoch, position = divmod(self.step - 1, self._steps_per_epoch)
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
-            self._order = torch.randperm(len(self.images), generator=generator).to(self.device)
-            self._epoch = epoch
-        return self._order[position * size : (position + 1) * size]
-
-    @property
-    def _steps_per_epoch(self) -> int:
-        return -(-len(self.images) // self.config.batch_size)
+    def _batches(self, data: ImageData | DataLoader[Any]) -> Batches:
+        config, processes = self.config, self.processes
+        if isinstance(data, DataLoader):
+            return LoaderBatches(data, self.device, config.seed, processes.world)
+        return batches_of(
+            data.images,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            device=self.device,
+            rank=processes.rank,
+            world=processes.world,
+            mapped=data.mapped,
+        )
 
     # --- metrics ----------------------------------------------------------------------------------
 
@@ -190,7 +211,7 @@ class Trainer:
         self.recorder.clear()
         return {
             "step": self.step,
-            "epoch": self.step / self._steps_per_epoch,
+            "epoch": self.step / self.batches.steps_per_epoch,
             **self.recorder.record(rows),
             "images_per_s": speed,
         }
@@ -217,13 +238,32 @@ class Trainer:
         hint = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
         raise NonFiniteLossError(f"{reason}; {hint}")
 
+    def _stops(self, stopped: _Stopped) -> bool:
+        """Whether a signal ends training here; several processes ask one another rarely."""
+        if self.processes.world == 1:
+            return bool(stopped)
+        if self.step % self.config.log_every:
+            return False
+        return self.processes.any(bool(stopped))
+
     @contextmanager
-    def _log(self) -> Iterator[MetricsLog]:
-        log = MetricsLog(self.run, self.step, self.config.tensorboard)
-        try:
-            yield log
-        finally:
-            log.close()
+    def _folder(self) -> Iterator[MetricsLog | None]:
+        """Hold the run folder and its log, on rank 0."""
+        if not self.processes.is_first:
+            self.processes.first(lambda: None)
+            yield None
+            return
+        with ExitStack() as stack:
+            yield self.processes.first(lambda: self._open_folder(stack))
+
+    def _open_folder(self, stack: ExitStack) -> MetricsLog:
+        stack.enter_context(self.run.lock())
+        self.run.change_config(self.config)
+        if not self.finished:  # the model of a run that ended here before is no longer its end
+            (self.run.path / pretrained.WEIGHTS).unlink(missing_ok=True)
+        return stack.enter_context(
+            closing(MetricsLog(self.run, self.step, self.config.tensorboard))
+        )
 
     def _bar(self) -> Any:
         return tqdm(
@@ -231,7 +271,8 @@ class Trainer:
             initial=self.step,
             unit="step",
             dynamic_ncols=True,
-            disable=None,  # quiet where stderr is not a terminal
+            # quiet where stderr is not a terminal, and but for one process
+            disable=None if self.processes.is_first else True,
         )
 
     def _call_objective(self, method: str, *arguments: Any) -> Any:
@@ -250,13 +291,18 @@ class Trainer:
                 "torch": torch.__version__,
                 "python": platform.python_version(),
             },
+            "numerics": {
+                "precision": self.config.precision,
+                "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
+                "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+            },
         }
 
     def _state(self) -> dict[str, Any]:
         state = {
             "config": self.config.to_dict(),
             "model_config": pretrained.model_config(self.model),
-            "data": {"images": len(self.images), "sha256": self.data_digest},
+            "data": {"images": self.batches.images, "sha256": self.data_digest},
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -287,7 +333,7 @@ class Trainer:
         if state["data"]["sha256"] != self.data_digest:
             raise CheckpointError(
                 f"{path} was trained on other images ({state['data']['images']:,} of them then,"
-                f" {len(self.images):,} of other content now); resume with the data that the run"
+                f" {self.batches.images:,} of other content now); resume with the data that the run"
                 f" began with"
             )
         self.model.load_state_dict(state["model"])
@@ -295,7 +341,7 @@ class Trainer:
         if "objective" in state:
             self._call_objective("load_state_dict", state["objective"])
         self.step = state["step"]
-        self.device_step.fill_(self.step)
+        self._take.step.fill_(self.step)
         self.noise.set_state(state["rng"]["noise"])
         torch.set_rng_state(state["rng"]["cpu"])
         if state["rng"]["cuda"]:
@@ -319,6 +365,19 @@ def resolve_device(name: str) -> torch.device:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ArgumentError(f"--device {name} cannot be used here: {reason}") from error
     return device
+
+
+def set_precision(config: TrainConfig, device: torch.device) -> None:
+    """Set PyTorch's switches for TF32, which are the process', as the run asks.
+
+    Raises:
+        ArgumentError: TF32 on a device that has none.
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = config.precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
+    elif config.precision == "tf32":
+        raise ArgumentError(f"--precision tf32 needs a GPU, this run is on {device}")
 
 
 class _Stopped:

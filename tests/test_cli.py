@@ -182,6 +182,11 @@ def test_a_signal_stops_with_a_checkpoint_and_says_how_to_go_on(data: Path, tmp_
         (["export", "run", "--to", "onnx"], "onnx"),
         (["train", "--resume"], "--resume"),
         (["train", "--resume", "x", "--lr", "1"], "--lr"),
+        (["train", "--resume", "x", "--seeds", "1"], "Unrecognized options: --seeds"),
+        (["train", "digits", "--seeds"], "--seeds"),
+        (["train", "digits", "--seeds", "3..1"], r"as 1\.\.3 does, got '3\.\.1'; see .* digits"),
+        (["train", "digits", "--seeds=a"], "such as 0..9 or 0,3,7, got 'a'"),
+        (["train", "digits", "--seed", "1", "--seeds=0..3"], "--seed is for one run"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(
@@ -203,7 +208,9 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(
     [
         (["--help"], ["train", "evaluate", "figures", "export"]),
         (["train", "--help"], ["digits", "mnist", "fashion-mnist", "images", "arrays"]),
+        (["train", "--help"], ["train --resume RUN", "train DATASET --seeds 0..9"]),
         (["train", "mnist", "--help"], ["--cont-capacity.iters", "25000", "nats", "--data-root"]),
+        (["train", "mnist", "--help"], ["--seeds SEEDS", "runs/DATASET-seeds/seedN"]),
         (["evaluate", "--help"], ["--json"]),
     ],
 )

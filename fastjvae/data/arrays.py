@@ -3,10 +3,14 @@
 Layout by shape: rank 3 is (N, H, W); rank 4 is (N, C, H, W) or (N, H, W, C), told apart by which
 of the second and the last size is 1 or 3. Values: floats 0..1; integers 0..255; booleans; integers
 that never exceed 1, as in dSprites, are black and white like booleans.
+
+A .npy file of uint8 images in the layout (N, H, W) or (N, C, H, W) is left on disk and mapped, and
+so is what had to be converted but is too large for memory.
 """
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fastjvae.data.cache import array_on_disk, key_of
+from fastjvae.data.memory import fits, map_array, tensor_on
 from fastjvae.data.prepare import fit_images, reason
 from fastjvae.data.source import DataSource, ImageData
 from fastjvae.errors import DataError
@@ -28,7 +34,7 @@ IMAGE_KEYS = ("images", "imgs", "x", "arr_0")
 LABEL_KEYS = ("labels", "y")
 FACTOR_KEYS = ("factors", "latents_classes")
 
-# Values converted at a time: 4M, which as float64 take 32 MiB beside the result.
+# Values checked or converted at a time: 4M, which as float64 take 32 MiB beside the result.
 _CHUNK_VALUES = 2**22
 
 
@@ -56,15 +62,16 @@ def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
     labels_path = path
     if source.labels is not None:
         labels_path, labels = _read_labels(source.labels)
-    pixels = _to_uint8(path, _channels_second(path, images), source.image_size)
+    pixels, mapped = _to_uint8(source, files, _channels_second(path, images))
     count = len(pixels)
     return ImageData(
         name=f"arrays/{path.name}",
-        images=torch.from_numpy(pixels),
+        images=tensor_on(pixels),
         labels=_integers(labels_path, "labels", labels, rank=1, count=count),
         factors=_integers(path, "factors", factors, rank=2, count=count),
         label_names=label_names,
         factor_names=factor_names,
+        mapped=mapped,
     )
 
 
@@ -76,7 +83,7 @@ def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
             magic = file.read(6)
             file.seek(0)
             if magic == b"\x93NUMPY":
-                yield {"arr_0": np.load(path, mmap_mode="r", allow_pickle=False)}
+                yield {"arr_0": map_array(path)}
             elif magic.startswith(b"PK"):
                 with np.load(file, allow_pickle=False) as archive:
                     yield archive
@@ -148,20 +155,42 @@ def _channels_second(path: Path, images: Any) -> npt.NDArray[Any]:
 
 
 def _to_uint8(
+    source: DataSource, files: Sequence[Path], images: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.uint8], bool]:
+    """(N, C, H, W) of any accepted dtype as uint8, contiguous; and whether that is on a map."""
+    path, size = files[0], source.image_size
+    shape = (*images.shape[:2], *(size or images.shape[2:]))
+    as_wanted = images.dtype == np.uint8 and images.shape == shape and images.flags.c_contiguous
+    if as_wanted and _scale_to_255(path, images) == 1:
+        return images, isinstance(images, np.memmap)
+    if not fits(math.prod(shape)):
+        key = key_of(source, files)
+        return array_on_disk(key, shape, lambda: _converted(path, images, size)), True
+    pixels = np.empty(shape, np.uint8)
+    end = 0
+    for chunk in _converted(path, images, size):
+        start, end = end, end + len(chunk)
+        pixels[start:end] = chunk
+    return pixels, False
+
+
+def _converted(
     path: Path, images: npt.NDArray[Any], size: tuple[int, int] | None
-) -> npt.NDArray[np.uint8]:
-    """(N, C, H, W) of any accepted dtype as uint8, a chunk at a time."""
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """The images as uint8 and of that size, contiguous, a chunk at a time."""
     scale = _scale_to_255(path, images)
-    count, channels, *own_size = images.shape
-    pixels = np.empty((count, channels, *(size or own_size)), np.uint8)
-    step = max(1, _CHUNK_VALUES // images[0].size)
-    for start in range(0, count, step):
-        chunk = images[start : start + step]
+    values = images.shape[1] * max(math.prod(images.shape[2:]), math.prod(size or ()))
+    for chunk in _chunks(images, values):
         if scale != 1:
             chunk = np.rint(chunk.astype(np.float64) * scale)
-        chunk = chunk.astype(np.uint8)
-        pixels[start : start + step] = chunk if size is None else fit_images(chunk, size)
-    return pixels
+        chunk = np.ascontiguousarray(chunk, np.uint8)
+        yield chunk if size is None else fit_images(chunk, size)
+
+
+def _chunks(images: npt.NDArray[Any], values: int) -> Iterator[npt.NDArray[Any]]:
+    """The images in order, some at a time; each counts for so many values."""
+    step = max(1, _CHUNK_VALUES // values)
+    return (images[start : start + step] for start in range(0, len(images), step))
 
 
 def _scale_to_255(path: Path, images: npt.NDArray[Any]) -> int:
@@ -171,7 +200,8 @@ def _scale_to_255(path: Path, images: npt.NDArray[Any]) -> int:
             f"{path} must hold images as integers 0..255 or floats 0..1, got {images.dtype}"
         )
     with np.errstate(invalid="ignore"):  # NaN is the answer wanted, not a warning
-        low, high = images.min().item(), images.max().item()
+        ranges = [(chunk.min(), chunk.max()) for chunk in _chunks(images, images[0].size)]
+        low, high = np.min(ranges).item(), np.max(ranges).item()
     if not np.isfinite([low, high]).all():
         raise DataError(f"{path} holds values that are NaN or infinite among its images")
     highest = 1 if images.dtype.kind == "f" else 255
@@ -195,7 +225,7 @@ def _integers(path: Path, what: str, array: Any, rank: int, count: int) -> torch
             f"{path} must hold {what} of shape {form} for its {count} images, "
             f"got {list(array.shape)}"
         )
-    return torch.from_numpy(array.astype(np.int64))  # a copy: a memory map is read-only
+    return torch.from_numpy(array.astype(np.int64))  # a copy: labels are in memory
 
 
 def _names(path: Path, arrays: Mapping[str, Any], key: str) -> tuple[str, ...] | None:

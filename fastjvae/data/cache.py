@@ -4,22 +4,28 @@ One safetensors file for each source and preparation. Its name is a hash of both
 that changed gives another name; its metadata hold a checksum of everything inside, so a file that
 is damaged or foreign is never trusted, only rebuilt. A cache that cannot be used costs time and
 one warning, never the run.
+
+Arrays whose prepared form is too large for memory are a .npy file instead, which is mapped.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from fastjvae.data.memory import fits, map_array, update_hash
 from fastjvae.data.prepare import reason
 from fastjvae.data.source import DataSource, ImageData
 from fastjvae.errors import DataError, RunError
@@ -28,6 +34,7 @@ from fastjvae.files import replacing
 # Part of every key: raise it whenever the preparation or the file's form changes.
 FORMAT = "fastjvae-data-1"
 
+_SHA256_BYTES = 32
 _TENSORS = ("images", "labels", "factors")
 
 _warned_of: set[str] = set()
@@ -43,7 +50,8 @@ def user_folder() -> Path:
         home = Path.home()
     except RuntimeError as error:
         raise DataError(
-            "this user has no home folder, so FASTJVAE_DATA or --data-root must name one for data"
+            "this user has no home folder, so FASTJVAE_DATA or --data-root must name one for data, "
+            "and FASTJVAE_CACHE one for prepared data"
         ) from error
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "fastjvae"
 
@@ -69,18 +77,56 @@ def key_of(source: DataSource, files: Sequence[Path]) -> str:
 
 
 def cached(key: str, build: Callable[[], ImageData]) -> ImageData:
-    """The data stored under ``key``, or else what ``build`` returns, which is then stored."""
+    """The data stored under ``key``, or else what ``build`` returns, which is then stored.
+
+    What is too large for memory comes on a map of its file; mapped data are on disk already and
+    are not stored again.
+    """
     try:
-        folder = os.environ.get("FASTJVAE_CACHE")
-        path = (Path(folder) if folder else user_folder()).expanduser() / f"{key}.safetensors"
+        path = _folder() / f"{key}.safetensors"
     except DataError as error:
         _warn_once("the user's cache folder", reason(error))
         return build()
     data = _read(path)
     if data is None:
         data = build()
-        _write(path, data)
+        if not data.mapped:
+            _write(path, data)
     return data
+
+
+def array_on_disk(
+    key: str,
+    shape: tuple[int, ...],
+    chunks: Callable[[], Iterator[npt.NDArray[np.uint8]]],
+) -> npt.NDArray[np.uint8]:
+    """The uint8 array stored under ``key``, mapped; stored first, chunk by chunk, if it is not.
+
+    Args:
+        shape: of the whole array.
+        chunks: gives its rows in order, some at a time.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    try:
+        path = _folder() / f"{key}.npy"
+        array = _read_array(path, shape)
+        if array is None:
+            _write_array(path, shape, chunks())
+            array = map_array(path)
+    except RunError as error:
+        gib = math.prod(shape) / 2**30
+        raise DataError(
+            f"{gib:,.1f} GiB of images are too many for memory and cannot be kept on disk "
+            f"({reason(error)}): set FASTJVAE_CACHE to a folder with room for them"
+        ) from error
+    return array
+
+
+def _folder() -> Path:
+    folder = os.environ.get("FASTJVAE_CACHE")
+    return (Path(folder) if folder else user_folder()).expanduser()
 
 
 def _read(path: Path) -> ImageData | None:
@@ -89,16 +135,20 @@ def _read(path: Path) -> ImageData | None:
 
     try:
         with safe_open(path, framework="pt") as file:
-            # Copies, so that a file changed by someone else cannot change what was checked.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
+        # safetensors maps the file. What fits into memory is copied, so that a file changed by
+        # someone else cannot change what was checked.
+        mapped = not fits(sum(tensor.nbytes for tensor in tensors.values()))
+        if not mapped:
+            tensors = {name: tensor.clone() for name, tensor in tensors.items()}
         info = metadata.get("info", "")
         if metadata.get("sha256") != _checksum(path, info, tensors):
             return None
         fields: dict[str, Any] = json.loads(info)
         for field in {"label_names", "factor_names"} & fields.keys():
             fields[field] = tuple(fields[field])  # JSON made a list of it
-        return ImageData(**fields | tensors)
+        return ImageData(**fields | tensors, mapped=mapped)
     except (OSError, SafetensorError, ValueError, TypeError):
         return None
 
@@ -109,6 +159,7 @@ def _write(path: Path, data: ImageData) -> None:
     from safetensors.torch import save_file
 
     fields = {field: value for field, value in vars(data).items() if value is not None}
+    del fields["mapped"]  # that depends on the memory of whoever reads the file
     tensors = {field: fields.pop(field) for field in _TENSORS if field in fields}
     info = json.dumps(fields)
     metadata = {"info": info, "sha256": _checksum(path, info, tensors)}
@@ -134,5 +185,38 @@ def _checksum(path: Path, info: str, tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256(f"{path.name}\n{info}\n".encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().data)
+        update_hash(digest, tensor.numpy())
     return digest.hexdigest()
+
+
+def _read_array(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
+    """The array of a file by ``_write_array``; None where there is none that can be trusted."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-_SHA256_BYTES, os.SEEK_END)
+            checksum = file.read()
+        array = map_array(path)
+    except (OSError, ValueError):
+        return None
+    if array.dtype != np.uint8 or array.shape != shape or not array.flags.c_contiguous:
+        return None
+    digest = hashlib.sha256(path.name.encode())
+    update_hash(digest, array)
+    return array if digest.digest() == checksum else None
+
+
+def _write_array(
+    path: Path, shape: tuple[int, ...], chunks: Iterator[npt.NDArray[np.uint8]]
+) -> None:
+    """A .npy file with a SHA-256 of its name and values behind them, where numpy overlooks it.
+
+    Written as a file, since on a full disk a write to a memory map kills the process.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    digest = hashlib.sha256(path.name.encode())
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for chunk in chunks:
+            file.write(chunk.data)
+            update_hash(digest, chunk)
+        file.write(digest.digest())

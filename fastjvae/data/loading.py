@@ -22,7 +22,10 @@ _FAMILIES: dict[str, tuple[_Find, _Prepare]] = {
 
 
 def load(source: DataSource, *, cache: bool = True) -> ImageData:
-    """The images of ``source`` in memory, prepared once and read from the disk cache after that.
+    """The images of ``source``, prepared once and read from the disk cache after that.
+
+    They are in memory, or on a memory map where they need no preparation (a .npy file of uint8
+    images in the layout N, C, H, W) or are more than :data:`fastjvae.data.memory.SHARE` of memory.
 
     >>> data = load(DataSource("digits", split="test"))
     >>> data.name, len(data), data.img_size
@@ -31,6 +34,7 @@ def load(source: DataSource, *, cache: bool = True) -> ImageData:
     Args:
         source: which data, and the size and channels to give them.
         cache: read and write prepared data in ``FASTJVAE_CACHE`` or the user's cache folder.
+            Arrays that are too large for memory are converted there whatever is said here.
 
     Raises:
         DataError: the data are missing, damaged or of the wrong form.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Literal, get_args
 
 import torch
 
+from fastjvae.data.memory import update_hash
 from fastjvae.errors import ArgumentError, DataError
 
 DatasetName = Literal["digits", "mnist", "fashion-mnist", "images", "arrays"]
@@ -90,7 +92,7 @@ class DataSource:
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
 class ImageData:
-    """Images in memory with what is known about them; checked on construction.
+    """Images with what is known about them; checked on construction.
 
     Attributes:
         name: such as "mnist/train".
@@ -99,6 +101,9 @@ class ImageData:
         factors: (N, F) int64 ground-truth factors or None.
         label_names: one name for each label value, or None.
         factor_names: F names, or None.
+        mapped: whether the images lie on a memory map of a file, which must stay as it is
+            meanwhile, instead of in memory. They may be more than fit there, and may be read-only:
+            see :func:`fastjvae.data.memory.map_array`.
 
     Raises:
         DataError: a tensor of another dtype, rank, length or place, or names that do not fit.
@@ -110,6 +115,7 @@ class ImageData:
     factors: torch.Tensor | None = None
     label_names: tuple[str, ...] | None = None
     factor_names: tuple[str, ...] | None = None
+    mapped: bool = False
 
     def __post_init__(self) -> None:
         self._check("images", self.images, torch.uint8, rank=4)
@@ -154,3 +160,9 @@ class ImageData:
         """(C, H, W), as ``JointVAE`` takes it."""
         _, channels, height, width = self.images.shape
         return channels, height, width
+
+    def digest(self) -> str:
+        """SHA-256 of the images' bytes, in hexadecimal; reads all of them."""
+        digest = hashlib.sha256()
+        update_hash(digest, self.images.numpy())
+        return digest.hexdigest()

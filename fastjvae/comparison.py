@@ -1,0 +1,262 @@
+"""Several seeds of one run side by side: the best by label, and a choice without labels.
+
+No label takes part in the choice by UDR: it is the model that is most like the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fastjvae import reference
+from fastjvae.checkpoint import load
+from fastjvae.metrics import udr
+from fastjvae.metrics.udr import INFORMATIVE_NATS
+from fastjvae.model import JointVAE
+from fastjvae.recipes import TrainConfig
+from fastjvae.run import RunFolder
+from fastjvae.seeds import is_finished, seed_configs
+
+_MOST_IMAGES = 10_000  # the standard error of a rank correlation of as many is 0.01
+_BATCH = 512
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """What one seed gave, on the evaluation images; None where there is no such number."""
+
+    seed: int
+    reconstruction: float  # nats per image
+    kl_cont: float  # nats, sum over the continuous units
+    kl_disc: float  # nats, sum over the discrete variables
+    # Both of the discrete variable that agrees best with the labels.
+    accuracy_majority: float | None
+    accuracy_one_to_one: float | None
+    udr: float | None = None
+
+
+_WIDTH = len("reconstruction")
+# Name, heading, decimals and what is best; a KL is what its capacity asks for, so none is best.
+_COLUMNS: tuple[tuple[str, str, int, Callable[[Sequence[float]], float] | None], ...] = (
+    ("reconstruction", "reconstruction", 2, min),
+    ("kl_cont", "KL of z", 3, None),
+    ("kl_disc", "KL of c", 3, None),
+    ("accuracy_majority", "majority", 4, max),
+    ("accuracy_one_to_one", "one-to-one", 4, max),
+    ("udr", "UDR", 4, max),
+)
+
+
+@dataclass(frozen=True)
+class SeedsSummary:
+    """Several seeds side by side."""
+
+    data: str
+    images: int
+    results: tuple[SeedResult, ...]
+    unfinished: tuple[int, ...] = ()
+    no_udr: str | None = None  # why there is none
+
+    @property
+    def chosen_by_udr(self) -> SeedResult | None:
+        """The model that is most like the others; no label took part.
+
+        Two models share the score of their pair, and with it often the median: of equals it is the
+        one that reconstructs better.
+        """
+        return max(
+            (r for r in self.results if r.udr is not None),
+            key=lambda r: (r.udr or 0.0, -r.reconstruction),
+            default=None,
+        )
+
+    @property
+    def best_by_label(self) -> SeedResult | None:
+        """The highest accuracy by majority, then one-to-one."""
+        return max(
+            (r for r in self.results if r.accuracy_majority is not None),
+            key=lambda r: (r.accuracy_majority or 0.0, r.accuracy_one_to_one or 0.0),
+            default=None,
+        )
+
+    def statistics(self) -> dict[str, dict[str, float | None]]:
+        """Mean, standard deviation (of a sample, ddof = 1) and best of each column."""
+        columns: dict[str, dict[str, float | None]] = {}
+        for name, _, _, best in _COLUMNS:
+            if values := self._column(name):
+                columns[name] = {
+                    "mean": statistics.fmean(values),
+                    "std": statistics.stdev(values) if len(values) > 1 else None,
+                    "best": best(values) if best else None,
+                }
+        return columns
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form; a number that does not exist is null."""
+        chosen, best = self.chosen_by_udr, self.best_by_label
+        return {
+            "data": self.data,
+            "images": self.images,
+            "seeds": [{**dataclasses.asdict(r), "folder": f"seed{r.seed}"} for r in self.results],
+            "unfinished": list(self.unfinished),
+            "statistics": self.statistics(),
+            "no_udr": self.no_udr,
+            "chosen_by_udr": chosen and dataclasses.asdict(chosen),
+            "best_by_label": best and dataclasses.asdict(best),
+        }
+
+    def table(self) -> str:
+        """Return what :meth:`to_dict` holds as text for a terminal."""
+        columns = [c for c in _COLUMNS if c[0] == "udr" or self._column(c[0])]
+        rows: list[tuple[str, dict[str, float | None]]] = [
+            (str(result.seed), vars(result)) for result in self.results
+        ]
+        rows += [
+            (kind, {name: column[kind] for name, column in self.statistics().items()})
+            for kind in ("mean", "std", "best")
+        ]
+        width = max(len(label) for label, _ in rows)
+        lines = [
+            f"{len(self.results)} seeds on {self.data}, {self.images:,} images;"
+            " reconstruction and KL in nats per image",
+            _line("seed".rjust(width), [heading for _, heading, _, _ in columns]),
+            *(
+                _line(
+                    label.rjust(width),
+                    [_number(values.get(name), digits) for name, _, digits, _ in columns],
+                )
+                for label, values in rows
+            ),
+        ]
+        if self.no_udr:
+            lines.append(f"UDR: n/a, {self.no_udr}")
+        if chosen := self.chosen_by_udr:
+            lines.append(f"chosen without labels, by UDR: {_verdict(chosen)}")
+        if best := self.best_by_label:
+            lines.append(f"best by label, majority: {_verdict(best)}")
+        if self.unfinished:
+            lines.append(f"not finished: {', '.join(map(str, self.unfinished))}")
+        return "\n".join(lines)
+
+    def _column(self, name: str) -> list[float]:
+        return [v for r in self.results if (v := getattr(r, name)) is not None]
+
+
+def _line(label: str, cells: Sequence[str]) -> str:
+    return f"  {label}" + "".join(f"  {cell:>{_WIDTH}}" for cell in cells)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "n/a" if value is None else f"{value:.{digits}f}"
+
+
+def _verdict(result: SeedResult) -> str:
+    if result.accuracy_majority is None:
+        return f"seed {result.seed}"
+    return (
+        f"seed {result.seed}, accuracy {result.accuracy_majority:.4f} majority,"
+        f" {result.accuracy_one_to_one:.4f} one-to-one"
+    )
+
+
+def summarise(
+    config: TrainConfig,
+    seeds: Sequence[int],
+    folder: Path,
+    images: Tensor,
+    device: torch.device | str = "cpu",
+) -> SeedsSummary | None:
+    """Compare the seeds that are finished; None if there are none.
+
+    The numbers are those of each run's ``evaluation.json``. UDR compares the models' codes of the
+    same images, see :func:`comparable_units`.
+
+    Args:
+        config, seeds, folder: as in :func:`train_seeds`.
+        images: (N, C, H, W) the evaluation images; up to 10,000, evenly spread, are compared.
+        device: where to encode them.
+    """
+    done = [each for each in seed_configs(config, seeds, folder) if is_finished(each)]
+    if not done:
+        return None
+    evaluations = [
+        json.loads(RunFolder(each.run_folder).evaluation_file.read_text()) for each in done
+    ]
+    results = [_result(each.seed, values) for each, values in zip(done, evaluations, strict=True)]
+    no_udr = None
+    count = min(len(images), _MOST_IMAGES)
+    if len(done) < 2 or count < 2:
+        no_udr = "which compares at least 2 finished seeds on at least 2 images"
+    else:
+        chosen = torch.arange(count) * len(images) // count
+        units = [
+            comparable_units(load(each.run_folder).to(device), images[chosen]) for each in done
+        ]
+        if all((kl <= INFORMATIVE_NATS).all() for _, kl in units):
+            no_udr = (
+                f"there is nothing to compare: no unit or category of any seed carries more than"
+                f" {INFORMATIVE_NATS} nats"
+            )
+        else:
+            scores = udr([codes for codes, _ in units], [kl for _, kl in units])
+            results = [
+                dataclasses.replace(r, udr=float(s)) for r, s in zip(results, scores, strict=True)
+            ]
+    return SeedsSummary(
+        data=evaluations[0]["data"],
+        images=evaluations[0]["images"],
+        results=tuple(results),
+        unfinished=tuple(s for s in seeds if s not in {each.seed for each in done}),
+        no_udr=no_udr,
+    )
+
+
+def _result(seed: int, evaluation: dict[str, Any]) -> SeedResult:
+    agreeing: dict[str, Any] = max(
+        (v for v in evaluation["variables"] if v["accuracy_majority"] is not None),
+        key=lambda v: (v["accuracy_majority"], v["accuracy_one_to_one"]),
+        default={},
+    )
+    return SeedResult(
+        seed=seed,
+        reconstruction=evaluation["reconstruction"],
+        kl_cont=evaluation["kl_cont_sum"],
+        kl_disc=evaluation["kl_disc_sum"],
+        accuracy_majority=agreeing.get("accuracy_majority"),
+        accuracy_one_to_one=agreeing.get("accuracy_one_to_one"),
+    )
+
+
+@torch.no_grad()
+def comparable_units(model: JointVAE, images: Tensor) -> tuple[Floats, Floats]:
+    """What UDR compares: codes (N, Z + sum K) and what each of them carries (Z + sum K,), nats.
+
+    UDR is defined on continuous units: their means and KL. A discrete variable, which the paper's
+    models have not, enters as one unit per category, its probability p_k. Such a unit carries its
+    share E[p_k log p_k] - E[p_k] log E[p_k] of the variable's information; the shares add up to
+    I = H(E[p]) - E[H(p)]. So neither an unused category nor a variable that says the same of every
+    image counts, whose KL would be all imbalance.
+    """
+    spec = model.spec
+    params = torch.cat(
+        [model.encode_params(batch.to(model.device)).cpu() for batch in torch.split(images, _BATCH)]
+    ).double()
+    codes = [params[:, spec.mean]]
+    nats = [reference.kl_gaussian(params[:, spec.mean], params[:, spec.logvar])]
+    for logits in spec.logits:
+        p = params[:, logits].softmax(dim=1)
+        codes.append(p)
+        nats.append(torch.xlogy(p, p).mean(dim=0) - torch.xlogy(p.mean(dim=0), p.mean(dim=0)))
+    return torch.cat(codes, dim=1).numpy(), torch.cat(nats).numpy()

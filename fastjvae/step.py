@@ -1,0 +1,291 @@
+"""The training step: the same one on a CPU, on a GPU, compiled, captured in a CUDA graph, or with
+its batch in parts.
+
+It reads nothing back from the device. Its inputs and results stay at their addresses, so that a
+CUDA graph of it can be replayed.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fastjvae.data.batches import Batches
+from fastjvae.errors import ArgumentError
+from fastjvae.functional import divergence_sums
+from fastjvae.model import JointVAE
+from fastjvae.noise import Noise, draw_seed, noise_tensors
+from fastjvae.objectives import LossOutput, Objective
+from fastjvae.parts import Part, add_up, part_of_batch
+from fastjvae.processes import Processes
+from fastjvae.recipes import Precision
+from fastjvae.recorder import LossRecorder
+
+_WARM_UP = 3  # steps before a capture, in which libraries choose and allocate
+
+
+class TrainingStep:
+    """What one step computes: gather, loss, gradients, Adam, and a row of losses.
+
+    Args:
+        model, objective: what is trained; an objective may have parameters of its own and
+            ``after_step()``.
+        optimizer: over all their parameters.
+        batches: where images come from.
+        recorder: gets one row a step.
+        noise: generator of the samples' noise, on the model's device; the same on every process.
+        processes: those that share each batch.
+        accumulate: parts of a process' images that follow one another, for less memory.
+        precision: "bf16" runs the networks under autocast.
+        compiled: whether ``torch.compile`` is asked for.
+        graph: whether a CUDA graph is asked for.
+
+    ``step`` is the number of steps taken, an int64 scalar on the device.
+    """
+
+    def __init__(
+        self,
+        model: JointVAE,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        batches: Batches,
+        recorder: LossRecorder,
+        noise: torch.Generator,
+        *,
+        processes: Processes,
+        accumulate: int = 1,
+        precision: Precision = "fp32",
+        compiled: bool = False,
+        graph: bool = False,
+    ) -> None:
+        self.model, self.objective, self.optimizer = model, objective, optimizer
+        self.batches, self.recorder, self.noise = batches, recorder, noise
+        self.processes, self.accumulate, self.precision = processes, accumulate, precision
+        self.device = model.device
+        self.step = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.loss: Any = _Loss(model, objective)
+        self.in_parts = processes.world > 1 or accumulate > 1
+        self.compiled, self.graph = self._possible(compiled, graph)
+        if processes.world > 1:
+            self.loss = _distributed(self.loss, self.device)
+        if self.compiled:
+            self.loss = torch.compile(self.loss, fullgraph=True)
+        self._prepared: dict[torch.Size, _Graph | None] = {}
+
+    def __call__(self, number: int) -> int:
+        """Take step ``number``, counted from 0; returns the images of its batch here."""
+        selected = self.batches.select(number)
+        if selected.shape not in self._prepared:
+            self._prepared[selected.shape] = self._prepare(selected, number)
+        if graph := self._prepared[selected.shape]:
+            graph.replay(selected)
+            self.recorder.count()
+        else:
+            self.take(selected, number)
+        return len(selected)
+
+    def take(self, selected: Tensor, number: int) -> None:
+        """The step itself."""
+        images = self.batches.gather(selected)
+        self.step += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.in_parts:
+            out = self._backward_in_parts(images, self.batches.whole(number))
+        else:
+            with self._autocast():
+                out = self.loss(images, self.step, self._draw_noise(len(images)))
+            out.loss.backward()
+        self.optimizer.step()
+        if after_step := getattr(self.objective, "after_step", None):
+            after_step()
+        self.recorder.append(out)
+
+    def _backward_in_parts(self, images: Tensor, whole: int) -> LossOutput:
+        """Gradients of the whole batch's loss, of which these images are this process' part."""
+        spec, world, rank = self.model.spec, self.processes.world, self.processes.rank
+        like = torch.empty(whole, 0, device=self.device)
+        noise = noise_tensors(like, Noise(generator=self.noise), spec.cont, spec.num_categories)
+        # The noise is drawn for the whole batch on every process: it is then the same whatever the
+        # number of processes, and so are their generators.
+        normal, uniform = (tensor.tensor_split(world)[rank] for tensor in noise)
+        parts = images.tensor_split(self.accumulate)
+        sums = self._divergence_sums(parts, whole) if len(parts) > 1 else None
+        outs: list[LossOutput] = []
+        for part, n, u in zip(
+            parts,
+            normal.tensor_split(len(parts)),
+            uniform.tensor_split(len(parts)),
+            strict=True,
+        ):
+            more = len(outs) < len(parts) - 1
+            with part_of_batch(whole, sums=sums), self._without_exchange(more), self._autocast():
+                outs.append(self.loss(part, self.step, Noise(n, u)))
+                outs[-1].loss.backward()  # type: ignore[no-untyped-call]
+        # Every part's loss has its own share of the reconstruction, and the whole batch's rest.
+        rest = [out.reconstruction for out in outs[:-1]]
+        reconstruction = sum(rest, outs[-1].reconstruction)
+        loss = outs[-1].loss.detach() + sum(rest) / self.model.num_pixels
+        return outs[-1]._replace(loss=loss, reconstruction=reconstruction)
+
+    @torch.no_grad()
+    def _divergence_sums(self, parts: tuple[Tensor, ...], whole: int) -> Tensor:
+        with self._autocast():
+            rows = [self.model.encode_params(part) for part in parts]
+        sums = torch.stack([divergence_sums(params, self.model.spec) for params in rows])
+        return add_up(Part(whole, None, None, self.processes.world), sums.sum(dim=0))
+
+    def _draw_noise(self, rows: int) -> Noise:
+        if not self.compiled:
+            return Noise(generator=self.noise)
+        if self.device.type == "cuda":  # torch.compile does not trace a generator
+            return Noise(seed=draw_seed(self.device, self.noise))
+        spec = self.model.spec
+        like = torch.empty(rows, 0)
+        noise = Noise(generator=self.noise)
+        return Noise(*noise_tensors(like, noise, spec.cont, spec.num_categories))
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _without_exchange(self, more: bool) -> AbstractContextManager[Any]:
+        """Processes exchange gradients once, with those of the last part."""
+        return self.loss.no_sync() if more and self.processes.world > 1 else nullcontext()
+
+    # --- compiled and captured --------------------------------------------------------------------
+
+    def _possible(self, compiled: bool, graph: bool) -> tuple[bool, bool]:
+        """What of it can be done here; says once what cannot, and why."""
+        if compiled and self.in_parts:
+            _say("--compile takes whole batches: this run trains without it")
+            compiled = False
+        if graph and self.processes.world > 1:
+            _say("a CUDA graph takes one process: this run trains without it")
+            graph = False
+        return compiled, graph and self.device.type == "cuda"
+
+    def _prepare(self, selected: Tensor, number: int) -> _Graph | None:
+        """Compile and capture for selections of one shape; afterwards all is as before."""
+        if self.compiled:
+            try:
+                with self._unchanged():
+                    self.take(selected, number)
+            except RuntimeError as error:
+                self._go_on_without("torch.compile", error)
+                self.compiled, self.loss = False, _Loss(self.model, self.objective)
+        if self.graph:
+            try:
+                return self._capture(selected, number)
+            except RuntimeError as error:
+                self._go_on_without("a CUDA graph", error)
+                self.graph = False
+        return None
+
+    def _go_on_without(self, what: str, error: RuntimeError) -> None:
+        reason = str(error).strip().split("\n", maxsplit=1)[0]
+        _say(f"training goes on without {what}: {reason}")
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _capture(self, selected: Tensor, number: int) -> _Graph:
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        static = selected.clone()
+        with self._unchanged(), torch.cuda.stream(stream):
+            for _ in range(_WARM_UP):
+                self.take(static, number)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.noise)
+        written = self.recorder.written
+        with torch.cuda.graph(graph, stream=stream):
+            self.take(static, number)
+        self.recorder.forget(written)  # a capture computes nothing
+        return _Graph(graph, static)
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Put parameters, optimizer, objective, random numbers and losses back afterwards."""
+        tensors = [
+            *(p for group in self.optimizer.param_groups for p in group["params"]),
+            *self.model.buffers(),
+            self.step,
+        ]
+        before = [tensor.detach().clone() for tensor in tensors]
+        moments = {p: _copies(state) for p, state in self.optimizer.state.items()}
+        objective = None
+        if hasattr(self.objective, "state_dict"):
+            objective = copy.deepcopy(self.objective.state_dict())
+        noise, written = self.noise.get_state(), self.recorder.written
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            try:
+                yield
+            finally:
+                with torch.no_grad():
+                    for tensor, value in zip(tensors, before, strict=True):
+                        tensor.copy_(value)
+                    for p, state in self.optimizer.state.items():
+                        for name, value in state.items():
+                            # A state that the warm-up made begins with zeros.
+                            if p in moments:
+                                value.copy_(moments[p][name])
+                            else:
+                                value.zero_()
+                if objective is not None:
+                    self.objective.load_state_dict(objective)  # type: ignore[attr-defined]
+                self.noise.set_state(noise)
+                self.recorder.forget(written)
+
+
+class _Loss(nn.Module):
+    """The loss as a module's forward pass, where DistributedDataParallel expects it."""
+
+    def __init__(self, model: JointVAE, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective  # a submodule if it is a module
+
+    def forward(self, images: Tensor, step: Tensor, noise: Noise) -> LossOutput:
+        return self.model.loss(images, step, self.objective, *noise)
+
+
+class _Graph:
+    """A captured step with the buffer that it reads its selection from."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, selected: Tensor) -> None:
+        self._graph, self._selected = graph, selected
+
+    def replay(self, selected: Tensor) -> None:
+        self._selected.copy_(selected)
+        self._graph.replay()
+
+
+def _distributed(loss: _Loss, device: torch.device) -> DistributedDataParallel:
+    own = getattr(loss.objective, "parameter_groups", None)
+    if own is not None and own() and not isinstance(loss.objective, nn.Module):
+        raise ArgumentError(
+            "an objective with parameters must be a torch.nn.Module for several processes to train"
+            f" it, {type(loss.objective).__name__} is none"
+        )
+    return DistributedDataParallel(
+        loss,
+        device_ids=[device] if device.type == "cuda" else None,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+    )
+
+
+def _copies(state: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def _say(message: str) -> None:
+    print(f"fastjvae: {message}", file=sys.stderr)

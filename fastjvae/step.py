@@ -79,8 +79,8 @@ class TrainingStep:
             self.loss = torch.compile(self.loss, fullgraph=True)
         self._prepared: dict[torch.Size, _Graph | None] = {}
 
-    def __call__(self, number: int) -> int:
-        """Take step ``number``, counted from 0; returns the images of its batch here."""
+    def __call__(self, number: int) -> None:
+        """Take step ``number``, counted from 0."""
         selected = self.batches.select(number)
         if selected.shape not in self._prepared:
             self._prepared[selected.shape] = self._prepare(selected, number)
@@ -89,7 +89,6 @@ class TrainingStep:
             self.recorder.count()
         else:
             self.take(selected, number)
-        return len(selected)
 
     def take(self, selected: Tensor, number: int) -> None:
         """The step itself."""
@@ -164,13 +163,18 @@ class TrainingStep:
 
     def _possible(self, compiled: bool, graph: bool) -> tuple[bool, bool]:
         """What of it can be done here; says once what cannot, and why."""
+        graph = graph and self.device.type == "cuda"
         if compiled and self.in_parts:
-            _say("--compile takes whole batches: this run trains without it")
+            self._say("torch.compile takes whole batches: this run trains without it")
             compiled = False
         if graph and self.processes.world > 1:
-            _say("a CUDA graph takes one process: this run trains without it")
+            self._say("a CUDA graph takes one process: this run trains without it")
             graph = False
-        return compiled, graph and self.device.type == "cuda"
+        return compiled, graph
+
+    def _say(self, message: str) -> None:
+        if self.processes.is_first:
+            print(f"fastjvae: {message}", file=sys.stderr)
 
     def _prepare(self, selected: Tensor, number: int) -> _Graph | None:
         """Compile and capture for selections of one shape; afterwards all is as before."""
@@ -191,7 +195,7 @@ class TrainingStep:
 
     def _go_on_without(self, what: str, error: RuntimeError) -> None:
         reason = str(error).strip().split("\n", maxsplit=1)[0]
-        _say(f"training goes on without {what}: {reason}")
+        self._say(f"training goes on without {what}: {reason}")
         self.optimizer.zero_grad(set_to_none=True)
 
     def _capture(self, selected: Tensor, number: int) -> _Graph:
@@ -278,14 +282,9 @@ def _distributed(loss: _Loss, device: torch.device) -> DistributedDataParallel:
     return DistributedDataParallel(
         loss,
         device_ids=[device] if device.type == "cuda" else None,
-        broadcast_buffers=False,
         gradient_as_bucket_view=True,
     )
 
 
 def _copies(state: dict[str, Any]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in state.items()}
-
-
-def _say(message: str) -> None:
-    print(f"fastjvae: {message}", file=sys.stderr)

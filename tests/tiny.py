@@ -62,6 +62,6 @@ def tiny_flags(data: Path, out: Path, **changes: Any) -> list[str]:
         "disc-capacity.hi": 1.5,
         "disc-capacity.iters": 10,
         "device": "cpu",
-        **changes,
+        **{name.replace("_", "-"): value for name, value in changes.items()},
     }
     return ["train", "arrays", *(word for k, v in flags.items() for word in (f"--{k}", str(v)))]

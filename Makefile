@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The settings of `make train`, and further flags: make train FLAGS="--seed 1"
 FLAGS ?=
 
-.PHONY: train test lint types resources bench clean
+.PHONY: train test lint types resources bench quick bench-training clean
 
 train: $(VENV)/.runtime
 	$(BIN)/fastjvae train digits $(FLAGS)
@@ -31,6 +31,19 @@ bench: $(VENV)/.dev
 	mkdir -p build
 	$(BIN)/python -m pytest benchmarks/bench_kernels.py --benchmark-json=build/kernels.json $(FLAGS)
 	$(BIN)/python -m benchmarks.report_kernels build/kernels.json
+
+# What fastjvae brings on this machine: under four minutes. FLAGS="--json quick.json" keeps it.
+quick: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.quick $(FLAGS)
+
+# Training step and training end to end against their baselines, as JSON, and the page about them.
+bench-training: $(VENV)/.dev
+	$(BIN)/python -m pytest benchmarks/bench_step.py --benchmark-json=benchmarks/results/step.json
+	$(BIN)/python -m pytest benchmarks/bench_epoch.py --benchmark-json=benchmarks/results/epoch.json
+	$(BIN)/python -m benchmarks.layers --json benchmarks/results/layers.json
+	$(BIN)/python -m benchmarks.quick --json benchmarks/results/quick.json \
+		--about benchmarks/results/quick-about.json
+	$(BIN)/python -m benchmarks.report
 
 $(VENV)/.runtime: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

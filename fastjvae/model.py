@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from fastjvae import functional, pretrained, published, reference
 from fastjvae._numbers import is_integer
+from fastjvae.chain import run_chain
 from fastjvae.checks import check_temperature
-from fastjvae.convolutions import run_stack
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.latents import LatentSpec
 from fastjvae.noise import Noise, check_generator
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _HIDDEN_DIM = 256
 _CHANNELS_LAST = torch.channels_last
+_FLATTEN, _RELU = nn.Flatten(), nn.ReLU()
 
 
 class Encoder(nn.Module):
@@ -44,8 +45,8 @@ class Encoder(nn.Module):
         self.to(memory_format=_CHANNELS_LAST)
 
     def forward(self, images: Tensor) -> Tensor:
-        features = run_stack(self.features, images.contiguous(memory_format=_CHANNELS_LAST))
-        return self.head(self.hidden(features.flatten(1)).relu())  # type: ignore[no-any-return]
+        layers = [*self.features, _FLATTEN, self.hidden, _RELU, self.head]
+        return run_chain(layers, images.contiguous(memory_format=_CHANNELS_LAST))
 
 
 class Decoder(nn.Module):
@@ -67,11 +68,12 @@ class Decoder(nn.Module):
             nn.ReLU(),
         )
         self.features_to_image = _stack(nn.ConvTranspose2d, [64, *hidden, channels])
+        self.to_images = nn.Unflatten(1, self.shape)
         self.to(memory_format=_CHANNELS_LAST)
 
     def forward(self, sample: Tensor) -> Tensor:
-        features = self.latent_to_features(sample).unflatten(1, self.shape)
-        return run_stack(self.features_to_image, features.contiguous(memory_format=_CHANNELS_LAST))
+        layers = [*self.latent_to_features, self.to_images, *self.features_to_image]
+        return run_chain(layers, sample)
 
 
 class JointVAE(nn.Module):

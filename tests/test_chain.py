@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fastjvae import backend, convolutions
-from fastjvae.convolutions import run_stack
+from fastjvae import backend, chain
+from fastjvae.chain import run_chain
 
 CHANNELS_LAST = torch.channels_last
 
@@ -33,7 +33,7 @@ def small_stack(transposed: bool = False) -> tuple[nn.Sequential, Tensor]:
 
 
 def taken_by_hand(output: Tensor) -> bool:
-    return type(output.grad_fn).__name__ == "_StackBackward"
+    return type(output.grad_fn).__name__ == "_ChainBackward"
 
 
 def gradients(run: Any, stack: nn.Sequential, x: Tensor, upstream: Tensor) -> list[Tensor]:
@@ -74,7 +74,7 @@ def test_outputs_and_gradients_are_the_modules(
         order = CHANNELS_LAST if layout == "channels_last" else torch.contiguous_format
         x = x.contiguous(memory_format=order)
     x.requires_grad_()
-    output = run_stack(stack, x)
+    output = run_chain(stack, x)
     assert taken_by_hand(output)
     grad = torch.randn(output.shape)
     if upstream == "expanded":
@@ -82,9 +82,9 @@ def test_outputs_and_gradients_are_the_modules(
     elif upstream == "channels_last":
         grad = grad.contiguous(memory_format=CHANNELS_LAST)
     before = grad.clone()
-    ours = gradients(run_stack, stack, x, grad)
+    ours = gradients(run_chain, stack, x, grad)
     assert torch.equal(grad, before)  # written over only between the stack's own layers
-    again = gradients(run_stack, stack, x, grad)
+    again = gradients(run_chain, stack, x, grad)
     assert all(torch.equal(one, other) for one, other in zip(ours, again, strict=True))
     theirs = gradients(plain, stack, x, grad)
     exact_stack = stack_of(widths, transposed, relu_at_end).double()
@@ -102,7 +102,7 @@ def test_what_needs_no_gradient_gets_none(transposed: bool):
     stack, x = small_stack(transposed)
     x = x.detach()
     stack[0].weight.requires_grad_(False)
-    run_stack(stack, x).sum().backward()
+    run_chain(stack, x).sum().backward()
     assert stack[0].weight.grad is None
     found = [stack[0].bias.grad, stack[2].weight.grad, stack[2].bias.grad]
     stack.zero_grad()
@@ -111,7 +111,7 @@ def test_what_needs_no_gradient_gets_none(transposed: bool):
         torch.testing.assert_close(mine, layer.grad, rtol=1e-5, atol=1e-5)
     for parameter in stack.parameters():
         parameter.requires_grad_(False)
-    assert not run_stack(stack, x).requires_grad
+    assert not run_chain(stack, x).requires_grad
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -125,13 +125,13 @@ def test_second_derivatives_are_pytorchs(transposed: bool):
         )
         return [slope, *(g for g in found if g is not None)]
 
-    for mine, theirs in zip(penalty(run_stack), penalty(plain), strict=True):
+    for mine, theirs in zip(penalty(run_chain), penalty(plain), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_a_graph_kept_gives_the_same_gradient_twice():
     stack, x = small_stack()
-    output = run_stack(stack, x).sum()
+    output = run_chain(stack, x).sum()
     first = torch.autograd.grad(output, [x, *stack.parameters()], retain_graph=True)
     second = torch.autograd.grad(output, [x, *stack.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -160,15 +160,15 @@ def _replaced(stack: nn.Sequential) -> Any:
 def test_modules_run_where_only_they_can(context: Any):
     stack, x = small_stack()
     with context(stack):
-        output = run_stack(stack, x)
+        output = run_chain(stack, x)
         assert not taken_by_hand(output)
         torch.testing.assert_close(output, stack(x))
 
 
 def test_other_dtypes_and_empty_batches_are_left_to_the_modules():
     stack, x = small_stack()
-    assert not taken_by_hand(run_stack(stack, x[:0]))
-    assert not taken_by_hand(run_stack(stack.double(), x.double()))
+    assert not taken_by_hand(run_chain(stack, x[:0]))
+    assert not taken_by_hand(run_chain(stack.double(), x.double()))
 
 
 def test_transforms_of_torch_func_work():
@@ -182,7 +182,7 @@ def test_transforms_of_torch_func_work():
                 self.stack = stack
 
             def forward(self, image: Tensor) -> Tensor:
-                return run_stack(self.stack, image)
+                return run_chain(self.stack, image)
 
         named = {f"stack.{name}": parameter for name, parameter in parameters.items()}
         return torch.func.functional_call(Run(), named, image[None]).sum()
@@ -193,9 +193,9 @@ def test_transforms_of_torch_func_work():
 
 
 def test_padding_to_whole_vectors_adds_no_channel():
-    for channels in range(1, convolutions._FEW_CHANNELS + 1):
+    for channels in range(1, chain._FEW_CHANNELS + 1):
         layer = nn.ConvTranspose2d(5, channels, 4, stride=2, padding=1)
         x = torch.randn(2, 5, 3, 4)
-        mine = convolutions._transposed_to_few_channels(x, layer.weight, layer.bias)
+        mine = chain._transposed_to_few_channels(x, layer.weight, layer.bias)
         torch.testing.assert_close(mine, layer(x), rtol=1e-5, atol=1e-5)
         assert mine.is_contiguous()

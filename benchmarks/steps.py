@@ -1,0 +1,158 @@
+"""The training steps that are compared, by name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from benchmarks.baselines import Losses, PublishedTraining, TunedTraining
+from benchmarks.problems import DEVICE, SEED
+from fastjvae import JointVAE
+from fastjvae.recipes import TrainConfig, build_model, build_objective
+
+
+class Training(Protocol):
+    """What providers of a step share; see :mod:`benchmarks.baselines`."""
+
+    def load(self, model: JointVAE) -> None: ...
+
+    def prepare(self, images: Tensor) -> Tensor: ...
+
+    def step(
+        self, images: Tensor, normal: Tensor | None = None, uniform: Tensor | None = None
+    ) -> Losses: ...
+
+
+class FastTraining:
+    """The step of :class:`fastjvae.trainer.Trainer` without its loading and its recorder."""
+
+    def __init__(
+        self, config: TrainConfig, img_size: tuple[int, int, int], device: str, **adam: Any
+    ) -> None:
+        self.config, self.device = config, device
+        self.model = build_model(config, img_size).to(device).train()
+        self.objective = build_objective(config)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, fused=True, **adam)
+        self.noise: torch.Generator | None = torch.Generator(device).manual_seed(SEED)
+        self.device_step = torch.zeros((), dtype=torch.int64, device=device)
+
+    def load(self, model: JointVAE) -> None:
+        self.model.load_state_dict(model.state_dict())
+
+    def prepare(self, images: Tensor) -> Tensor:
+        return images.to(self.device)
+
+    def step(
+        self, images: Tensor, normal: Tensor | None = None, uniform: Tensor | None = None
+    ) -> Losses:
+        noise: dict[str, Any] = (
+            {"generator": self.noise} if normal is None else {"normal": normal, "uniform": uniform}
+        )
+        out = self.model.loss(images, self.device_step.add_(1), self.objective, **noise)
+        self.optimizer.zero_grad(set_to_none=True)
+        out.loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return Losses(out.loss.detach(), out.reconstruction, out.kl_cont, out.kl_disc)
+
+
+class CapturedTraining(FastTraining):
+    """The same step as a CUDA graph."""
+
+    def __init__(self, config: TrainConfig, img_size: tuple[int, int, int], device: str) -> None:
+        super().__init__(config, img_size, device, capturable=True)
+        self.noise = None  # a graph knows the device's own generator
+        self._captured: dict[bool, tuple[torch.cuda.CUDAGraph, list[Tensor], Losses]] = {}
+
+    def step(
+        self, images: Tensor, normal: Tensor | None = None, uniform: Tensor | None = None
+    ) -> Losses:
+        given = [tensor for tensor in (images, normal, uniform) if tensor is not None]
+        explicit = normal is not None
+        if explicit not in self._captured:
+            self._captured[explicit] = self._capture([tensor.clone() for tensor in given])
+        graph, inputs, losses = self._captured[explicit]
+        for place, tensor in zip(inputs, given, strict=True):
+            place.copy_(tensor)
+        graph.replay()
+        return losses
+
+    def _capture(self, inputs: list[Tensor]) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Losses]:
+        """Capture a step; the steps that this takes are undone."""
+        weights = [parameter.detach().clone() for parameter in self.model.parameters()]
+        state = [
+            (tensor, tensor.clone())
+            for of_parameter in self.optimizer.state.values()
+            for tensor in of_parameter.values()
+        ]
+        steps = self.device_step.clone()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                super().step(*inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        # Gradients made while capturing lie in the graph's memory, where each replay writes them.
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph, stream=stream):
+            losses = super().step(*inputs)
+        with torch.no_grad():
+            for parameter, before in zip(self.model.parameters(), weights, strict=True):
+                parameter.copy_(before)
+            if not state:  # Adam's state was made here and begins with zeros
+                for of_parameter in self.optimizer.state.values():
+                    for tensor in of_parameter.values():
+                        tensor.zero_()
+            for tensor, before in state:
+                tensor.copy_(before)
+            self.device_step.copy_(steps)
+        return graph, inputs, losses
+
+
+# --- by name --------------------------------------------------------------------------------------
+
+
+class Provider(NamedTuple):
+    build: Callable[[TrainConfig, tuple[int, int, int], str], Training]
+    keep_freed_memory: bool = False
+
+
+def _compiled(
+    config: TrainConfig, img_size: tuple[int, int, int], device: str, mode: str = "default"
+) -> Training:
+    import torch._inductor.config
+
+    torch._inductor.config.compile_threads = 1  # no further processes beside this one
+    return TunedTraining(config, img_size, device, compile_mode=mode)
+
+
+# On a GPU the allocator is PyTorch's own and the setting changes nothing.
+PROVIDERS = {
+    "published": Provider(PublishedTraining),
+    "tuned": Provider(TunedTraining),
+    "tuned-same-allocator": Provider(TunedTraining, keep_freed_memory=True),
+    "compile": Provider(_compiled),
+    "compile-same-allocator": Provider(_compiled, keep_freed_memory=True),
+    "compile-reduce-overhead": Provider(partial(_compiled, mode="reduce-overhead")),
+    "fastjvae": Provider(FastTraining, keep_freed_memory=True),
+    "fastjvae-cudagraph": Provider(CapturedTraining),
+}
+
+
+def obstacle(name: str) -> str | None:
+    """Why a provider is not measured here."""
+    cuda = DEVICE == "cuda"
+    if name in ("compile-reduce-overhead", "fastjvae-cudagraph") and not cuda:
+        return "CUDA graphs need a GPU"
+    if name.endswith("-same-allocator") and cuda:
+        return "the allocator is set on a CPU only"
+    if name.startswith("compile") and not cuda:
+        compilers = os.environ.get("CXX", "g++ clang++ cl").split()
+        return None if any(map(shutil.which, compilers)) else "there is no C++ compiler"
+    return None

@@ -1,0 +1,251 @@
+"""A chain of layers, the encoder or the decoder; on a CPU, each in its cheapest formulation.
+
+Its layers are 4x4 convolutions of stride 2 and padding 1, transposed or not, linear layers, ReLUs,
+and the changes of shape between them. On a GPU they run as the modules that they are. In a training
+step on a CPU one autograd function takes the whole chain, because
+
+- gradients between its layers are its own, so that a ReLU's backward pass writes over them;
+- a bias gradient is a sum of its own: oneDNN's bias loop costs up to two fifths of the weight
+  gradient that it comes with;
+- a transposed convolution with few output channels is one convolution of 2x2 and stride 1 with four
+  times the channels, one per pixel of a 2x2 block, and a copy that puts the blocks side by side.
+  oneDNN's own pads the few channels to a vector, for each pixel of the block again;
+- the weight gradient of a convolution with one input channel is one matrix product over patches.
+
+``python -m benchmarks.layers`` measures every convolution both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, compress
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastjvae.backends import use_by_hand
+
+_CHANNELS_LAST = torch.channels_last
+_STRIDE, _PADDING, _DILATION, _GROUPS = [2, 2], [1, 1], [1, 1], 1
+# Up to here 4 C channels, rounded up to a vector of 8, are fewer than 4 times C rounded up.
+_FEW_CHANNELS = 4
+_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # those with a weight and a bias
+_SHAPES = (nn.Flatten, nn.Unflatten)
+
+
+def run_chain(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """The layers one after the other on x (N, ...), with their gradients."""
+    if not _by_hand(layers, x):
+        for layer in layers:
+            x = layer(x)
+        return x
+    parameters = [p for layer in layers if type(layer) in _LAYERS for p in _weight_and_bias(layer)]
+    return _Chain.apply(x, layers, *parameters)  # type: ignore[no-any-return]
+
+
+def _by_hand(layers: Sequence[nn.Module], x: Tensor) -> bool:
+    """Whether a training step on a CPU asks for it, and nothing that only modules can serve."""
+    return (
+        torch.is_grad_enabled()
+        and use_by_hand(x)
+        and len(x) > 0
+        and not nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+        and type(layers[0]) is not nn.ReLU  # which would write over x
+        and all(map(_is_plain, layers))
+    )
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether a layer is as built: of its own class, in float32, without hooks."""
+    if (
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+    ):
+        return False
+    if type(layer) not in _LAYERS:
+        return type(layer) is nn.ReLU or type(layer) in _SHAPES
+    weight, bias = _weight_and_bias(layer)
+    return weight.dtype == torch.float32 and bias is not None
+
+
+def _weight_and_bias(layer: Any) -> tuple[Tensor, Tensor]:
+    return layer.weight, layer.bias
+
+
+class _Chain(torch.autograd.Function):
+    """(x, layers, weight and bias of each layer that has them) -> the last layer's output."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layers: Sequence[nn.Module], *parameters: Tensor) -> Tensor:
+        own = iter(parameters)
+        features: list[Tensor | None] = [x]  # what each layer was given; a ReLU writes over it
+        y = x
+        for layer in layers:
+            y = _forward(layer, y, own)
+            features.append(y)
+        if type(layers[-1]) is not nn.ReLU:
+            features[-1] = None
+        ctx.layers = layers
+        ctx.save_for_backward(*features, *parameters)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        layers = ctx.layers
+        features = ctx.saved_tensors[: len(layers) + 1]
+        parameters = ctx.saved_tensors[len(layers) + 1 :]
+        needs_x, _, *needs = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted: PyTorch knows it
+            inputs, needs = (features[0], *parameters), (needs_x, *needs)
+            wanted = list(compress(inputs, needs))
+            y = _plain(layers, *inputs)
+            found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
+            by_x, *rest = [next(found) if need else None for need in needs]
+            return by_x, None, *rest
+        gradients: list[Tensor | None] = [None] * len(parameters)
+        # Whether something before a parameter needs a gradient.
+        before = list(accumulate(needs, lambda some, need: some or need, initial=needs_x))
+        number = len(parameters)
+        is_own = False  # the gradient that came in is the caller's
+        for i in reversed(range(len(layers))):
+            layer, x = layers[i], features[i]
+            if type(layer) is nn.ReLU:
+                grad = _relu_backward(grad, features[i + 1], is_own)
+                is_own = True
+            elif type(layer) in _SHAPES:
+                grad = _channels_last(grad.reshape(x.shape))
+            else:
+                number -= 2
+                weight = parameters[number]
+                if needs[number]:
+                    gradients[number] = _weight_gradient(layer, grad, x, weight)
+                if needs[number + 1]:
+                    gradients[number + 1] = grad.sum((0, 2, 3) if grad.dim() == 4 else 0)
+                if not before[number]:
+                    return (None, None, *gradients)
+                grad = _input_gradient(layer, grad, x, weight)
+                is_own = True
+        return (grad, None, *gradients)
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+def _forward(layer: nn.Module, x: Tensor, parameters: Any) -> Tensor:
+    """One layer; a ReLU writes over its input."""
+    if type(layer) is nn.ReLU:
+        return x.relu_()
+    if type(layer) in _SHAPES:
+        return _channels_last(layer(x))
+    weight, bias = next(parameters), next(parameters)
+    if type(layer) is nn.Linear:
+        return F.linear(x, weight, bias)
+    transposed = type(layer) is nn.ConvTranspose2d
+    if transposed and weight.shape[1] <= _FEW_CHANNELS:
+        return _transposed_to_few_channels(x, weight, bias)
+    return _convolution(_channels_last(x), weight, bias, transposed)
+
+
+def _plain(layers: Sequence[nn.Module], x: Tensor, *parameters: Tensor) -> Tensor:
+    """The chain in differentiable operations, with these parameters."""
+    own = iter(parameters)
+    for layer in layers:
+        if type(layer) is nn.Linear:
+            x = F.linear(x, next(own), next(own))
+        elif type(layer) in _LAYERS:
+            x = _convolution(x, next(own), next(own), type(layer) is nn.ConvTranspose2d)
+        else:
+            x = layer(x)
+    return x
+
+
+def _relu_backward(grad: Tensor, y: Tensor, in_place: bool) -> Tensor:
+    """The gradient before a ReLU that gave y."""
+    if not in_place:
+        return torch.ops.aten.threshold_backward.default(grad, y, 0)  # type: ignore[no-any-return]
+    return torch.ops.aten.threshold_backward.grad_input(grad, y, 0, grad_input=grad)  # type: ignore[no-any-return]
+
+
+def _input_gradient(layer: nn.Module, grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    if type(layer) is nn.Linear:
+        return grad @ weight
+    grad = _channels_last(grad)
+    if type(layer) is nn.ConvTranspose2d:
+        return _convolution(grad, weight, None, False)
+    return _gradients(grad, x, weight, [True, False, False])[0]
+
+
+def _weight_gradient(layer: nn.Module, grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    if type(layer) is nn.Linear:
+        return grad.t() @ x
+    grad, x = _channels_last(grad), _channels_last(x)
+    if type(layer) is nn.ConvTranspose2d:  # the convolution from y to x that it is transposed of
+        return _gradients(x, grad, weight, [False, True, False])[1]
+    if x.shape[1] == 1:
+        patches = _patches(x)  # (N H/2 W/2, 16)
+        rows = grad.permute(0, 2, 3, 1).reshape(len(patches), -1)
+        return (rows.t() @ patches).view(weight.shape)
+    return _gradients(grad, x, weight, [False, True, False])[1]
+
+
+# --- convolutions ---------------------------------------------------------------------------------
+
+
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
+    return torch.convolution(
+        x, weight, bias, _STRIDE, _PADDING, _DILATION, transposed, [0, 0], _GROUPS
+    )
+
+
+def _gradients(grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]) -> tuple[Tensor, ...]:
+    """Gradients by the input and the weight of a convolution, those that the mask names."""
+    return torch.ops.aten.convolution_backward.default(  # type: ignore[no-any-return]
+        grad, x, weight, None, _STRIDE, _PADDING, _DILATION, False, [0, 0], _GROUPS, mask
+    )
+
+
+def _transposed_to_few_channels(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(N, I, H, W) -> (N, C, 2 H, 2 W), contiguous.
+
+    Output row 2 i + k - 1 sums tap k over input rows i. Rows shifted by one, 2 i' + a with a in
+    (0, 1), sum tap a of input row i' and tap a + 2 of row i' - 1, whatever a is: a convolution of
+    2 taps in each direction, over an input with a margin of 1.
+    """
+    images, inputs, height, width = x.shape
+    channels = weight.shape[1]
+    # (I, C, tap, a, tap, b) -> (a, b, C, I, tap, tap), the later tap at the earlier row
+    taps = weight.reshape(inputs, channels, 2, 2, 2, 2).flip(2, 4).permute(3, 5, 1, 0, 2, 4)
+    used = 4 * channels
+    padding = -used % 8  # oneDNN is faster with whole vectors
+    taps = F.pad(taps.reshape(used, inputs, 2, 2), (0, 0, 0, 0, 0, 0, 0, padding))
+    bias = F.pad(bias.repeat(4), (0, padding))
+    blocks = F.conv2d(x, taps.contiguous(memory_format=_CHANNELS_LAST), bias, padding=1)
+    shifted = blocks.permute(0, 2, 3, 1)[..., :used]
+    shifted = shifted.view(*shifted.shape[:3], 2, 2, channels)
+    y = x.new_empty(images, channels, height, 2, width, 2)
+    for a in (0, 1):
+        for b in (0, 1):
+            block = shifted[:, a : a + height, b : b + width, 1 - a, 1 - b]
+            y[:, :, :, a, :, b] = block.permute(0, 3, 1, 2)
+    return y.view(images, channels, 2 * height, 2 * width)
+
+
+def _patches(x: Tensor) -> Tensor:
+    """(N, 1, H, W) -> (N H/2 W/2, 16): the pixels that each output sees."""
+    padded = F.pad(x[:, 0], (1, 1, 1, 1))
+    return padded.unfold(1, 4, 2).unfold(2, 4, 2).reshape(-1, 16)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Images in that layout, which oneDNN looks for: one channel may have the strides of any."""
+    if x.dim() != 4:
+        return x
+    x = x.contiguous(memory_format=_CHANNELS_LAST)
+    _, channels, height, width = x.shape
+    if channels > 1:
+        return x
+    return x.as_strided(x.shape, (height * width, 1, width, 1))

@@ -11,7 +11,7 @@ train: $(VENV)/.runtime
 	$(BIN)/fastjvae train digits $(FLAGS)
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

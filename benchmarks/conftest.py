@@ -13,8 +13,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--sizes",
         choices=("smallest", "small", "all"),
-        help="N = 64 with two specifications, fp32 and one compiled operation (smallest);"
-        " N up to 1,024 (small, the default on a CPU); every N (all, the default on a GPU)",
+        help="operations: N = 64 with two specifications, fp32 and one compiled operation"
+        " (smallest); N up to 1,024 (small, the default on a CPU); every N (all, the default on a"
+        " GPU). Training: a few short blocks (smallest), batches of 64 (small), all by default",
     )
 
 

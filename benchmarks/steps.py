@@ -14,7 +14,11 @@ from torch import Tensor
 from benchmarks.baselines import Losses, PublishedTraining, TunedTraining
 from benchmarks.problems import DEVICE, SEED
 from fastjvae import JointVAE
+from fastjvae.data.batches import Batches
+from fastjvae.processes import Processes
 from fastjvae.recipes import TrainConfig, build_model, build_objective
+from fastjvae.recorder import LossRecorder
+from fastjvae.step import TrainingStep
 
 
 class Training(Protocol):
@@ -26,7 +30,7 @@ class Training(Protocol):
 
     def step(
         self, images: Tensor, normal: Tensor | None = None, uniform: Tensor | None = None
-    ) -> Losses: ...
+    ) -> Losses | None: ...
 
 
 class FastTraining:
@@ -39,7 +43,7 @@ class FastTraining:
         self.model = build_model(config, img_size).to(device).train()
         self.objective = build_objective(config)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, fused=True, **adam)
-        self.noise: torch.Generator | None = torch.Generator(device).manual_seed(SEED)
+        self.noise = torch.Generator(device).manual_seed(SEED)
         self.device_step = torch.zeros((), dtype=torch.int64, device=device)
 
     def load(self, model: JointVAE) -> None:
@@ -50,7 +54,7 @@ class FastTraining:
 
     def step(
         self, images: Tensor, normal: Tensor | None = None, uniform: Tensor | None = None
-    ) -> Losses:
+    ) -> Losses | None:
         noise: dict[str, Any] = (
             {"generator": self.noise} if normal is None else {"normal": normal, "uniform": uniform}
         )
@@ -62,57 +66,49 @@ class FastTraining:
 
 
 class CapturedTraining(FastTraining):
-    """The same step as a CUDA graph."""
+    """The same step as a CUDA graph, as the trainer captures it.
+
+    With explicit noise, for the check of its losses, it is the plain step.
+    """
 
     def __init__(self, config: TrainConfig, img_size: tuple[int, int, int], device: str) -> None:
         super().__init__(config, img_size, device, capturable=True)
-        self.noise = None  # a graph knows the device's own generator
-        self._captured: dict[bool, tuple[torch.cuda.CUDAGraph, list[Tensor], Losses]] = {}
+        self._batch = _OneBatch(img_size)
+        self._take = TrainingStep(
+            self.model,
+            self.objective,
+            self.optimizer,
+            self._batch,
+            LossRecorder(self.model.spec, self.model.num_pixels),
+            self.noise,
+            processes=Processes(),
+            graph=True,
+        )
 
     def step(
         self, images: Tensor, normal: Tensor | None = None, uniform: Tensor | None = None
-    ) -> Losses:
-        given = [tensor for tensor in (images, normal, uniform) if tensor is not None]
-        explicit = normal is not None
-        if explicit not in self._captured:
-            self._captured[explicit] = self._capture([tensor.clone() for tensor in given])
-        graph, inputs, losses = self._captured[explicit]
-        for place, tensor in zip(inputs, given, strict=True):
-            place.copy_(tensor)
-        graph.replay()
-        return losses
+    ) -> Losses | None:
+        if normal is not None:
+            return super().step(images, normal, uniform)
+        self._batch.batch = images
+        self._take(0)
+        return None
 
-    def _capture(self, inputs: list[Tensor]) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Losses]:
-        """Capture a step; the steps that this takes are undone."""
-        weights = [parameter.detach().clone() for parameter in self.model.parameters()]
-        state = [
-            (tensor, tensor.clone())
-            for of_parameter in self.optimizer.state.values()
-            for tensor in of_parameter.values()
-        ]
-        steps = self.device_step.clone()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                super().step(*inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        # Gradients made while capturing lie in the graph's memory, where each replay writes them.
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.cuda.graph(graph, stream=stream):
-            losses = super().step(*inputs)
-        with torch.no_grad():
-            for parameter, before in zip(self.model.parameters(), weights, strict=True):
-                parameter.copy_(before)
-            if not state:  # Adam's state was made here and begins with zeros
-                for of_parameter in self.optimizer.state.values():
-                    for tensor in of_parameter.values():
-                        tensor.zero_()
-            for tensor, before in state:
-                tensor.copy_(before)
-            self.device_step.copy_(steps)
-        return graph, inputs, losses
+
+class _OneBatch(Batches):
+    """The same images in every step."""
+
+    images = steps_per_epoch = 1
+    batch: Tensor
+
+    def __init__(self, img_size: tuple[int, int, int]) -> None:
+        self.img_size = img_size
+
+    def select(self, step: int) -> Tensor:
+        return self.batch
+
+    def whole(self, step: int) -> int:
+        return len(self.batch)
 
 
 # --- by name --------------------------------------------------------------------------------------

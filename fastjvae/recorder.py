@@ -23,7 +23,7 @@ class LossRecorder:
     Args:
         spec: the latent variables, which name the columns.
         num_pixels: H * W, which ``LossOutput.loss`` is divided by.
-        rows: most rows between two calls of :meth:`clear`.
+        rows: most rows that are kept; the oldest go first.
     """
 
     def __init__(self, spec: LatentSpec, num_pixels: int, rows: int = 100) -> None:
@@ -56,7 +56,7 @@ class LossRecorder:
             self._rows = row.new_zeros(self._most_rows, len(row))
             self._next = self._next.to(row.device)
         self._rows.index_copy_(0, self._next, row[None])
-        self._next += 1
+        self._next.add_(1).remainder_(len(self._rows))
         self._written += 1
 
     def count(self) -> None:
@@ -64,8 +64,13 @@ class LossRecorder:
         self._written += 1
 
     def read(self) -> Tensor:
-        """Return the rows on the CPU, (steps, columns); waits for the device."""
-        return torch.zeros(0, 0) if self._rows is None else self._rows[: self._written].cpu()
+        """Return the rows on the CPU, (steps, columns), oldest first; waits for the device."""
+        if self._rows is None:
+            return torch.zeros(0, 0)
+        size = len(self._rows)
+        if self._written <= size:
+            return self._rows[: self._written].cpu()
+        return self._rows.cpu().roll(-(self._written % size), dims=0)
 
     def clear(self) -> None:
         self.forget(0)
@@ -81,7 +86,7 @@ class LossRecorder:
     def forget(self, rows: int) -> None:
         """Drop the rows after the first ``rows``."""
         self._written = rows
-        self._next.fill_(rows)
+        self._next.fill_(rows if self._rows is None else rows % len(self._rows))
 
     @property
     def written(self) -> int:

@@ -43,3 +43,15 @@ def test_extra_scalars_are_columns_of_their_own():
     assert (record["a"], record["b"]) == (1.0, 2.0)
     assert recorder.names[4:] == ["a", "b", "kl_cont[0]", "kl_cont[1]"]
     assert len(record["kl_cont"]) == 2
+
+
+def test_the_oldest_rows_go_first():
+    model = JointVAE((1, 16, 16), {"cont": 2})
+    recorder = LossRecorder(model.spec, model.num_pixels, rows=3)
+    out = model.loss(torch.rand(2, 1, 16, 16), 1)
+    for step in range(8):
+        recorder.append(out._replace(reconstruction=torch.tensor(float(step))))
+    assert recorder.read()[:, 1].tolist() == [5.0, 6.0, 7.0]
+    recorder.forget(7)
+    recorder.append(out._replace(reconstruction=torch.tensor(9.0)))
+    assert recorder.read()[:, 1].tolist() == [5.0, 6.0, 9.0]

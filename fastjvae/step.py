@@ -70,7 +70,7 @@ class TrainingStep:
         self.processes, self.accumulate, self.precision = processes, accumulate, precision
         self.device = model.device
         self.step = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.loss: Any = _Loss(model, objective)
+        self.loss: Any = LossModule(model, objective)
         self.in_parts = processes.world > 1 or accumulate > 1
         self.compiled, self.graph = self._possible(compiled, graph)
         if processes.world > 1:
@@ -99,7 +99,7 @@ class TrainingStep:
             out = self._backward_in_parts(images, self.batches.whole(number))
         else:
             with self._autocast():
-                out = self.loss(images, self.step, self._draw_noise(len(images)))
+                out = self.loss(images, self.step, *self._draw_noise(len(images)))
             out.loss.backward()
         self.optimizer.step()
         if after_step := getattr(self.objective, "after_step", None):
@@ -125,7 +125,7 @@ class TrainingStep:
         ):
             more = len(outs) < len(parts) - 1
             with part_of_batch(whole, sums=sums), self._without_exchange(more), self._autocast():
-                outs.append(self.loss(part, self.step, Noise(n, u)))
+                outs.append(self.loss(part, self.step, n, u))
                 outs[-1].loss.backward()  # type: ignore[no-untyped-call]
         # Every part's loss has its own share of the reconstruction, and the whole batch's rest.
         rest = [out.reconstruction for out in outs[:-1]]
@@ -184,7 +184,7 @@ class TrainingStep:
                     self.take(selected, number)
             except RuntimeError as error:
                 self._go_on_without("torch.compile", error)
-                self.compiled, self.loss = False, _Loss(self.model, self.objective)
+                self.compiled, self.loss = False, LossModule(self.model, self.objective)
         if self.graph:
             try:
                 return self._capture(selected, number)
@@ -249,16 +249,24 @@ class TrainingStep:
                 self.recorder.forget(written)
 
 
-class _Loss(nn.Module):
-    """The loss as a module's forward pass, where DistributedDataParallel expects it."""
+class LossModule(nn.Module):
+    """:meth:`JointVAE.loss` as a forward pass, where DistributedDataParallel and others want it."""
 
     def __init__(self, model: JointVAE, objective: Objective) -> None:
         super().__init__()
         self.model = model
         self.objective = objective  # a submodule if it is a module
 
-    def forward(self, images: Tensor, step: Tensor, noise: Noise) -> LossOutput:
-        return self.model.loss(images, step, self.objective, *noise)
+    def forward(
+        self,
+        images: Tensor,
+        step: int | Tensor,
+        normal: Tensor | None = None,
+        uniform: Tensor | None = None,
+        seed: int | Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> LossOutput:
+        return self.model.loss(images, step, self.objective, normal, uniform, seed, generator)
 
 
 class _Graph:
@@ -272,7 +280,7 @@ class _Graph:
         self._graph.replay()
 
 
-def _distributed(loss: _Loss, device: torch.device) -> DistributedDataParallel:
+def _distributed(loss: LossModule, device: torch.device) -> DistributedDataParallel:
     own = getattr(loss.objective, "parameter_groups", None)
     if own is not None and own() and not isinstance(loss.objective, nn.Module):
         raise ArgumentError(

@@ -13,23 +13,13 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fastjvae import Capacity, JointObjective, JointVAE, LossOutput
+from fastjvae import Capacity, JointObjective, JointVAE
 from fastjvae.data import DataSource, load
 from fastjvae.parts import part_of_batch
-
-
-class Loss(nn.Module):
-    """The loss as a forward pass: DistributedDataParallel exchanges the gradients of one."""
-
-    def __init__(self, model: JointVAE, objective: JointObjective) -> None:
-        super().__init__()
-        self.model, self.objective = model, objective
-
-    def forward(self, images: Tensor, step: int, normal: Tensor, uniform: Tensor) -> LossOutput:
-        return self.model.loss(images, step, self.objective, normal, uniform)
+from fastjvae.step import LossModule
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = load(DataSource("digits")).images.to(device)  # (1497, 1, 32, 32) uint8
     model = JointVAE((1, 32, 32), {"cont": 10, "disc": [10]}).to(device)
     capacity = Capacity(0.0, 5.0, 25_000, 30.0)
-    loss: nn.Module = Loss(model, JointObjective(cont=capacity, disc=capacity))
+    loss: nn.Module = LossModule(model, JointObjective(cont=capacity, disc=capacity))
     if world > 1:
         loss = DistributedDataParallel(loss)
     adam = torch.optim.Adam(model.parameters(), lr=5e-4)

@@ -13,23 +13,12 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
-from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from fastjvae import Capacity, JointObjective, JointVAE, LossOutput
+from fastjvae import Capacity, JointObjective, JointVAE
 from fastjvae.data import DataSource, load
 from fastjvae.parts import part_of_batch
-
-
-class Loss(nn.Module):
-    """The loss as a forward pass: the processes exchange the gradients of one."""
-
-    def __init__(self, model: JointVAE, objective: JointObjective) -> None:
-        super().__init__()
-        self.model, self.objective = model, objective
-
-    def forward(self, images: Tensor, step: int, normal: Tensor, uniform: Tensor) -> LossOutput:
-        return self.model.loss(images, step, self.objective, normal, uniform)
+from fastjvae.step import LossModule
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -51,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = JointVAE((1, 32, 32), {"cont": 10, "disc": [10]})
     capacity = Capacity(0.0, 5.0, 25_000, 30.0)
     loss, adam, loader = accelerator.prepare(
-        Loss(model, JointObjective(cont=capacity, disc=capacity)),
+        LossModule(model, JointObjective(cont=capacity, disc=capacity)),
         torch.optim.Adam(model.parameters(), lr=5e-4),
         DataLoader(digits, args.batch_size, shuffle=True, drop_last=True),
     )

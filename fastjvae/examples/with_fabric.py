@@ -13,23 +13,13 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric  # in the whole of Lightning: from lightning.fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from fastjvae import Capacity, JointObjective, JointVAE, LossOutput
+from fastjvae import Capacity, JointObjective, JointVAE
 from fastjvae.data import DataSource, load
 from fastjvae.parts import part_of_batch
-
-
-class Loss(nn.Module):
-    """The loss as a forward pass: the processes exchange the gradients of one."""
-
-    def __init__(self, model: JointVAE, objective: JointObjective) -> None:
-        super().__init__()
-        self.model, self.objective = model, objective
-
-    def forward(self, images: Tensor, step: int, normal: Tensor, uniform: Tensor) -> LossOutput:
-        return self.model.loss(images, step, self.objective, normal, uniform)
+from fastjvae.step import LossModule
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,14 +38,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     torch.manual_seed(0)
     digits = TensorDataset(load(DataSource("digits")).images)  # (1497, 1, 32, 32) uint8
-    sampler = DistributedSampler(digits, world, rank, drop_last=True)
+    sampler: DistributedSampler[tuple[Tensor, ...]] = DistributedSampler(
+        digits, world, rank, drop_last=True
+    )
     loader = fabric.setup_dataloaders(
         DataLoader(digits, args.batch_size // world, sampler=sampler, drop_last=True)
     )
     model = JointVAE((1, 32, 32), {"cont": 10, "disc": [10]})
     capacity = Capacity(0.0, 5.0, 25_000, 30.0)
     adam = torch.optim.Adam(model.parameters(), lr=5e-4)
-    loss, adam = fabric.setup(Loss(model, JointObjective(cont=capacity, disc=capacity)), adam)
+    loss, adam = fabric.setup(LossModule(model, JointObjective(cont=capacity, disc=capacity)), adam)
 
     # Every process draws the noise of the whole batch and takes that of its own images: then no two
     # images have the same noise, and any number of processes trains alike.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -40,9 +42,22 @@ def step_alone(turns: Turns, name: str, problem: Problem) -> None:
         images = images.to(DEVICE)
         training.step(images)
         turns.facts["launches"] = _launches(lambda: training.step(images))
+    faults: list[int] = []
     while turns.wait():
+        before = page_faults()
         training.step(images)
+        faults.append(page_faults() - before)
+    turns.facts["page_faults"] = statistics.fmean(faults[len(faults) // 2 :] or [0])
     _report_gpu_memory(turns)
+
+
+def page_faults() -> int:
+    """Pages that this process had to be given so far, without reading a disk; 0 on Windows."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def matrix_product(turns: Turns, side: int = MATMUL_SIDE) -> None:

@@ -185,7 +185,7 @@ def step(results: Path) -> Iterator[str]:
         of_problem = [row for row in rows if row["problem"] == problem]
         product = of_problem[0]["matmul_gflops"]
         yield from ["", f"### {problem}", "", f"Matrix product: {product:,.0f} GFLOP/s.", ""]
-        columns = ("images_per_s", "gflops", "share_of_matmul", "peak_mib")
+        columns = ("images_per_s", "gflops", "share_of_matmul", "page_faults", "peak_mib")
         yield from _times(of_problem, (*columns, "launches", "peak_gpu_mib"))
     if not rows[0]["environment"].get("device"):
         yield from ["", f"On a GPU: {NOT_MEASURED}."]
@@ -213,6 +213,7 @@ COLUMNS = {
     "images_per_s": "images/s",
     "gflops": "GFLOP/s",
     "share_of_matmul": "of the matrix product",
+    "page_faults": "page faults a step",
     "peak_mib": "peak, MiB",
     "launches": "launches",
     "peak_gpu_mib": "peak on the GPU, MiB",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fastjvae import backend, chain
+from fastjvae import JointVAE, backend, chain
 from fastjvae.chain import run_chain
 
 CHANNELS_LAST = torch.channels_last
@@ -199,3 +200,28 @@ def test_padding_to_whole_vectors_adds_no_channel():
         mine = chain._transposed_to_few_channels(x, layer.weight, layer.bias)
         torch.testing.assert_close(mine, layer(x), rtol=1e-5, atol=1e-5)
         assert mine.is_contiguous()
+
+
+@pytest.mark.parametrize("img_size", [(1, 32, 32), (3, 64, 64), (2, 16, 24)])
+def test_encoder_and_decoder_have_the_gradients_of_their_modules(img_size: tuple[int, int, int]):
+    torch.manual_seed(0)
+    model = JointVAE(img_size, {"cont": 3, "disc": [4]})
+    exact = copy.deepcopy(model).double()
+    images, sample = torch.rand(5, *img_size), torch.randn(5, 7, requires_grad=True)
+    double = sample.detach().double().requires_grad_()
+    for network, oracle, x, x64 in (
+        (model.encoder, exact.encoder, images, images.double()),
+        (model.decoder, exact.decoder, sample, double),
+    ):
+        output, right = network(x), oracle(x64)
+        assert taken_by_hand(output)
+        torch.testing.assert_close(output.double(), right, rtol=1e-5, atol=1e-5)
+        upstream = torch.randn(output.shape)
+        wanted, theirs = list(network.parameters()), list(oracle.parameters())
+        if x.requires_grad:
+            wanted, theirs = [x, *wanted], [x64, *theirs]
+        ours = torch.autograd.grad(output, wanted, upstream)
+        for mine, value in zip(
+            ours, torch.autograd.grad(right, theirs, upstream.double()), strict=True
+        ):
+            assert (mine - value).abs().max() <= 1e-5 * value.abs().max()

@@ -32,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # A batch of the loader is the whole one, of which every process gets its rows.
     split = DataLoaderConfiguration(split_batches=True, use_seedable_sampler=True, data_seed=0)
-    accelerator = Accelerator(cpu=args.cpu, dataloader_config=split)
+    # On a CPU Accelerate takes each of torchrun's processes for the only one unless cpu is set.
+    cpu = args.cpu or not torch.accelerator.is_available()
+    accelerator = Accelerator(cpu=cpu, dataloader_config=split)
     world, device = accelerator.num_processes, accelerator.device
 
     torch.manual_seed(0)

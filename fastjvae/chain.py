@@ -9,8 +9,10 @@ step on a CPU one autograd function takes the whole chain, because
   gradient that it comes with;
 - a transposed convolution with few output channels is one convolution of 2x2 and stride 1 with four
   times the channels, one per pixel of a 2x2 block, and a copy that puts the blocks side by side.
-  oneDNN's own pads the few channels to a vector, for each pixel of the block again;
-- the weight gradient of a convolution with one input channel is one matrix product over patches.
+  oneDNN's own pads the few channels to a vector, for each pixel of the block again. With a single
+  channel a matrix product for all taps, added up afterwards, is faster still;
+- images of one channel get the strides of channels_last, which they may have as well: oneDNN takes
+  twice the time for the weight gradient by the others.
 
 ``python -m benchmarks.layers`` measures every convolution both ways.
 """
@@ -33,6 +35,12 @@ _STRIDE, _PADDING, _DILATION, _GROUPS = [2, 2], [1, 1], [1, 1], 1
 _FEW_CHANNELS = 4
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # those with a weight and a bias
 _SHAPES = (nn.Flatten, nn.Unflatten)
+_GLOBAL_HOOKS = (
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+)
 
 
 def run_chain(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
@@ -51,7 +59,7 @@ def _by_hand(layers: Sequence[nn.Module], x: Tensor) -> bool:
         torch.is_grad_enabled()
         and use_by_hand(x)
         and len(x) > 0
-        and not nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+        and not any(getattr(nn.modules.module, hooks) for hooks in _GLOBAL_HOOKS)
         and type(layers[0]) is not nn.ReLU  # which would write over x
         and all(map(_is_plain, layers))
     )
@@ -184,12 +192,12 @@ def _weight_gradient(layer: nn.Module, grad: Tensor, x: Tensor, weight: Tensor) 
         return grad.t() @ x
     grad, x = _channels_last(grad), _channels_last(x)
     if type(layer) is nn.ConvTranspose2d:  # the convolution from y to x that it is transposed of
-        return _gradients(x, grad, weight, [False, True, False])[1]
-    if x.shape[1] == 1:
-        patches = _patches(x)  # (N H/2 W/2, 16)
-        rows = grad.permute(0, 2, 3, 1).reshape(len(patches), -1)
-        return (rows.t() @ patches).view(weight.shape)
-    return _gradients(grad, x, weight, [False, True, False])[1]
+        grad, x = x, grad
+    gradient = _gradients(grad, x, weight, [False, True, False])[1]
+    if weight.shape[1] > 1 or not weight[:, 0].is_contiguous():
+        return gradient
+    # One channel may have any stride, and DistributedDataParallel warns of another than its own.
+    return gradient.as_strided(weight.shape, weight.stride())
 
 
 # --- convolutions ---------------------------------------------------------------------------------
@@ -212,20 +220,14 @@ def _transposed_to_few_channels(x: Tensor, weight: Tensor, bias: Tensor) -> Tens
     """(N, I, H, W) -> (N, C, 2 H, 2 W), contiguous.
 
     Output row 2 i + k - 1 sums tap k over input rows i. Rows shifted by one, 2 i' + a with a in
-    (0, 1), sum tap a of input row i' and tap a + 2 of row i' - 1, whatever a is: a convolution of
-    2 taps in each direction, over an input with a margin of 1.
+    (0, 1), sum tap a of input row i' and tap a + 2 of row i' - 1, whatever a is: two taps in each
+    direction, over an input with a margin of 1.
     """
     images, inputs, height, width = x.shape
     channels = weight.shape[1]
-    # (I, C, tap, a, tap, b) -> (a, b, C, I, tap, tap), the later tap at the earlier row
-    taps = weight.reshape(inputs, channels, 2, 2, 2, 2).flip(2, 4).permute(3, 5, 1, 0, 2, 4)
-    used = 4 * channels
-    padding = -used % 8  # oneDNN is faster with whole vectors
-    taps = F.pad(taps.reshape(used, inputs, 2, 2), (0, 0, 0, 0, 0, 0, 0, padding))
-    bias = F.pad(bias.repeat(4), (0, padding))
-    blocks = F.conv2d(x, taps.contiguous(memory_format=_CHANNELS_LAST), bias, padding=1)
-    shifted = blocks.permute(0, 2, 3, 1)[..., :used]
-    shifted = shifted.view(*shifted.shape[:3], 2, 2, channels)
+    taps = weight.reshape(inputs, channels, 2, 2, 2, 2)  # (I, C, tap, a, tap, b)
+    blocks = _blocks_of_one_channel if channels == 1 else _blocks_of_channels
+    shifted = blocks(x, taps, bias)
     y = x.new_empty(images, channels, height, 2, width, 2)
     for a in (0, 1):
         for b in (0, 1):
@@ -234,10 +236,33 @@ def _transposed_to_few_channels(x: Tensor, weight: Tensor, bias: Tensor) -> Tens
     return y.view(images, channels, 2 * height, 2 * width)
 
 
-def _patches(x: Tensor) -> Tensor:
-    """(N, 1, H, W) -> (N H/2 W/2, 16): the pixels that each output sees."""
-    padded = F.pad(x[:, 0], (1, 1, 1, 1))
-    return padded.unfold(1, 4, 2).unfold(2, 4, 2).reshape(-1, 16)
+def _blocks_of_channels(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+    """(N, H + 1, W + 1, 2, 2, C): a convolution of 2x2 taps."""
+    inputs, channels = taps.shape[:2]
+    used = 4 * channels
+    padding = -used % 8  # oneDNN is faster with whole vectors
+    # (a, b, C, I, tap, tap), the later tap at the earlier row
+    taps = taps.flip(2, 4).permute(3, 5, 1, 0, 2, 4).reshape(used, inputs, 2, 2)
+    taps = F.pad(taps, (0, 0, 0, 0, 0, 0, 0, padding))
+    bias = F.pad(bias.repeat(4), (0, padding))
+    blocks = F.conv2d(x, taps.contiguous(memory_format=_CHANNELS_LAST), bias, padding=1)
+    blocks = blocks.permute(0, 2, 3, 1)[..., :used]
+    return blocks.view(*blocks.shape[:3], 2, 2, channels)
+
+
+def _blocks_of_one_channel(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+    """(N, H + 1, W + 1, 2, 2, 1): a matrix product for all taps, which are then added up."""
+    images, inputs, height, width = x.shape
+    columns = taps.permute(0, 2, 4, 1, 3, 5).reshape(inputs, 16)  # (I, tap tap a b)
+    pixels = x.permute(0, 2, 3, 1).reshape(-1, inputs)
+    terms = (pixels @ columns).view(images, height, width, 4, 4)
+    blocks = x.new_empty(images, height + 1, width + 1, 4)
+    blocks[:, :-1, :-1] = terms[..., 0, :] + bias
+    blocks[:, -1] = blocks[:, :, -1] = bias
+    blocks[:, :-1, 1:] += terms[..., 1, :]
+    blocks[:, 1:, :-1] += terms[..., 2, :]
+    blocks[:, 1:, 1:] += terms[..., 3, :]
+    return blocks.view(images, height + 1, width + 1, 2, 2, 1)
 
 
 def _channels_last(x: Tensor) -> Tensor:

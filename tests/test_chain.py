@@ -193,6 +193,20 @@ def test_transforms_of_torch_func_work():
     torch.testing.assert_close(slopes, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_gradient_has_the_strides_of_its_weight(transposed: bool):
+    """A weight of one channel may have two; DistributedDataParallel warns of the other one."""
+    layer: Any = (nn.ConvTranspose2d if transposed else nn.Conv2d)(
+        *((4, 1) if transposed else (1, 4)), 4, stride=2, padding=1
+    )
+    for order in (torch.contiguous_format, CHANNELS_LAST):
+        layer.to(memory_format=order)
+        weight = layer.weight
+        run_chain([layer], torch.rand(2, 4 if transposed else 1, 8, 8)).sum().backward()
+        assert weight.grad.stride() == weight.stride()
+        weight.grad = None
+
+
 def test_padding_to_whole_vectors_adds_no_channel():
     for channels in range(1, chain._FEW_CHANNELS + 1):
         layer = nn.ConvTranspose2d(5, channels, 4, stride=2, padding=1)

@@ -10,7 +10,6 @@ Shapes as in :mod:`fastjvae.reference`; S = Z + D + sum K.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import torch
@@ -140,15 +139,16 @@ class _JointLoss(Function):
         reconstruction = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
         reconstruction /= (divisor := reference.divisor(logits, channel_reduction, images))
         zero = torch.zeros_like(reconstruction)
-        at = partial(Capacity.at, step=step, device=zero.device, dtype=zero.dtype)
-        capacity_cont = at(cont) if cont else zero
-        capacity_disc = at(disc, maximum=largest_kl(spec.disc)) if disc else zero
+        capacity_cont = capacity_disc = zero
         loss, slopes = reconstruction.clone(), torch.zeros_like(means)
         if cont:
+            capacity_cont = cont.at(step, device=zero.device, dtype=zero.dtype)
             excess = kl_cont.sum().sub_(capacity_cont)
             loss += excess.abs() * cont.gamma
             slopes[:units] = excess.sign() * cont.gamma
         if disc:
+            highest = largest_kl(spec.disc)
+            capacity_disc = disc.at(step, device=zero.device, dtype=zero.dtype, maximum=highest)
             measure = kl_disc.sum()
             if disc_measure == "information":
                 measure -= reference.category_imbalance(category_mean, spec).sum()

@@ -351,8 +351,9 @@ def joint_loss(
     check_disc_measure(disc_measure)
     check_step(step, logits)
     check_device("the sums of the block", block.sums, logits)
-    for capacity in filter(None, (cont, disc)):
-        check_gamma(capacity.gamma, logits)
+    for capacity in (cont, disc):
+        if capacity is not None:  # torch.compile of 2.6 does not know filter(None, ...)
+            check_gamma(capacity.gamma, logits)
     pixels = logits.shape[2] * logits.shape[3]
     part = current_part()
     images = part.images if part else None

@@ -11,7 +11,6 @@ L = Z + sum K (:class:`fastjvae.latents.LatentSpec`).
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -187,9 +186,12 @@ def joint_loss(
     )
     total = reconstruction = bernoulli_reconstruction(logits, target, channel_reduction, images)
     zero = torch.zeros_like(reconstruction)
-    at = partial(Capacity.at, step=step, device=zero.device, dtype=zero.dtype)
-    capacity_cont = at(cont) if cont else zero
-    capacity_disc = at(disc, maximum=largest_kl(spec.disc)) if disc else zero
+    device, dtype = zero.device, zero.dtype
+    capacity_cont = capacity_disc = zero
+    if cont:
+        capacity_cont = cont.at(step, device=device, dtype=dtype)
+    if disc:
+        capacity_disc = disc.at(step, device=device, dtype=dtype, maximum=largest_kl(spec.disc))
     if cont:
         total = total + capacity_loss(kl_cont, capacity_cont, cont.gamma)
     if disc:

@@ -22,8 +22,6 @@ place, as "kernels-cudagraph" finds both.
 
 from __future__ import annotations
 
-import os
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +32,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from benchmarks.environment import environment
+from benchmarks.environment import environment, has_compiler
 from benchmarks.providers import (
     CUDA,
     DEVICE,
@@ -134,8 +132,7 @@ def obstacle(provider: str, case: Case, timed: bool) -> str | None:
     if provider in ("compile-reduce-overhead", "kernels-cudagraph") and not CUDA:
         return "CUDA graphs need a GPU"
     if provider == "compile" and not CUDA:
-        compilers = os.environ.get("CXX", "g++ clang++ cl").split()
-        return None if any(map(shutil.which, compilers)) else "there is no C++ compiler"
+        return None if has_compiler() else "there is no C++ compiler"
     if PROVIDERS[provider].backend != "triton":
         return None
     if find_spec("triton") is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ def environment() -> dict[str, Any]:
         about["device"] = torch.cuda.get_device_name()
         about["runtime"] = torch.version.cuda or torch.version.hip
     return about
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile finds a C++ compiler, which it needs on a CPU."""
+    return any(map(shutil.which, os.environ.get("CXX", "g++ clang++ cl").split()))
 
 
 def _processor() -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.baselines import Losses, PublishedTraining, TunedTraining
+from benchmarks.environment import has_compiler
 from benchmarks.problems import DEVICE, SEED
 from fastjvae import JointVAE
 from fastjvae.data.batches import Batches
@@ -149,6 +148,5 @@ def obstacle(name: str) -> str | None:
     if name.endswith("-same-allocator") and cuda:
         return "the allocator is set on a CPU only"
     if name.startswith("compile") and not cuda:
-        compilers = os.environ.get("CXX", "g++ clang++ cl").split()
-        return None if any(map(shutil.which, compilers)) else "there is no C++ compiler"
+        return None if has_compiler() else "there is no C++ compiler"
     return None

@@ -45,7 +45,7 @@ def joint_loss(
     """:func:`fastjvae.reference.joint_loss`; the loss alone has a gradient."""
     target = reference.unit_interval(target, logits.dtype)
     settings = step, spec, cont, disc, channel_reduction, disc_measure, images
-    return _JointLoss.apply(logits, target, means, *settings)  # type: ignore[no-any-return]
+    return _JointLoss.apply(logits, target, means, settings)  # type: ignore[no-any-return]
 
 
 class _JointLatent(Function):
@@ -124,14 +124,9 @@ class _JointLoss(Function):
         logits: Tensor,
         target: Tensor,
         means: Tensor,
-        step: int | Tensor,
-        spec: LatentSpec,
-        cont: Capacity | None,
-        disc: Capacity | None,
-        channel_reduction: ChannelReduction,
-        disc_measure: DiscreteMeasure,
-        images: int | None,
+        settings: tuple[Any, ...],  # the further arguments of reference.joint_loss
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        step, spec, cont, disc, channel_reduction, disc_measure, images = settings
         units, variables = spec.cont, len(spec.disc)
         kl_cont, kl_disc, category_mean = torch.split(
             means, [units, variables, spec.num_categories]
@@ -157,25 +152,23 @@ class _JointLoss(Function):
             slopes[units : units + variables] = slope = excess.sign() * disc.gamma
             if disc_measure == "information":
                 slopes[units + variables :] = -slope * _imbalance_slope(category_mean)
-        ctx.divisor = divisor
-        ctx.settings = step, spec, cont, disc, channel_reduction, disc_measure, images
+        ctx.divisor, ctx.settings = divisor, settings
         ctx.save_for_backward(logits, target, means, slopes)
         ctx.mark_non_differentiable(reconstruction, capacity_cont, capacity_disc)
-        return loss.div_(_pixels(logits)), reconstruction, capacity_cont, capacity_disc
+        return loss.div_(reference.pixels(logits)), reconstruction, capacity_cont, capacity_disc
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> Any:
         logits, target, means, slopes = ctx.saved_tensors
-        constants = (None,) * len(ctx.settings)
         if torch.is_grad_enabled():
             loss = reference.joint_loss(logits, target, means, *ctx.settings)[0]
             by_logits, by_means = torch.autograd.grad(
                 loss, [logits, means], grad, create_graph=True
             )
-            return by_logits, None, by_means, *constants
-        grad = grad / _pixels(logits)
+            return by_logits, None, by_means, None
+        grad = grad / reference.pixels(logits)
         by_logits = logits.sigmoid().sub_(target).mul_(grad / ctx.divisor)
-        return by_logits, None, slopes * grad, *constants
+        return by_logits, None, slopes * grad, None
 
 
 def _imbalance_slope(category_mean: Tensor) -> Tensor:
@@ -187,7 +180,3 @@ def _imbalance_slope(category_mean: Tensor) -> Tensor:
 def _softmax_backward(grad: Tensor, y: Tensor) -> Tensor:
     """y (grad - sum grad y), row by row."""
     return torch.ops.aten._softmax_backward_data(grad, y, 1, y.dtype)  # type: ignore[no-any-return]
-
-
-def _pixels(images: Tensor) -> int:
-    return math.prod(images.shape[2:])

@@ -255,8 +255,9 @@ def _resume(command: Resume) -> int:
 
 def _run_training(config: TrainConfig, run: RunFolder, resuming: bool = False) -> int:
     processes = join_processes(config.device, config.timeout)
-    processes.first(lambda: load_data(config.source()))  # one process prepares the data
-    data = load_data(config.source())
+    data = processes.first(lambda: load_data(config.source()))  # one process prepares the data
+    if data is None:
+        data = load_data(config.source())
     held_out = data
     if processes.is_first:
         held_out = _held_out(config, data)  # before training, so that a mistake shows at once

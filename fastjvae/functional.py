@@ -35,13 +35,7 @@ from fastjvae.checks import (
 )
 from fastjvae.latents import LatentSpec
 from fastjvae.noise import Noise, draw_seed, noise_key, noise_tensors
-from fastjvae.parts import (
-    add_up,
-    current_part,
-    whole_loss,
-    whole_reconstruction,
-    whole_sums,
-)
+from fastjvae.parts import current_part, whole_loss, whole_reconstruction, whole_sums
 from fastjvae.reference import JointLatent, category_imbalance
 from fastjvae.schedules import Capacity
 
@@ -300,11 +294,10 @@ def latent_block(
     That saves a launch on a GPU.
     """
     check_params(params, spec)
-    if training:
-        check_tau(tau, params)
     if not training:
         sample = reference.evaluation_sample(params, spec)
         return _whole(LatentBlock(sample, *_divergence_sums(params, spec)))
+    check_tau(tau, params)
     if _latent_kernels(params, spec, tau, noise):
         key = noise_key(params, noise, spec.cont, spec.num_categories)
         sample, sums = _kernels().joint_latent(params, spec, tau, *key, sums="partials")
@@ -354,7 +347,7 @@ def joint_loss(
     for capacity in (cont, disc):
         if capacity is not None:  # torch.compile of 2.6 does not know filter(None, ...)
             check_gamma(capacity.gamma, logits)
-    pixels = logits.shape[2] * logits.shape[3]
+    pixels = reference.pixels(logits)
     part = current_part()
     images = part.images if part else None
     constants: dict[str, Any] = {
@@ -386,9 +379,7 @@ def joint_loss(
         )
     reconstruction = reconstruction.detach()
     if part:
-        whole = add_up(part, reconstruction)
-        loss = whole_loss(part, loss, reconstruction, whole, pixels)
-        reconstruction = whole
+        loss, reconstruction = whole_loss(part, loss, reconstruction, pixels)
     parts = _split(means.detach(), spec)
     return JointLoss(loss, reconstruction, *parts, capacity_cont, capacity_disc)
 

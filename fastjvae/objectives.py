@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -53,6 +53,12 @@ class Objective(Protocol):
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         """Return the loss of images ``x`` at training step ``step``."""
         ...
+
+
+def call_if_offered(objective: Objective, method: str, *arguments: Any) -> Any:
+    """Call what an objective may but need not offer; None where it does not."""
+    function = getattr(objective, method, None)
+    return None if function is None else function(*arguments)
 
 
 @dataclass(frozen=True)

@@ -84,26 +84,30 @@ def current_part() -> Part | None:
 
 def whole_sums(part: Part, sums: Tensor, factor: int = 1) -> Tensor:
     """Sums of a part as the whole batch's, with ``factor`` times the gradient by the part's own."""
-    whole = add_up(part, sums) if part.sums is None else part.sums
+    whole = part.sums
+    if whole is None:
+        whole = add_up(sums, part.processes, part.group)
     return _InPlaceOf.apply(sums, whole, factor)  # type: ignore[no-any-return]
 
 
 def whole_reconstruction(part: Part, share: Tensor) -> Tensor:
     """The processes' shares of a reconstruction added up, for their averaged gradient."""
-    return _InPlaceOf.apply(share, add_up(part, share), part.processes)  # type: ignore[no-any-return]
+    whole = add_up(share, part.processes, part.group)
+    return _InPlaceOf.apply(share, whole, part.processes)  # type: ignore[no-any-return]
 
 
-def whole_loss(part: Part, loss: Tensor, share: Tensor, whole: Tensor, pixels: int) -> Tensor:
-    """A loss with a part's share of the reconstruction as that with the whole reconstruction."""
+def whole_loss(part: Part, loss: Tensor, share: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
+    """A loss with a part's share of the reconstruction, and that, as with the whole of it."""
+    whole = add_up(share, part.processes, part.group)
     value = loss.detach() + (whole - share) / pixels
-    return _InPlaceOf.apply(loss, value, part.processes)  # type: ignore[no-any-return]
+    return _InPlaceOf.apply(loss, value, part.processes), whole
 
 
-def add_up(part: Part, tensor: Tensor) -> Tensor:
-    """Sum over the processes, detached."""
+def add_up(tensor: Tensor, processes: int, group: dist.ProcessGroup | None = None) -> Tensor:
+    """Sum over the processes of a group, detached."""
     total = tensor.detach().clone(memory_format=torch.contiguous_format)
-    if part.processes > 1:
-        dist.all_reduce(total, group=part.group)
+    if processes > 1:
+        dist.all_reduce(total, group=group)
     return total
 
 

@@ -38,7 +38,7 @@ class LossRecorder:
         self._extra: list[str] = []
         self._rows: Tensor | None = None  # (rows, columns), made with the first row
         self._next = torch.zeros(1, dtype=torch.int64)
-        self._written = 0
+        self.written = 0  # since the last clear
 
     @torch.no_grad()
     def append(self, out: LossOutput) -> None:
@@ -57,27 +57,27 @@ class LossRecorder:
             self._next = self._next.to(row.device)
         self._rows.index_copy_(0, self._next, row[None])
         self._next.add_(1).remainder_(len(self._rows))
-        self._written += 1
+        self.written += 1
 
     def count(self) -> None:
         """Note a row that a replayed CUDA graph has written."""
-        self._written += 1
+        self.written += 1
 
     def read(self) -> Tensor:
         """Return the rows on the CPU, (steps, columns), oldest first; waits for the device."""
         if self._rows is None:
             return torch.zeros(0, 0)
         size = len(self._rows)
-        if self._written <= size:
-            return self._rows[: self._written].cpu()
-        return self._rows.cpu().roll(-(self._written % size), dims=0)
+        if self.written <= size:
+            return self._rows[: self.written].cpu()
+        return self._rows.cpu().roll(-(self.written % size), dims=0)
 
     def clear(self) -> None:
         self.forget(0)
 
     def restore(self, rows: Tensor, device: torch.device) -> None:
         """Take back the rows that :meth:`read` returned."""
-        self._written = len(rows)
+        self.written = len(rows)
         self._next = torch.tensor([len(rows)], device=device)
         if len(rows):
             room = rows.new_zeros(self._most_rows, rows.shape[1])
@@ -85,13 +85,8 @@ class LossRecorder:
 
     def forget(self, rows: int) -> None:
         """Drop the rows after the first ``rows``."""
-        self._written = rows
+        self.written = rows
         self._next.fill_(rows if self._rows is None else rows % len(self._rows))
-
-    @property
-    def written(self) -> int:
-        """Rows since the last :meth:`clear`."""
-        return self._written
 
     @property
     def names(self) -> list[str]:

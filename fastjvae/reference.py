@@ -165,6 +165,11 @@ def divisor(logits: Tensor, channel_reduction: str, images: int | None = None) -
     return (images or max(rows, 1)) * (channels if channel_reduction == "mean" else 1)
 
 
+def pixels(images: Tensor) -> int:
+    """H * W of (N, C, H, W)."""
+    return images.shape[2] * images.shape[3]
+
+
 def joint_loss(
     logits: Tensor,
     target: Tensor,
@@ -190,16 +195,14 @@ def joint_loss(
     capacity_cont = capacity_disc = zero
     if cont:
         capacity_cont = cont.at(step, device=device, dtype=dtype)
-    if disc:
-        capacity_disc = disc.at(step, device=device, dtype=dtype, maximum=largest_kl(spec.disc))
-    if cont:
         total = total + capacity_loss(kl_cont, capacity_cont, cont.gamma)
     if disc:
+        capacity_disc = disc.at(step, device=device, dtype=dtype, maximum=largest_kl(spec.disc))
         measure = kl_disc
         if disc_measure == "information":
             measure = measure - category_imbalance(category_mean, spec)
         total = total + capacity_loss(measure, capacity_disc, disc.gamma)
-    return total / math.prod(logits.shape[2:]), reconstruction, capacity_cont, capacity_disc
+    return total / pixels(logits), reconstruction, capacity_cont, capacity_disc
 
 
 def unit_interval(images: Tensor, dtype: torch.dtype) -> Tensor:

@@ -22,8 +22,8 @@ from fastjvae.errors import ArgumentError
 from fastjvae.functional import divergence_sums
 from fastjvae.model import JointVAE
 from fastjvae.noise import Noise, draw_seed, noise_tensors
-from fastjvae.objectives import LossOutput, Objective
-from fastjvae.parts import Part, add_up, part_of_batch
+from fastjvae.objectives import LossOutput, Objective, call_if_offered
+from fastjvae.parts import add_up, part_of_batch
 from fastjvae.processes import Processes
 from fastjvae.recipes import Precision
 from fastjvae.recorder import LossRecorder
@@ -102,20 +102,17 @@ class TrainingStep:
                 out = self.loss(images, self.step, *self._draw_noise(len(images)))
             out.loss.backward()
         self.optimizer.step()
-        if after_step := getattr(self.objective, "after_step", None):
-            after_step()
+        call_if_offered(self.objective, "after_step")
         self.recorder.append(out)
 
     def _backward_in_parts(self, images: Tensor, whole: int) -> LossOutput:
         """Gradients of the whole batch's loss, of which these images are this process' part."""
-        spec, world, rank = self.model.spec, self.processes.world, self.processes.rank
-        like = torch.empty(whole, 0, device=self.device)
-        noise = noise_tensors(like, Noise(generator=self.noise), spec.cont, spec.num_categories)
+        world, rank = self.processes.world, self.processes.rank
         # The noise is drawn for the whole batch on every process: it is then the same whatever the
         # number of processes, and so are their generators.
-        normal, uniform = (tensor.tensor_split(world)[rank] for tensor in noise)
+        normal, uniform = (t.tensor_split(world)[rank] for t in self._noise_tensors(whole))
         parts = images.tensor_split(self.accumulate)
-        sums = self._divergence_sums(parts, whole) if len(parts) > 1 else None
+        sums = self._divergence_sums(parts) if len(parts) > 1 else None
         outs: list[LossOutput] = []
         for part, n, u in zip(
             parts,
@@ -134,21 +131,23 @@ class TrainingStep:
         return outs[-1]._replace(loss=loss, reconstruction=reconstruction)
 
     @torch.no_grad()
-    def _divergence_sums(self, parts: tuple[Tensor, ...], whole: int) -> Tensor:
+    def _divergence_sums(self, parts: tuple[Tensor, ...]) -> Tensor:
         with self._autocast():
             rows = [self.model.encode_params(part) for part in parts]
         sums = torch.stack([divergence_sums(params, self.model.spec) for params in rows])
-        return add_up(Part(whole, None, None, self.processes.world), sums.sum(dim=0))
+        return add_up(sums.sum(dim=0), self.processes.world)
 
     def _draw_noise(self, rows: int) -> Noise:
         if not self.compiled:
             return Noise(generator=self.noise)
         if self.device.type == "cuda":  # torch.compile does not trace a generator
             return Noise(seed=draw_seed(self.device, self.noise))
-        spec = self.model.spec
-        like = torch.empty(rows, 0)
+        return Noise(*self._noise_tensors(rows))
+
+    def _noise_tensors(self, rows: int) -> tuple[Tensor, Tensor]:
+        spec, like = self.model.spec, torch.empty(rows, 0, device=self.device)
         noise = Noise(generator=self.noise)
-        return Noise(*noise_tensors(like, noise, spec.cont, spec.num_categories))
+        return noise_tensors(like, noise, spec.cont, spec.num_categories)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "bf16":
@@ -224,9 +223,7 @@ class TrainingStep:
         ]
         before = [tensor.detach().clone() for tensor in tensors]
         moments = {p: _copies(state) for p, state in self.optimizer.state.items()}
-        objective = None
-        if hasattr(self.objective, "state_dict"):
-            objective = copy.deepcopy(self.objective.state_dict())
+        objective = copy.deepcopy(call_if_offered(self.objective, "state_dict"))
         noise, written = self.noise.get_state(), self.recorder.written
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
@@ -244,7 +241,7 @@ class TrainingStep:
                             else:
                                 value.zero_()
                 if objective is not None:
-                    self.objective.load_state_dict(objective)  # type: ignore[attr-defined]
+                    call_if_offered(self.objective, "load_state_dict", objective)
                 self.noise.set_state(noise)
                 self.recorder.forget(written)
 
@@ -281,8 +278,8 @@ class _Graph:
 
 
 def _distributed(loss: LossModule, device: torch.device) -> DistributedDataParallel:
-    own = getattr(loss.objective, "parameter_groups", None)
-    if own is not None and own() and not isinstance(loss.objective, nn.Module):
+    own = call_if_offered(loss.objective, "parameter_groups")
+    if own and not isinstance(loss.objective, nn.Module):
         raise ArgumentError(
             "an objective with parameters must be a torch.nn.Module for several processes to train"
             f" it, {type(loss.objective).__name__} is none"

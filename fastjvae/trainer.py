@@ -27,7 +27,7 @@ from fastjvae.allocator import keep_freed_memory
 from fastjvae.data import ImageData
 from fastjvae.data.batches import Batches, LoaderBatches, batches_of
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
-from fastjvae.objectives import Objective
+from fastjvae.objectives import Objective, call_if_offered
 from fastjvae.processes import Processes
 from fastjvae.recipes import RUN_SETTINGS, TrainConfig, build_model, build_objective
 from fastjvae.recorder import LossRecorder
@@ -78,11 +78,11 @@ class Trainer:
         self.total_steps = config.total_steps(self.batches.steps_per_epoch)
         self.model = build_model(config, self.batches.img_size).to(self.device).train()
         self.objective: Any = build_objective(config) if objective is None else objective
-        self._call_objective("to", self.device)
+        call_if_offered(self.objective, "to", self.device)
         self.optimizer = torch.optim.Adam(
             [
                 {"params": list(self.model.parameters())},
-                *(self._call_objective("parameter_groups") or ()),
+                *(call_if_offered(self.objective, "parameter_groups") or ()),
             ],
             lr=config.lr,
             fused=self.device.type in ("cpu", "cuda"),
@@ -249,10 +249,6 @@ class Trainer:
     @contextmanager
     def _folder(self) -> Iterator[MetricsLog | None]:
         """Hold the run folder and its log, on rank 0."""
-        if not self.processes.is_first:
-            self.processes.first(lambda: None)
-            yield None
-            return
         with ExitStack() as stack:
             yield self.processes.first(lambda: self._open_folder(stack))
 
@@ -274,11 +270,6 @@ class Trainer:
             # quiet where stderr is not a terminal, and but for one process
             disable=None if self.processes.is_first else True,
         )
-
-    def _call_objective(self, method: str, *arguments: Any) -> Any:
-        """Call what an objective may but need not offer; None where it does not."""
-        function = getattr(self.objective, method, None)
-        return None if function is None else function(*arguments)
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -313,7 +304,7 @@ class Trainer:
             },
             "metrics": self.recorder.read(),
         }
-        if (own := self._call_objective("state_dict")) is not None:
+        if (own := call_if_offered(self.objective, "state_dict")) is not None:
             state["objective"] = own
         return state
 
@@ -339,7 +330,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if "objective" in state:
-            self._call_objective("load_state_dict", state["objective"])
+            call_if_offered(self.objective, "load_state_dict", state["objective"])
         self.step = state["step"]
         self._take.step.fill_(self.step)
         self.noise.set_state(state["rng"]["noise"])

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.environment import has_compiler
 from fastjvae.data import load as load_data
 from fastjvae.data.batches import StreamedBatches
 from fastjvae.errors import ArgumentError
@@ -175,12 +174,8 @@ def test_a_warm_up_leaves_everything_as_it_was(trainer: Callable[..., Trainer]):
         assert torch.equal(ours.recorder.read(), other.recorder.read())
 
 
-def compiler() -> bool:
-    return any(map(shutil.which, os.environ.get("CXX", "g++ clang++ cl").split()))
-
-
 @pytest.mark.filterwarnings("default")
-@pytest.mark.skipif(not compiler(), reason="torch.compile needs a C++ compiler")
+@pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_step_agrees(trainer: Callable[..., Trainer], capsys: Any):
     ours, compiled = trainer(log_every=STEPS), trainer(log_every=STEPS, compile=True)
     for each in (ours, compiled):

@@ -65,7 +65,28 @@ class Batches(Protocol):
         self.close()
 
 
-class ResidentBatches(Batches):
+class _ArrayBatches(Batches):
+    """Batches of one array of images, in the order of :class:`_Order`."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+        world: int = 1,
+        kept_on: torch.device | str | None = None,
+    ) -> None:
+        self.images, self.img_size = _count_and_size(images)
+        self._order = _Order(self.images, batch_size, seed, device, rank, world, kept_on)
+        self.steps_per_epoch = self._order.steps_per_epoch
+
+    def whole(self, step: int) -> int:
+        return self._order.whole(step)
+
+
+class ResidentBatches(_ArrayBatches):
     """Images that stay on the device as uint8; a selection is (B,) int64 indices.
 
     ``gather`` is one kernel and can be part of a CUDA graph.
@@ -92,22 +113,17 @@ class ResidentBatches(Batches):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.images, self.img_size = _count_and_size(images)
-        self._order = _Order(self.images, batch_size, seed, device, rank, world)
-        self.steps_per_epoch = self._order.steps_per_epoch
+        super().__init__(images, batch_size, seed, device, rank, world)
         self._pixels = images.to(device)
 
     def select(self, step: int) -> Tensor:
         return self._order.indices(step)
 
-    def whole(self, step: int) -> int:
-        return self._order.whole(step)
-
     def gather(self, selected: Tensor) -> Tensor:
         return self._pixels.index_select(0, selected)
 
 
-class StreamedBatches(Batches):
+class StreamedBatches(_ArrayBatches):
     """Images that stay where they are, such as on a memory map, read by a thread ahead of training.
 
     A selection is the (B, C, H, W) uint8 images themselves. What cannot be read is an error of
@@ -123,9 +139,7 @@ class StreamedBatches(Batches):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.images, self.img_size = _count_and_size(images)
-        self._order = _Order(self.images, batch_size, seed, device, rank, world, kept_on="cpu")
-        self.steps_per_epoch = self._order.steps_per_epoch
+        super().__init__(images, batch_size, seed, device, rank, world, kept_on="cpu")
         # Torch would start a team of OpenMP threads for the reader, beside that of the training.
         self._rows = images.numpy()
         self._most_rows = -(-min(batch_size, self.images) // world)
@@ -142,9 +156,6 @@ class StreamedBatches(Batches):
             self._ahead.append(self._submit(self._next + len(self._ahead)))
         self._next += 1
         return self._ahead.popleft().result().to(self._device, non_blocking=True)
-
-    def whole(self, step: int) -> int:
-        return self._order.whole(step)
 
     def close(self) -> None:
         self._forget()

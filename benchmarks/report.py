@@ -81,8 +81,8 @@ def load(path: Path) -> Any:
 
 
 def rows_of(content: Any) -> list[dict[str, Any]]:
-    """What pytest-benchmark wrote: the facts of each benchmark and its times in ms."""
-    return [
+    """What pytest-benchmark wrote: facts and times in ms, in the order of COLOURS."""
+    rows = [
         {
             **row["extra_info"],
             "ms": {
@@ -92,6 +92,8 @@ def rows_of(content: Any) -> list[dict[str, Any]]:
         }
         for row in content["benchmarks"]
     ]
+    order = {provider: place for place, provider in enumerate(COLOURS)}
+    return sorted(rows, key=lambda row: order.get(row["provider"], len(order)))
 
 
 # --- sections -------------------------------------------------------------------------------------

@@ -317,9 +317,9 @@ def test_a_page_of_all_results(tmp_path: Path):
         tmp_path,
         "step",
         [
-            _row("published", 30.0, times_fastjvae=_ratio(3.0), **rate),
-            _row("tuned", 15.0, times_fastjvae=_ratio(1.4), **rate),
             _row("fastjvae", 10.0, **rate),
+            _row("tuned", 15.0, times_fastjvae=_ratio(1.4), **rate),
+            _row("published", 30.0, times_fastjvae=_ratio(3.0), **rate),
         ],
     )
     loop = {"measurement": "end to end", "images": 60_000}
@@ -350,6 +350,10 @@ def test_a_page_of_all_results(tmp_path: Path):
         "| tuned | 15.00 (13.50 - 16.50) | 4,267 | 50 | 50.0 % (49.5 - 50.5) | 700 | 3 | 200.00"
         " | 0.75000 | 0.12500 | 200.00 | 0.75000 | 0.12500 |"
     ) in page
+    of_step = page[page.index("## A step alone") :]
+    assert re.findall(r"^\| (published|tuned|fastjvae) \|", of_step, flags=re.MULTILINE) == [
+        "published", "tuned", "fastjvae",
+    ]  # fmt: skip
     assert "On a GPU: not measured." in page
     assert "- Loading and logging in a step of fastjvae: 3.0 % (3.0 - 3.0).\n" in page
     assert "- A checkpoint of fastjvae takes 25 ms (one run).\n" in page

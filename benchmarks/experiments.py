@@ -1,0 +1,179 @@
+"""Results over seeds: every experiment of ``docs/results.md``, one (experiment, seed) at a time.
+
+    python -m benchmarks.experiments mnist-joint --seeds 0..4 --data-root DATA
+    python -m benchmarks.experiments --list
+
+Each unit trains in ``FASTJVAE_RUNS/EXPERIMENT/seed-SEED`` (by default in the user's cache folder)
+and leaves ``benchmarks/results/experiments/EXPERIMENT/seed-SEED.json`` when it ends. A unit whose
+file is there is skipped; one that was stopped goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environment import environment
+from benchmarks.experiment_list import EXPERIMENTS, Experiment
+from fastjvae.data import ImageData, load
+from fastjvae.data.cache import user_folder
+from fastjvae.evaluation import evaluate
+from fastjvae.files import write_bytes, write_json
+from fastjvae.recipes import TrainConfig
+from fastjvae.run import RunFolder, read_metrics
+from fastjvae.seeds import parse_seeds
+from fastjvae.trainer import Trainer
+
+RESULTS = Path(__file__).parent / "results" / "experiments"
+_ROWS = 40  # of the growth of losses and divergences that a result keeps
+
+
+def runs_folder() -> Path:
+    """Where the runs lie: outside the work tree, since they are large."""
+    return Path(os.environ.get("FASTJVAE_RUNS") or user_folder() / "runs")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One seed of one experiment."""
+
+    name: str
+    experiment: Experiment
+    seed: int
+
+    @property
+    def run(self) -> RunFolder:
+        return RunFolder(runs_folder() / self.name / f"seed-{self.seed}")
+
+    @property
+    def result(self) -> Path:
+        return RESULTS / self.name / f"seed-{self.seed}.json"
+
+
+class WatchedTrainer(Trainer):
+    """A trainer that evaluates itself at every checkpoint, in ``curve.jsonl`` of its run.
+
+    The labels it reads are those of ``watched``, the training images unless an experiment is final.
+    """
+
+    watched: ImageData
+
+    def save(self) -> None:
+        super().save()
+        path = self.run.path / "curve.jsonl"
+        rows = [row for row in read_lines(path) if row["step"] < self.step]
+        rows.append({"step": self.step, **brief(evaluate(self.model, self.watched).to_dict())})
+        write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def run_unit(unit: Unit, data_root: str | None) -> dict[str, Any] | None:
+    """Train and evaluate one unit and write its result; None if a signal stopped it."""
+    config = unit.experiment.config_of(unit.seed, data_root)
+    train = load(config.source("train"))
+    trainer = WatchedTrainer(config, train, unit.run)
+    trainer.watched = train
+    print(f"{unit.name}, seed {unit.seed}: from step {trainer.step:,} to {trainer.total_steps:,}")
+    if not trainer.train():
+        return None
+    final = load(config.source("test")) if unit.experiment.final else train
+    evaluation = evaluate(trainer.model.eval(), final, config.channel_reduction)
+    records = read_metrics(unit.run)
+    result = {
+        "experiment": unit.name,
+        "seed": unit.seed,
+        "about": environment(),
+        "config": _portable(config),
+        "seconds": seconds_of(records, config.batch_size),
+        "evaluation": evaluation.to_dict(),
+        "curve": read_lines(unit.run.path / "curve.jsonl"),
+        "growth": [_sums(record) for record in _thinned(records)],
+    }
+    unit.result.parent.mkdir(parents=True, exist_ok=True)
+    write_json(unit.result, result)
+    return result
+
+
+def seconds_of(records: Sequence[dict[str, Any]], batch_size: int) -> float:
+    """Training time, by the median speed: evaluation and disturbances do not count."""
+    speed = statistics.median(record["images_per_s"] for record in records)
+    return float(records[-1]["step"] * batch_size / speed)
+
+
+def brief(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of an evaluation that a curve keeps."""
+    variables = evaluation["variables"]
+    return {
+        "reconstruction": evaluation["reconstruction"],
+        "kl_cont": evaluation["kl_cont_sum"],
+        "kl_disc": evaluation["kl_disc_sum"],
+        "information": sum(variable["information"] for variable in variables),
+        "accuracy_majority": [variable["accuracy_majority"] for variable in variables],
+        "accuracy_one_to_one": [variable["accuracy_one_to_one"] for variable in variables],
+    }
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a file with one JSON object a line; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _sums(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "step": record["step"],
+        "reconstruction": record["reconstruction"],
+        "kl_cont": sum(record["kl_cont"]),
+        "kl_disc": sum(record["kl_disc"]),
+        "information": sum(record["information"]),
+    }
+
+
+def _thinned(records: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    every = max(1, -(-len(records) // _ROWS))
+    return records[every - 1 :: every]
+
+
+def _portable(config: TrainConfig) -> dict[str, Any]:
+    """The settings without those that belong to a machine."""
+    values = config.to_dict()
+    for name in ("data_root", "labels", "device"):
+        values.pop(name)
+    return values
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="by default all, in order")
+    parser.add_argument("--seeds", help="such as 0..4 or 0,3; by default each experiment's own")
+    parser.add_argument("--data-root", help="folder of MNIST and FashionMNIST")
+    parser.add_argument("--list", action="store_true", help="say what there is and what is done")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in EXPERIMENTS]:
+        parser.error(f"no experiment {unknown[0]!r}: there are {', '.join(EXPERIMENTS)}")
+    units = [
+        Unit(name, EXPERIMENTS[name], seed)
+        for name in options.names or EXPERIMENTS
+        for seed in (parse_seeds(options.seeds) if options.seeds else EXPERIMENTS[name].seeds)
+    ]
+    if options.list:
+        for unit in units:
+            print(f"{unit.name} seed {unit.seed}: {'done' if unit.result.exists() else 'open'}")
+        return 0
+    for unit in units:
+        if unit.result.exists():
+            continue
+        result = run_unit(unit, options.data_root)
+        if result is None:
+            print("stopped; go on with the same command again")
+            return 1
+        print(json.dumps({"seed": unit.seed, **brief(result["evaluation"])}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,136 @@
+"""Experiments over seeds leave their results behind, and the page shows them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import experiments, results_page
+from benchmarks.experiment_list import EXPERIMENTS, SECTIONS, Experiment
+from fastjvae.data import load
+from fastjvae.run import RunFolder
+
+_SMALL = Experiment(
+    "digits",
+    {"steps": 6, "checkpoint_every": 2, "log_every": 1, "cont": 2, "batch_size": 4},
+    seeds=(0, 1),
+)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FASTJVAE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    monkeypatch.setitem(EXPERIMENTS, "small", _SMALL)
+    return tmp_path
+
+
+def _result(folder: Path, seed: int) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(
+        (folder / "results" / "small" / f"seed-{seed}.json").read_text()
+    )
+    return result
+
+
+def test_a_unit_leaves_its_settings_machine_and_growth(folders: Path):
+    assert experiments.main(["small", "--seeds", "1"]) == 0
+    result = _result(folders, 1)
+    assert (result["experiment"], result["seed"]) == ("small", 1)
+    assert result["config"]["steps"] == 6
+    assert "data_root" not in result["config"]
+    assert result["about"]["torch"]
+    assert [row["step"] for row in result["curve"]] == [2, 4, 6]
+    assert [row["step"] for row in result["growth"]] == [1, 2, 3, 4, 5, 6]
+    assert result["seconds"] > 0
+    evaluation = result["evaluation"]
+    assert evaluation["images"] == 300  # the test images
+    assert evaluation["variables"][0]["accuracy_majority"] > 0
+
+
+def test_what_is_done_is_skipped_and_what_is_begun_goes_on(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = _SMALL.config_of(0, None)
+    unit = experiments.Unit("small", _SMALL, 0)
+    trainer = experiments.WatchedTrainer(config, load(config.source()), unit.run)
+    trainer.watched = load(config.source())
+    for _ in range(2):
+        trainer.train_step()
+    trainer.save()
+    begun: list[int] = []
+    train = experiments.WatchedTrainer.train
+    monkeypatch.setattr(
+        experiments.WatchedTrainer, "train", lambda self: (begun.append(self.step), train(self))[1]
+    )
+    assert experiments.main(["small"]) == 0
+    assert begun == [2, 0]  # seed 0 goes on, seed 1 begins
+    assert [row["step"] for row in _result(folders, 0)["curve"]] == [2, 4, 6]
+    assert experiments.main(["small"]) == 0
+    assert begun == [2, 0]
+
+
+def test_a_trial_is_judged_by_training_images(folders: Path, monkeypatch: pytest.MonkeyPatch):
+    trial = Experiment("digits", _SMALL.settings, final=False)
+    monkeypatch.setitem(EXPERIMENTS, "small", trial)
+    experiments.main(["small", "--seeds", "0"])
+    assert _result(folders, 0)["evaluation"]["images"] == 1497
+
+
+def test_an_unknown_experiment_is_named(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        experiments.main(["smal"])
+    assert "no experiment 'smal': there are mnist-joint" in capsys.readouterr().err
+
+
+def test_the_list_says_what_is_open(folders: Path, capsys: pytest.CaptureFixture[str]):
+    experiments.main(["small", "--seeds", "0"])
+    capsys.readouterr()
+    experiments.main(["small", "--list"])
+    assert capsys.readouterr().out == "small seed 0: done\nsmall seed 1: open\n"
+
+
+def test_training_time_is_by_the_median_speed():
+    records = [{"step": s, "images_per_s": v} for s, v in ((50, 640), (100, 640), (150, 1))]
+    assert experiments.seconds_of(records, 64) == 150 * 64 / 640
+
+
+def test_every_row_of_the_page_names_an_experiment():
+    rows = [row.experiment for section in SECTIONS for row in section.rows]
+    assert set(rows) <= set(EXPERIMENTS)
+    assert len(rows) == len(set(rows))
+
+
+def test_the_page_shows_spreads_over_seeds(tmp_path: Path):
+    folder = tmp_path / "mnist-joint"
+    folder.mkdir()
+    for seed, accuracy in ((0, 0.5), (1, 0.7)):
+        variable = {"accuracy_majority": accuracy, "accuracy_one_to_one": 0.25, "information": 2.0}
+        evaluation = {
+            "variables": [variable], "reconstruction": 160.0 + seed,
+            "kl_cont_sum": 5.0, "kl_disc_sum": 2.25,
+        }  # fmt: skip
+        result = {
+            "seed": seed, "evaluation": evaluation, "seconds": 700.0,
+            "curve": [{"step": 30_000}],
+            "about": {"processor": "P", "threads": 2, "python": "3.11", "torch": "2.14"},
+        }  # fmt: skip
+        (folder / f"seed-{seed}.json").write_text(json.dumps(result))
+    page = results_page.markdown(tmp_path)
+    (row,) = [line for line in page.splitlines() if line.startswith("| JointVAE | 2 |")]
+    assert [cell.strip() for cell in row.split("|")[3:-1]] == [
+        "0.600 ± 0.141 (0.700)", "0.250 ± 0.000 (0.250)", "160.5 ± 0.7 (160.0)", "5.00 ± 0.00",
+        "2.25 ± 0.00", "2.00 ± 0.00", "0", "30,000", "700 ± 0",
+    ]  # fmt: skip
+    assert "Machine: P, threads: 2; Python 3.11, PyTorch 2.14." in page
+    assert "| CC-beta-VAE | 0 | not measured |" in page
+
+
+def test_runs_lie_in_the_users_cache_by_default(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("FASTJVAE_RUNS")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    unit = experiments.Unit("small", _SMALL, 3)
+    assert isinstance(unit.run, RunFolder)
+    assert unit.run.path == Path("/cache/fastjvae/runs/small/seed-3")

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 import fastjvae
+from fastjvae.data import DatasetName
 from fastjvae.data.prepare import fit_images
-from fastjvae.recipes import RECIPES, TrainConfig, build_model, build_objective
+from fastjvae.recipes import TrainConfig, build_model, build_objective, recipe
 
 # Asked where a process has its work to do: one that has looked for a GPU cannot be forked.
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -34,14 +35,17 @@ class Problem(NamedTuple):
         return max(3, min(20, 1_280 // self.config.batch_size))
 
 
-# Appendix C of the paper: MNIST, and CelebA, which the recipe for pictures of one's own follows.
-_RECIPES = {"32x32x1": ("mnist", (1, 32, 32)), "64x64x3": ("images", (3, 64, 64))}
+# Appendix C of the paper.
+_RECIPES: dict[str, tuple[DatasetName, tuple[int, int, int]]] = {
+    "32x32x1": ("mnist", (1, 32, 32)),
+    "64x64x3": ("celeba", (3, 64, 64)),
+}
 
 
 def problem_of(size: str, batch_size: int = 64) -> Problem:
     """The problem of images of ``size``, "32x32x1" or "64x64x3"."""
-    recipe, img_size = _RECIPES[size]
-    config = dataclasses.replace(RECIPES[recipe], batch_size=batch_size, device=DEVICE, seed=SEED)
+    dataset, img_size = _RECIPES[size]
+    config = dataclasses.replace(recipe(dataset), batch_size=batch_size, device=DEVICE, seed=SEED)
     return Problem(config, img_size)
 
 

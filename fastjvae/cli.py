@@ -29,7 +29,7 @@ from fastjvae.evaluation import Evaluation, evaluate
 from fastjvae.files import write_json
 from fastjvae.model import JointVAE
 from fastjvae.processes import OtherProcessError, Processes, join_processes
-from fastjvae.recipes import RECIPES, TrainConfig
+from fastjvae.recipes import RECIPES, RecipeName, TrainConfig, recipe
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.seeds import parse_seeds, read_settings, seeds_folder, train_seeds, visible_gpus
 from fastjvae.trainer import Trainer, resolve_device
@@ -38,6 +38,10 @@ _DESCRIPTIONS = {
     "digits": "scikit-learn's 1,797 handwritten digits, embedded; the default of make train",
     "mnist": "handwritten digits, with the paper's setting",
     "fashion-mnist": "pictures of clothes, with the paper's setting",
+    "chairs": "rendered chairs, with the paper's setting",
+    "celeba": "aligned faces, with the paper's setting",
+    "dsprites": "white shapes with five known factors, with the paper's setting",
+    "sprites": "the like drawn here, no file to bring, with the paper's setting for dSprites",
     "images": "a folder of pictures, with the paper's setting for CelebA",
     "arrays": "a .npy or .npz file, with the paper's setting for MNIST",
 }
@@ -45,8 +49,11 @@ _DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class TrainFlags(TrainConfig):
-    """The settings of a run, and the flag that makes several runs of them."""
+    """The settings of a run, and the flags that give them their defaults or make several runs."""
 
+    recipe: RecipeName | None = None
+    """the set of defaults that the other flags override: paper, appendix C of the paper, for the
+    data sets in it, and default for the others"""
     seeds: Annotated[str | None, arg(metavar="SEEDS")] = None
     """instead of --seed: train each of these seeds, such as 0..9 or 0,3,7, in turn or one per GPU,
     and compare them; their run folders are OUT/seedN, by default runs/DATASET-seeds/seedN, and the
@@ -54,6 +61,7 @@ class TrainFlags(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        recipe(self.dataset, self.recipe)
         if self.seeds is not None:
             parse_seeds(self.seeds)
 
@@ -61,17 +69,6 @@ class TrainFlags(TrainConfig):
         """The settings alone."""
         names = [field.name for field in dataclasses.fields(TrainConfig)]
         return TrainConfig(**{name: getattr(self, name) for name in names})
-
-
-TrainCommand: Any = Union[  # noqa: UP007  made from a tuple, for tyro
-    tuple(
-        Annotated[
-            TrainFlags,
-            subcommand(name, default=TrainFlags(**vars(config)), description=_DESCRIPTIONS[name]),
-        ]
-        for name, config in RECIPES.items()
-    )
-]
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ class Train:
     To train several seeds and compare them: fastjvae train DATASET --seeds 0..9
     """
 
-    config: Annotated[TrainCommand, arg(name="")]
+    config: Any  # TrainFlags with the defaults of a recipe, of _train_command
 
 
 @dataclass(frozen=True)
@@ -112,6 +109,8 @@ class Evaluate:
     """data set; by default the run's own"""
     data_root: str | None = None
     """folder or file of the data"""
+    grid: tuple[str, ...] = ()
+    """sprites: the part of the grid to draw; by default the run's own"""
     split: Literal["train", "test"] = "test"
     """which part of the data set, where it has two"""
     json: bool = False
@@ -130,6 +129,8 @@ class Figures:
     """data set for the reconstructions and the order of the units; by default the run's own"""
     data_root: str | None = None
     """folder or file of the data"""
+    grid: tuple[str, ...] = ()
+    """sprites: the part of the grid to draw; by default the run's own"""
     out: str | None = None
     """folder for the figures; by default figures/ in the run folder"""
     device: str = "auto"
@@ -149,12 +150,36 @@ class Export:
     """folder; by default export-FORM in the run folder"""
 
 
-Command: Any = Union[  # noqa: UP007  a value for tyro, not an annotation
-    Annotated[Train, subcommand("train")],
-    Annotated[Evaluate, subcommand("evaluate")],
-    Annotated[Figures, subcommand("figures")],
-    Annotated[Export, subcommand("export")],
-]
+def _command(recipe_name: str | None) -> Any:
+    """The grammar of the command line, for tyro, with a recipe's settings as defaults of train."""
+    return Union[  # noqa: UP007  a value for tyro, not an annotation
+        Annotated[_train_command(recipe_name), subcommand("train")],
+        Annotated[Evaluate, subcommand("evaluate")],
+        Annotated[Figures, subcommand("figures")],
+        Annotated[Export, subcommand("export")],
+    ]
+
+
+def _train_command(recipe_name: str | None) -> type[Train]:
+    """``Train`` with a subcommand for each data set; its first recipe stands in for a missing one.
+
+    That it is missing is an error of ``TrainFlags``, once the data set has been chosen.
+    """
+    subcommands = []
+    for name, recipes in RECIPES.items():
+        config = next((c for each, c in recipes.items() if each == recipe_name), recipe(name))
+        default, description = TrainFlags(**vars(config)), _DESCRIPTIONS[name]
+        subcommands.append(
+            Annotated[TrainFlags, subcommand(name, default=default, description=description)]
+        )
+    configs: Any = Union[tuple(subcommands)]  # noqa: UP007  made from a tuple, for tyro
+    return dataclasses.make_dataclass(
+        "Train",
+        [("config", Annotated[configs, arg(name="")])],
+        bases=(Train,),
+        namespace={"__doc__": Train.__doc__},
+        frozen=True,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,7 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run() -> int:
         command = _parse(words)
-        return _COMMANDS[type(command)](command)
+        call = next(call for kind, call in _COMMANDS.items() if isinstance(command, kind))
+        return call(command)
 
     return _exit_code(run)
 
@@ -363,6 +389,8 @@ def _source(
     else:
         split = split if command.dataset in SPLIT_DATASETS else "train"
         source = DataSource(name=command.dataset, root=command.data_root, split=split)
+    if command.grid:
+        source = dataclasses.replace(source, grid=command.grid)
     channels, height, width = model.img_size
     if source.name == "images" and channels in (1, 3):
         source = dataclasses.replace(source, channels=channels)  # type: ignore[arg-type]
@@ -447,7 +475,9 @@ def _parse(argv: list[str]) -> Any:
         raise ArgumentError("--seed is for one run and --seeds for several: give one of the two")
     resuming = "--resume" in flags
     grammar, prog, rest = (
-        (Resume, "fastjvae train", argv[1:]) if resuming else (Command, "fastjvae", argv)
+        (Resume, "fastjvae train", argv[1:])
+        if resuming
+        else (_command(_recipe_in(argv)), "fastjvae", argv)
     )
     box = io.StringIO()
     try:
@@ -465,6 +495,16 @@ def _parse(argv: list[str]) -> Any:
         words = [word for word in argv if not word.startswith("-")][:2]
         command = " ".join(["fastjvae", *(w for w in words if w in (*RECIPES, *_NAMES))])
         raise ArgumentError(f"{_one_sentence(box.getvalue())}; see {command} --help") from None
+
+
+def _recipe_in(argv: Sequence[str]) -> str | None:
+    """The recipe that is named last; the parser is built with it, and then reads it too."""
+    name = None
+    for word, following in zip(argv, [*argv[1:], None], strict=False):
+        flag, equals, value = word.partition("=")
+        if flag == "--recipe":
+            name = value if equals else following
+    return name
 
 
 _NAMES = ("train", "evaluate", "figures", "export")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -16,7 +17,9 @@ from tiny import tiny_flags, write_arrays
 
 import fastjvae
 from fastjvae import JointVAE, load, load_published
-from fastjvae.cli import main
+from fastjvae.cli import _parse, main
+from fastjvae.data import DATASETS
+from fastjvae.recipes import RECIPES, TrainConfig, recipe
 from fastjvae.run import RunFolder, read_metrics
 
 FIGURES = ["categories-c0.png", "kl-growth.png", "reconstructions.png", "traversals.png"]
@@ -122,6 +125,72 @@ def test_a_run_goes_on_from_another_folder_and_after_its_data_moved(
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["steps"] == 17
 
 
+def test_a_run_from_before_a_setting_was_there_goes_on(run: Path):
+    config = json.loads((run / "config.json").read_text())
+    del config["training"]["grid"]
+    (run / "config.json").write_text(json.dumps(config))
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    del state["config"]["grid"]
+    torch.save(state, run / "checkpoint.pt")
+    assert main(["train", "--resume", str(run), "--steps", "15"]) == 0
+
+
+# --- recipes and data sets ------------------------------------------------------------------------
+
+
+def _config(*argv: str) -> TrainConfig:
+    """The settings that a command line of train asks for."""
+    config: TrainConfig = _parse(["train", *argv]).config.config()
+    return config
+
+
+def test_a_recipe_is_the_defaults_that_other_flags_override(monkeypatch: pytest.MonkeyPatch):
+    paper = recipe("mnist")
+    other = dataclasses.replace(paper, lr=0.25, disc=(3, 2), steps=7)
+    monkeypatch.setitem(RECIPES["mnist"], "default", other)
+    assert _config("mnist") == _config("mnist", "--recipe", "paper") == paper
+    assert _config("mnist", "--recipe", "default") == other
+    changed = dataclasses.replace(other, lr=0.5)
+    assert _config("mnist", "--recipe=default", "--lr", "0.5") == changed
+    assert _config("mnist", "--lr", "0.5", "--recipe", "default") == changed
+    assert _config("digits", "--recipe", "default") == recipe("digits")
+
+
+@pytest.mark.parametrize("name", ["digits", "images", "arrays"])
+def test_data_sets_outside_the_paper_say_what_they_have(
+    name: str, capsys: pytest.CaptureFixture[str]
+):
+    message = _fails(["train", name, "--recipe", "paper"], 2, capsys)
+    assert f"{name} has no recipe 'paper', only default; see fastjvae train {name}" in message
+
+
+def test_a_recipe_that_nothing_has(capsys: pytest.CaptureFixture[str]):
+    for argv in (["--recipe", "slow"], ["--recipe=slow"]):
+        assert "'slow'" in _fails(["train", "mnist", *argv], 2, capsys)
+    assert "recipe" in _fails(["train", "mnist", "--recipe"], 2, capsys)
+
+
+def test_a_part_of_the_sprites_trains_resumes_and_is_evaluated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    grid = ["--grid", "scale=5", "orientation=0..39/20", "x=0..31/16", "y=0..31/16"]
+    argv = ["train", "sprites", "--recipe", "paper", "--steps", "2", "--out", str(run)]
+    assert main([*argv, *grid, "--device", "cpu", "--no-figures"]) == 0
+    assert "24 images of 1x64x64" in capsys.readouterr().out
+    training = json.loads((run / "config.json").read_text())["training"]
+    assert training["grid"] == grid[1:]
+    assert "recipe" not in training
+    assert main(["train", "--resume", str(run), "--steps", "3"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--json"]) == 0
+    evaluation = json.loads(capsys.readouterr().out)
+    assert evaluation["images"] == 24
+    assert evaluation["variables"][0]["accuracy_majority"] is not None  # of the shape
+    assert main(["evaluate", str(run), "--grid", "scale=0", "x=3", "y=4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 3 * 40
+
+
 @pytest.mark.parametrize("name", ["beta", "cc-beta"])
 def test_other_objectives_train(
     data: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -207,7 +276,9 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(
     ("argv", "words"),
     [
         (["--help"], ["train", "evaluate", "figures", "export"]),
-        (["train", "--help"], ["digits", "mnist", "fashion-mnist", "images", "arrays"]),
+        (["train", "--help"], list(DATASETS)),
+        (["train", "mnist", "--help"], ["--recipe", "appendix C of the paper"]),
+        (["train", "sprites", "--help"], ["--grid", "x=0..31/4", "300000", "(default: 30)"]),
         (["train", "--help"], ["train --resume RUN", "train DATASET --seeds 0..9"]),
         (["train", "mnist", "--help"], ["--cont-capacity.iters", "25000", "nats", "--data-root"]),
         (["train", "mnist", "--help"], ["--seeds SEEDS", "runs/DATASET-seeds/seedN"]),

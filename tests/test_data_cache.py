@@ -1,6 +1,7 @@
 """The disk cache: when it is used, that it is never trusted blindly, and that it cannot hurt."""
 
 import errno
+import hashlib
 import os
 import resource
 import threading
@@ -75,6 +76,8 @@ def test_factors_and_names_survive(folder: Path) -> None:
         torch.arange(12, dtype=torch.uint8).reshape(2, 1, 2, 3),
         factors=torch.tensor([[1, 2], [3, 4]]),
         factor_names=("hue", "größe"),
+        factor_values=((0.1, 0.2, 0.3, 1 / 3), (0.0, 1.0, 2.0, 3.0, 4.0)),
+        known_digest="not of the file",
     )
     cache.cached("key", lambda: data)
     again = cache.cached("key", lambda: pytest.fail("not read from the cache"))
@@ -83,6 +86,18 @@ def test_factors_and_names_survive(folder: Path) -> None:
     assert again.factors.tolist() == [[1, 2], [3, 4]]
     assert (again.labels, again.label_names) == (None, None)
     assert again.factor_names == ("hue", "größe")
+    assert again.factor_values == data.factor_values
+    assert again.digest() == hashlib.sha256(bytes(range(12))).hexdigest()
+
+
+def test_the_default_size_and_the_current_folder_are_no_other_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = cache.key_of(DataSource("sprites"), [])
+    assert cache.key_of(DataSource("sprites", image_size=(64, 64)), []) == key
+    assert cache.key_of(DataSource("sprites", image_size=(32, 32)), []) != key
+    monkeypatch.chdir(tmp_path)
+    assert cache.key_of(DataSource("sprites"), []) == key
 
 
 def test_cache_can_be_left_out(source: DataSource, folder: Path) -> None:

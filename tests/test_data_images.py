@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from fastjvae.data import DataSource, ImageData, images, load
+from fastjvae.data import DataSource, ImageData, load, pictures
 from fastjvae.data.prepare import fit_images
 from fastjvae.errors import DataError
 
@@ -140,7 +140,7 @@ def test_arrays_and_pictures_are_fitted_alike(own: tuple[int, int], size: tuple[
 
 
 def test_more_pictures_than_one_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_BATCH", 4)
+    monkeypatch.setattr(pictures, "_BATCH", 4)
     for i in range(9):
         save(tmp_path / f"in/{i}.png", colour=i, size=(3, 2))
     data = load_folder(tmp_path / "in")
@@ -148,7 +148,7 @@ def test_more_pictures_than_one_batch(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_sizes_are_compared_across_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_BATCH", 2)
+    monkeypatch.setattr(pictures, "_BATCH", 2)
     for i in range(5):
         save(tmp_path / f"in/{i}.png", size=(3, 2) if i < 4 else (2, 3))
     with pytest.raises(DataError, match=r"0\.png has 2 x 3 and .*4\.png 3 x 2"):

@@ -1,6 +1,7 @@
 """What DataSource accepts, what ImageData checks, and the embedded digits."""
 
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -24,6 +25,8 @@ IMAGES = torch.zeros(3, 1, 4, 5, dtype=torch.uint8)
         DataSource("fashion-mnist", root="data", download=True),
         DataSource("images", root="pictures", image_size=(64, 64), channels=3),
         DataSource("arrays", root="a.npz", labels="b.npz:y"),
+        DataSource("sprites", grid=("shape=heart", "x=0..31/4")),
+        DataSource("chairs", root="rendered_chairs", split="test"),
     ],
 )
 def test_source_survives_json(source: DataSource) -> None:
@@ -50,6 +53,17 @@ def test_source_takes_a_path_as_root(tmp_path: Path) -> None:
         ({"name": "mnist", "channels": 3}, "channels applies to images and not to mnist"),
         ({"name": "images", "root": "x", "labels": "y.npy"}, "labels applies to arrays"),
         ({"name": "digits", "download": True}, "download applies to mnist, fashion-mnist"),
+        ({"name": "chairs"}, "chairs needs --data-root, the folder of rendered_chairs"),
+        ({"name": "celeba"}, "celeba needs --data-root, the folder or .zip file of aligned"),
+        ({"name": "dsprites"}, "dsprites needs --data-root, the .npz file"),
+        ({"name": "dsprites", "root": "x", "split": "test"}, "dsprites have no 'test' split.* x$"),
+        ({"name": "sprites", "split": "test"}, "sprites have no 'test' split: keep 'train'$"),
+        ({"name": "sprites", "root": "x"}, "root applies to mnist, .* not to sprites, got 'x'"),
+        ({"name": "chairs", "root": "x", "channels": 3}, "channels applies to images and not to"),
+        ({"name": "celeba", "root": "x", "labels": "y"}, "labels applies to arrays and not to"),
+        ({"name": "dsprites", "root": "x", "download": True}, "download applies to mnist, "),
+        ({"name": "dsprites", "root": "x", "grid": ("x=1",)}, "grid applies to sprites and not to"),
+        ({"name": "sprites", "grid": ("scale=6",)}, "scale has the values 0 to 5, got '6'"),
     ],
 )
 def test_source_refuses_what_it_cannot_heed(fields: dict[str, object], fault: str) -> None:
@@ -65,8 +79,16 @@ def test_image_data_knows_its_length_and_size() -> None:
         factors=torch.zeros(3, 2, dtype=torch.int64),
         label_names=("a", "b"),
         factor_names=("hue", "size"),
+        factor_values=((0.5, 1.0), (2.0,)),
     )
     assert (len(data), data.img_size) == (3, (1, 4, 5))
+
+
+def test_a_known_digest_belongs_to_its_images() -> None:
+    data = ImageData("x", IMAGES, known_digest="known")
+    assert data.digest() == "known"
+    other = dataclasses.replace(data, images=IMAGES + 1)
+    assert other.digest() == hashlib.sha256(bytes([1] * 60)).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -86,6 +108,11 @@ def test_image_data_knows_its_length_and_size() -> None:
             "2 label names but labels from 0 to 2",
         ),
         ({"factor_names": ("a",)}, "1 factor names but 0 factors"),
+        ({"factor_values": ((1.0,),)}, "values for 1 factors but 0 factors"),
+        (
+            {"factors": torch.tensor([[0], [2], [1]]), "factor_values": ((0.0, 1.0),)},
+            "2 values of factor 0 but numbers from 0 to 2",
+        ),
     ],
 )
 def test_image_data_refuses(fields: dict[str, object], fault: str) -> None:

@@ -2,38 +2,89 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from fastjvae import BetaObjective, Capacity, CCBetaObjective, JointObjective
+from fastjvae.data import DATASETS, DatasetName
 from fastjvae.errors import ArgumentError
-from fastjvae.recipes import RECIPES, CapacityConfig, TrainConfig, build_model, build_objective
+from fastjvae.recipes import (
+    RECIPES,
+    CapacityConfig,
+    TrainConfig,
+    build_model,
+    build_objective,
+    recipe,
+)
+
+# Appendix C of the paper: units and categories, lr, epochs, C_z, C_c, steps of their growth, gamma.
+PAPER = {
+    "mnist": (10, (10,), 5e-4, 100, 5.0, 5.0, 25_000, 30.0),
+    "fashion-mnist": (10, (10,), 5e-4, 100, 5.0, 10.0, 50_000, 100.0),
+    "chairs": (32, (2, 2, 2), 1e-4, 100, 30.0, 5.0, 100_000, 300.0),
+    "celeba": (32, (10,), 5e-4, 100, 50.0, 10.0, 100_000, 100.0),
+    "dsprites": (6, (3,), 5e-4, 30, 40.0, 1.1, 300_000, 150.0),
+    "sprites": (6, (3,), 5e-4, 30, 40.0, 1.1, 300_000, 150.0),
+}
 
 
-def test_paper_settings_of_appendix_c():
-    mnist, fashion = RECIPES["mnist"], RECIPES["fashion-mnist"]
-    assert (mnist.cont, mnist.disc, mnist.temperature) == (10, (10,), 0.67)
-    assert (mnist.lr, mnist.batch_size, mnist.epochs, mnist.steps) == (5e-4, 64, 100, None)
-    assert build_objective(mnist) == JointObjective(
-        Capacity(0, 5, 25_000, 30), Capacity(0, 5, 25_000, 30)
+@pytest.mark.parametrize(("dataset", "settings"), PAPER.items(), ids=PAPER)
+def test_paper_settings_of_appendix_c(dataset: DatasetName, settings: tuple[Any, ...]):
+    cont, disc, lr, epochs, cont_hi, disc_hi, iters, gamma = settings
+    config = recipe(dataset, "paper")
+    assert (config.dataset, config.cont, config.disc) == (dataset, cont, disc)
+    assert (config.lr, config.epochs, config.steps) == (lr, epochs, None)
+    assert (config.batch_size, config.temperature, config.image_size) == (64, 0.67, None)
+    assert build_objective(config) == JointObjective(
+        Capacity(0, cont_hi, iters, gamma), Capacity(0, disc_hi, iters, gamma)
     )
-    assert (fashion.cont, fashion.disc, fashion.lr) == (10, (10,), 5e-4)
-    assert build_objective(fashion) == JointObjective(
-        Capacity(0, 5, 50_000, 100), Capacity(0, 10, 50_000, 100)
-    )
+    assert recipe(dataset) == config
 
 
-@pytest.mark.parametrize("config", RECIPES.values(), ids=RECIPES.keys())
+@pytest.mark.parametrize("name", ["mnist", "chairs", "celeba"])
+def test_paper_settings_are_the_published_models(published_folder: Path, name: DatasetName):
+    specs = json.loads((published_folder / name / "specs.json").read_text())
+    config = recipe(name, "paper")
+    assert config.spec.to_dict() == specs["latent_spec"]
+    assert dataclasses.astuple(config.cont_capacity)[:4] == tuple(specs["cont_capacity"])
+    assert dataclasses.astuple(config.disc_capacity)[:4] == tuple(specs["disc_capacity"])
+    assert (config.batch_size, [config.lr]) == (specs["batch_size"], specs["lr"])
+    assert config.epochs in specs["epochs"]
+
+
+def test_data_sets_that_are_not_in_the_paper_say_what_they_have():
+    for dataset in DATASETS:
+        assert list(RECIPES[dataset]) == ["paper" if dataset in PAPER else "default"]
+    for dataset in ("digits", "images", "arrays"):
+        with pytest.raises(ArgumentError, match=f"{dataset} has no recipe 'paper', only default"):
+            recipe(dataset, "paper")
+    with pytest.raises(ArgumentError, match="mnist has no recipe 'slow', only paper"):
+        recipe("mnist", "slow")
+
+
+def test_settings_of_a_run_from_before_a_setting_was_there():
+    values = recipe("sprites").to_dict()
+    del values["grid"]
+    assert TrainConfig.from_dict(json.loads(json.dumps(values))) == recipe("sprites")
+
+
+CONFIGS = {f"{d}-{name}": c for d, recipes in RECIPES.items() for name, c in recipes.items()}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_json_round_trip(config: TrainConfig):
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    sized = dataclasses.replace(config, image_size=(48, 64), disc=(3, 2), out="elsewhere")
+    changes: dict[str, Any] = {"image_size": (48, 64), "disc": (3, 2), "grid": ("x=0",)}
+    sized = dataclasses.replace(config, **changes, out="elsewhere")
     again = TrainConfig.from_dict(json.loads(json.dumps(sized.to_dict())))
     assert again == dataclasses.replace(sized, out=None)
 
 
 def test_objectives_by_name():
-    config = RECIPES["mnist"]
+    config = recipe("mnist")
     beta = dataclasses.replace(config, objective="beta", beta=8.0)
     assert build_objective(beta) == BetaObjective(8.0)
     capacity = CapacityConfig(0.0, 25.0, 1000, 100.0)
@@ -44,13 +95,13 @@ def test_objectives_by_name():
 
 
 def test_steps_replace_epochs():
-    config = dataclasses.replace(RECIPES["mnist"], epochs=3)
+    config = dataclasses.replace(recipe("mnist"), epochs=3)
     assert config.total_steps(2) == 3 * 2
     assert dataclasses.replace(config, steps=7).total_steps(2) == 7
 
 
 def test_initialisation_depends_on_the_seed_alone():
-    config = RECIPES["digits"]
+    config = recipe("digits")
     torch.manual_seed(1)
     first = build_model(config, (1, 32, 32)).state_dict()
     torch.manual_seed(2)
@@ -80,4 +131,4 @@ def test_initialisation_depends_on_the_seed_alone():
 )
 def test_impossible_settings(change: dict, message: str):
     with pytest.raises(ArgumentError, match=message):
-        dataclasses.replace(RECIPES["mnist"], **change)
+        dataclasses.replace(recipe("mnist"), **change)

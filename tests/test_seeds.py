@@ -22,7 +22,7 @@ from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, NonFiniteLossError
 from fastjvae.evaluation import evaluate
 from fastjvae.metrics import udr
-from fastjvae.recipes import RECIPES
+from fastjvae.recipes import RECIPES, recipe
 from fastjvae.run import RunFolder
 from fastjvae.seeds import parse_seeds, train_seeds
 from fastjvae.trainer import Trainer
@@ -84,7 +84,8 @@ def test_seeds_that_cannot_be(text: str, message: str):
 
 
 def test_the_flag_changes_no_setting():
-    for config in RECIPES.values():
+    for dataset in RECIPES:
+        config = recipe(dataset)
         assert TrainFlags(**vars(config), seeds="0..3").config() == config
 
 

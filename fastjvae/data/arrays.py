@@ -11,8 +11,6 @@ so is what had to be converted but is too large for memory.
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fastjvae.data.cache import array_on_disk, key_of
-from fastjvae.data.memory import fits, map_array, tensor_on
-from fastjvae.data.prepare import fit_images, reason
+from fastjvae.data.cache import Pixels, gather
+from fastjvae.data.memory import map_array, tensor_on
+from fastjvae.data.prepare import fit_images, reading
 from fastjvae.data.source import DataSource, ImageData
 from fastjvae.errors import DataError
 
@@ -62,40 +60,33 @@ def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
     labels_path = path
     if source.labels is not None:
         labels_path, labels = _read_labels(source.labels)
-    pixels, mapped = _to_uint8(source, files, _channels_second(path, images))
-    count = len(pixels)
+    pixels = _to_uint8(source, files, _channels_second(path, images))
+    count = len(pixels.array)
     return ImageData(
         name=f"arrays/{path.name}",
-        images=tensor_on(pixels),
+        images=tensor_on(pixels.array),
         labels=_integers(labels_path, "labels", labels, rank=1, count=count),
         factors=_integers(path, "factors", factors, rank=2, count=count),
         label_names=label_names,
         factor_names=factor_names,
-        mapped=mapped,
+        mapped=pixels.mapped,
+        known_digest=pixels.sha256,
     )
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
     """The arrays of a .npz by name, or of a .npy, memory-mapped, under the name ``arr_0``."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(6)
-            file.seek(0)
-            if magic == b"\x93NUMPY":
-                yield {"arr_0": map_array(path)}
-            elif magic.startswith(b"PK"):
-                with np.load(file, allow_pickle=False) as archive:
-                    yield archive
-            else:
-                raise DataError(f"{path} is neither a .npy nor a .npz file")
-    except DataError:
-        raise
-    except (
-        *(OSError, EOFError, ValueError, RuntimeError, MemoryError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
-        raise DataError(f"{path} cannot be read as a numpy file: {reason(error)}") from error
+    with reading(path, "a numpy file"), path.open("rb") as file:
+        magic = file.read(6)
+        file.seek(0)
+        if magic == b"\x93NUMPY":
+            yield {"arr_0": map_array(path)}
+        elif magic.startswith(b"PK"):
+            with np.load(file, allow_pickle=False) as archive:
+                yield archive
+        else:
+            raise DataError(f"{path} is neither a .npy nor a .npz file")
 
 
 def _split_key(text: str) -> tuple[Path, str | None]:
@@ -154,24 +145,14 @@ def _channels_second(path: Path, images: Any) -> npt.NDArray[Any]:
     return images if second else images.transpose(0, 3, 1, 2)
 
 
-def _to_uint8(
-    source: DataSource, files: Sequence[Path], images: npt.NDArray[Any]
-) -> tuple[npt.NDArray[np.uint8], bool]:
-    """(N, C, H, W) of any accepted dtype as uint8, contiguous; and whether that is on a map."""
+def _to_uint8(source: DataSource, files: Sequence[Path], images: npt.NDArray[Any]) -> Pixels:
+    """(N, C, H, W) of any accepted dtype as uint8, contiguous."""
     path, size = files[0], source.image_size
     shape = (*images.shape[:2], *(size or images.shape[2:]))
     as_wanted = images.dtype == np.uint8 and images.shape == shape and images.flags.c_contiguous
     if as_wanted and _scale_to_255(path, images) == 1:
-        return images, isinstance(images, np.memmap)
-    if not fits(math.prod(shape)):
-        key = key_of(source, files)
-        return array_on_disk(key, shape, lambda: _converted(path, images, size)), True
-    pixels = np.empty(shape, np.uint8)
-    end = 0
-    for chunk in _converted(path, images, size):
-        start, end = end, end + len(chunk)
-        pixels[start:end] = chunk
-    return pixels, False
+        return Pixels(images, isinstance(images, np.memmap), sha256=None)
+    return gather(source, files, shape, lambda: _converted(path, images, size))
 
 
 def _converted(

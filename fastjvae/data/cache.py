@@ -5,7 +5,8 @@ that changed gives another name; its metadata hold a checksum of everything insi
 is damaged or foreign is never trusted, only rebuilt. A cache that cannot be used costs time and
 one warning, never the run.
 
-Arrays whose prepared form is too large for memory are a .npy file instead, which is mapped.
+Images whose prepared form is too large for memory are a .npy file instead, which is mapped. A file
+of either kind is read once when it is opened, to check it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,17 +28,31 @@ import torch
 
 from fastjvae.data.memory import fits, map_array, update_hash
 from fastjvae.data.prepare import reason
-from fastjvae.data.source import DataSource, ImageData
+from fastjvae.data.source import SIZES, DataSource, ImageData
 from fastjvae.errors import DataError, RunError
 from fastjvae.files import replacing
 
 # Part of every key: raise it whenever the preparation or the file's form changes.
-FORMAT = "fastjvae-data-1"
+FORMAT = "fastjvae-data-2"
 
 _SHA256_BYTES = 32
 _TENSORS = ("images", "labels", "factors")
 
 _warned_of: set[str] = set()
+
+
+class Pixels(NamedTuple):
+    """Prepared images.
+
+    Attributes:
+        array: (N, C, H, W) uint8, contiguous.
+        mapped: whether it is on a memory map of a file.
+        sha256: of its bytes, in hexadecimal, where it is known; see ``ImageData.known_digest``.
+    """
+
+    array: npt.NDArray[np.uint8]
+    mapped: bool
+    sha256: str | None
 
 
 def user_folder() -> Path:
@@ -63,8 +78,10 @@ def key_of(source: DataSource, files: Sequence[Path]) -> str:
         DataError: a source file cannot be read.
     """
     # The root counts beside the files: below another one the same pictures have other labels.
-    root = str(source.path.absolute())
-    wanted = asdict(source) | {"format": FORMAT, "root": root, "download": None}
+    root = source.root and str(source.path.absolute())
+    size = source.image_size or SIZES.get(source.name)
+    wanted = asdict(source) | {"root": root, "image_size": size, "download": None}
+    wanted["format"] = FORMAT
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode())
     for file in files:
         try:
@@ -95,11 +112,41 @@ def cached(key: str, build: Callable[[], ImageData]) -> ImageData:
     return data
 
 
+def gather(
+    source: DataSource,
+    files: Sequence[Path],
+    shape: tuple[int, ...],
+    chunks: Callable[[], Iterator[npt.NDArray[np.uint8]]],
+    *,
+    in_memory: float = math.inf,
+) -> Pixels:
+    """Images that are prepared some at a time: in memory where they fit there, or mapped.
+
+    Args:
+        source, files: name the file of those that are mapped, as in :func:`key_of`.
+        shape: (N, C, H, W) of all images.
+        chunks: gives them in order, some at a time; not called where the file is there already.
+        in_memory: bytes; more than that are mapped even where they would fit into memory.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    size = math.prod(shape)
+    if size > in_memory or not fits(size):
+        return array_on_disk(key_of(source, files), shape, chunks)
+    pixels = np.empty(shape, np.uint8)
+    end = 0
+    for chunk in chunks():
+        start, end = end, end + len(chunk)
+        pixels[start:end] = chunk
+    return Pixels(pixels, mapped=False, sha256=None)
+
+
 def array_on_disk(
     key: str,
     shape: tuple[int, ...],
     chunks: Callable[[], Iterator[npt.NDArray[np.uint8]]],
-) -> npt.NDArray[np.uint8]:
+) -> Pixels:
     """The uint8 array stored under ``key``, mapped; stored first, chunk by chunk, if it is not.
 
     Args:
@@ -111,17 +158,17 @@ def array_on_disk(
     """
     try:
         path = _folder() / f"{key}.npy"
-        array = _read_array(path, shape)
-        if array is None:
-            _write_array(path, shape, chunks())
-            array = map_array(path)
+        pixels = _read_array(path, shape)
+        if pixels is None:
+            sha256 = _write_array(path, shape, chunks())
+            pixels = Pixels(map_array(path), mapped=True, sha256=sha256)
     except RunError as error:
         gib = math.prod(shape) / 2**30
         raise DataError(
-            f"{gib:,.1f} GiB of images are too many for memory and cannot be kept on disk "
-            f"({reason(error)}): set FASTJVAE_CACHE to a folder with room for them"
+            f"{gib:,.1f} GiB of images cannot be kept on disk ({reason(error)}): set "
+            f"FASTJVAE_CACHE to a folder with room for them"
         ) from error
-    return array
+    return pixels
 
 
 def _folder() -> Path:
@@ -146,8 +193,8 @@ def _read(path: Path) -> ImageData | None:
         if metadata.get("sha256") != _checksum(path, info, tensors):
             return None
         fields: dict[str, Any] = json.loads(info)
-        for field in {"label_names", "factor_names"} & fields.keys():
-            fields[field] = tuple(fields[field])  # JSON made a list of it
+        for field in {"label_names", "factor_names", "factor_values"} & fields.keys():
+            fields[field] = _tuple(fields[field])
         return ImageData(**fields | tensors, mapped=mapped)
     except (OSError, SafetensorError, ValueError, TypeError):
         return None
@@ -160,6 +207,7 @@ def _write(path: Path, data: ImageData) -> None:
 
     fields = {field: value for field, value in vars(data).items() if value is not None}
     del fields["mapped"]  # that depends on the memory of whoever reads the file
+    fields.pop("_digest", None)
     tensors = {field: fields.pop(field) for field in _TENSORS if field in fields}
     info = json.dumps(fields)
     metadata = {"info": info, "sha256": _checksum(path, info, tensors)}
@@ -168,6 +216,11 @@ def _write(path: Path, data: ImageData) -> None:
             save_file(tensors, temporary, metadata)
     except (RunError, SafetensorError) as error:
         _warn_once(str(path.parent), reason(error))
+
+
+def _tuple(value: Any) -> Any:
+    """What JSON made lists of, as tuples again."""
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 
 def _warn_once(folder: str, why: str) -> None:
@@ -189,7 +242,7 @@ def _checksum(path: Path, info: str, tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _read_array(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
+def _read_array(path: Path, shape: tuple[int, ...]) -> Pixels | None:
     """The array of a file by ``_write_array``; None where there is none that can be trusted."""
     try:
         with path.open("rb") as file:
@@ -200,23 +253,32 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | N
         return None
     if array.dtype != np.uint8 or array.shape != shape or not array.flags.c_contiguous:
         return None
-    digest = hashlib.sha256(path.name.encode())
+    digest = hashlib.sha256()
     update_hash(digest, array)
-    return array if digest.digest() == checksum else None
+    if _named(path, digest.digest()) != checksum:
+        return None
+    return Pixels(array, mapped=True, sha256=digest.hexdigest())
 
 
 def _write_array(
     path: Path, shape: tuple[int, ...], chunks: Iterator[npt.NDArray[np.uint8]]
-) -> None:
+) -> str:
     """A .npy file with a SHA-256 of its name and values behind them, where numpy overlooks it.
 
-    Written as a file, since on a full disk a write to a memory map kills the process.
+    Written as a file, since on a full disk a write to a memory map kills the process. Returns the
+    SHA-256 of the values, in hexadecimal.
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    digest = hashlib.sha256(path.name.encode())
+    digest = hashlib.sha256()
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for chunk in chunks:
             file.write(chunk.data)
             update_hash(digest, chunk)
-        file.write(digest.digest())
+        file.write(_named(path, digest.digest()))
+    return digest.hexdigest()
+
+
+def _named(path: Path, digest: bytes) -> bytes:
+    """The checksum of an array's file: values that belong under another name are not trusted."""
+    return hashlib.sha256(path.name.encode() + digest).digest()

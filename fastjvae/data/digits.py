@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fastjvae.data.prepare import fit_images
-from fastjvae.data.source import DataSource, ImageData
+from fastjvae.data.source import SIZES, DataSource, ImageData
 
 
 def find(source: DataSource) -> list[Path]:
@@ -28,9 +28,10 @@ def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
     in_test = np.arange(len(digits.target)) % 6 == 0
     chosen = in_test if source.split == "test" else ~in_test
     pixels = np.rint(digits.images[chosen] * (255 / 16)).astype(np.uint8)
+    size = source.image_size or SIZES[source.name]
     return ImageData(
         name=f"digits/{source.split}",
-        images=torch.from_numpy(fit_images(pixels[:, None], source.image_size or (32, 32))),
+        images=torch.from_numpy(fit_images(pixels[:, None], size)),
         labels=torch.from_numpy(digits.target[chosen].astype(np.int64)),
         label_names=tuple("0123456789"),
     )

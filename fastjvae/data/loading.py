@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fastjvae.data import arrays, digits, images, mnist
+from fastjvae.data import arrays, celeba, chairs, digits, dsprites, images, mnist, sprites
 from fastjvae.data.cache import cached, key_of
 from fastjvae.data.source import DataSource, ImageData
 
@@ -16,6 +16,10 @@ _FAMILIES: dict[str, tuple[_Find, _Prepare]] = {
     "digits": (digits.find, digits.prepare),
     "mnist": (mnist.find, mnist.prepare),
     "fashion-mnist": (mnist.find, mnist.prepare),
+    "chairs": (chairs.find, chairs.prepare),
+    "celeba": (celeba.find, celeba.prepare),
+    "dsprites": (dsprites.find, dsprites.prepare),
+    "sprites": (sprites.find, sprites.prepare),
     "images": (images.find, images.prepare),
     "arrays": (arrays.find, arrays.prepare),
 }
@@ -25,7 +29,8 @@ def load(source: DataSource, *, cache: bool = True) -> ImageData:
     """The images of ``source``, prepared once and read from the disk cache after that.
 
     They are in memory, or on a memory map where they need no preparation (a .npy file of uint8
-    images in the layout N, C, H, W) or are more than :data:`fastjvae.data.memory.SHARE` of memory.
+    images in the layout N, C, H, W), are more than :data:`fastjvae.data.memory.SHARE` of memory, or
+    are dsprites or sprites of more than 64 MiB.
 
     >>> data = load(DataSource("digits", split="test"))
     >>> data.name, len(data), data.img_size
@@ -34,7 +39,7 @@ def load(source: DataSource, *, cache: bool = True) -> ImageData:
     Args:
         source: which data, and the size and channels to give them.
         cache: read and write prepared data in ``FASTJVAE_CACHE`` or the user's cache folder.
-            Arrays that are too large for memory are converted there whatever is said here.
+            Images that come on a memory map are prepared there whatever is said here.
 
     Raises:
         DataError: the data are missing, damaged or of the wrong form.
@@ -51,7 +56,8 @@ def load(source: DataSource, *, cache: bool = True) -> ImageData:
 
 def _worth_caching(source: DataSource) -> bool:
     # The digits take milliseconds, and arrays of the right size are one pass over a file that is
-    # no slower to read than the cache; what costs time is decoding pictures and resizing.
+    # no slower to read than the cache; what costs time is decoding pictures and resizing. dsprites
+    # and sprites keep what is worth it themselves, mapped.
     if source.name == "arrays":
         return source.image_size is not None
-    return source.name != "digits"
+    return source.name not in ("digits", "dsprites", "sprites")

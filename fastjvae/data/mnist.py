@@ -20,7 +20,7 @@ import torch
 
 from fastjvae.data.cache import user_folder
 from fastjvae.data.prepare import fit_images, reason
-from fastjvae.data.source import DataSource, ImageData
+from fastjvae.data.source import SIZES, DataSource, ImageData
 from fastjvae.errors import DataError
 
 LABEL_NAMES = {
@@ -82,9 +82,10 @@ def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
         )
     if labels.max() > 9:
         raise DataError(f"{labels_file} must hold labels from 0 to 9, got {labels.max()}")
+    size = source.image_size or SIZES[source.name]
     return ImageData(
         name=f"{source.name}/{source.split}",
-        images=torch.from_numpy(fit_images(images[:, None], source.image_size or (32, 32))),
+        images=torch.from_numpy(fit_images(images[:, None], size)),
         labels=torch.from_numpy(labels.astype(np.int64)),
         label_names=LABEL_NAMES[source.name],
     )

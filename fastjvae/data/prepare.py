@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from fastjvae.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,7 +45,26 @@ def fit_images(images: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDAr
     return fitted
 
 
+def held_out(count: int) -> int:
+    """How many of so many are the test split, where a data set has no split of its own."""
+    return max(1, count // 10)
+
+
 def reason(error: Exception) -> str:
     """A library's error as part of a sentence: its first sentence, without the full stop."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0].split(". ")[0].rstrip(".")
+
+
+@contextmanager
+def reading(path: Path, form: str) -> Iterator[None]:
+    """Makes one sentence of what numpy and zipfile raise about a damaged file of that form."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (
+        *(OSError, EOFError, ValueError, RuntimeError, MemoryError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        raise DataError(f"{path} cannot be read as {form}: {reason(error)}") from error

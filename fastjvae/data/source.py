@@ -4,18 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 
+from fastjvae.data.factors import parse_grid
 from fastjvae.data.memory import update_hash
 from fastjvae.errors import ArgumentError, DataError
 
-DatasetName = Literal["digits", "mnist", "fashion-mnist", "images", "arrays"]
+DatasetName = Literal[
+    "digits",
+    "mnist",
+    "fashion-mnist",
+    "chairs",
+    "celeba",
+    "dsprites",
+    "sprites",
+    "images",
+    "arrays",
+]
 DATASETS: tuple[DatasetName, ...] = get_args(DatasetName)
-SPLIT_DATASETS: tuple[DatasetName, ...] = ("digits", "mnist", "fashion-mnist")  # train and test
+# Those with a train and a test split.
+SPLIT_DATASETS: tuple[DatasetName, ...] = ("digits", "mnist", "fashion-mnist", "chairs", "celeba")
+
+# Height and width that images are prepared in unless others are asked for; other data sets keep
+# the size that their pictures have.
+SIZES: dict[DatasetName, tuple[int, int]] = {
+    "digits": (32, 32),
+    "mnist": (32, 32),
+    "fashion-mnist": (32, 32),
+    "chairs": (64, 64),
+    "celeba": (64, 64),
+    "dsprites": (64, 64),
+    "sprites": (64, 64),
+}
+
+# What --data-root must name for the data sets that have no default place.
+_ROOTS: dict[DatasetName, str] = {
+    "chairs": "folder of rendered_chairs",
+    "celeba": "folder or .zip file of aligned pictures",
+    "dsprites": ".npz file",
+    "images": "folder of pictures",
+    "arrays": ".npy or .npz file",
+}
 
 
 @dataclass(frozen=True)
@@ -26,13 +59,15 @@ class DataSource:
 
     Attributes:
         name: one of ``DATASETS``.
-        root: folder of the data; for arrays the .npy or .npz file. None: the data set's default.
-        split: "train" or "test"; images and arrays have no split and are loaded whole.
-        image_size: (height, width) to resize to; None: 32 x 32 for digits, mnist and
-            fashion-mnist, the size that the pictures have for images and arrays.
+        root: folder or file of the data. None: the data set's default.
+        split: "train" or "test"; data sets that are not in ``SPLIT_DATASETS`` are loaded whole.
+        image_size: (height, width) to resize to; None: that of ``SIZES``, or the size that the
+            pictures have.
         channels: images only: 1 for grey, 3 for RGB; None: grey if every picture is grey.
         labels: arrays only: ``file.npy``, ``file.npz`` or ``file.npz:key`` with the labels.
         download: mnist and fashion-mnist only: fetch missing files into ``root``.
+        grid: sprites only: the part of the grid to draw, as
+            :func:`fastjvae.data.factors.parse_grid` reads it; None: all of it.
     """
 
     name: DatasetName
@@ -42,6 +77,7 @@ class DataSource:
     channels: Literal[1, 3] | None = None
     labels: str | None = None
     download: bool = False
+    grid: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.name not in DATASETS:
@@ -57,9 +93,12 @@ class DataSource:
                     f"image size must be a height and a width of at least 1, got {self.image_size}"
                 )
             object.__setattr__(self, "image_size", size)
-        for field in ("root", "labels"):  # a Path would not survive JSON
-            if getattr(self, field) is not None:
-                object.__setattr__(self, field, os.fspath(getattr(self, field)))
+        for name in ("root", "labels"):  # a Path would not survive JSON
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, os.fspath(getattr(self, name)))
+        if self.grid is not None:
+            object.__setattr__(self, "grid", tuple(self.grid))
+            parse_grid(self.grid)
         self._check_fields_apply()
 
     @property
@@ -68,24 +107,25 @@ class DataSource:
         return Path(self.root or "").expanduser()
 
     def _check_fields_apply(self) -> None:
-        own_files = self.name not in SPLIT_DATASETS
-        if own_files and self.root is None:
-            kind = "folder of pictures" if self.name == "images" else ".npy or .npz file"
-            raise ArgumentError(f"{self.name} needs --data-root, the {kind} to load")
-        if own_files and self.split != "train":
+        if self.name in _ROOTS and self.root is None:
+            raise ArgumentError(f"{self.name} needs --data-root, the {_ROOTS[self.name]} to load")
+        if self.split != "train" and self.name not in SPLIT_DATASETS:
+            where = f" and point --data-root at the data to load, got {self.root}"
             raise ArgumentError(
-                f"{self.name} have no {self.split!r} split: keep 'train' and point --data-root "
-                f"at the data to load, got {self.root}"
+                f"{self.name} have no {self.split!r} split: keep 'train'"
+                f"{where if self.name in _ROOTS else ''}"
             )
-        for field, value, heeded_by in (
-            ("root", self.root, DATASETS[1:]),
+        with_root = tuple(name for name in DATASETS if name not in ("digits", "sprites"))
+        for name, value, heeded_by in (
+            ("root", self.root, with_root),
             ("channels", self.channels, ("images",)),
             ("labels", self.labels, ("arrays",)),
             ("download", self.download or None, ("mnist", "fashion-mnist")),
+            ("grid", self.grid, ("sprites",)),
         ):
             if value is not None and self.name not in heeded_by:
                 raise ArgumentError(
-                    f"{field} applies to {', '.join(heeded_by)} and not to {self.name}, "
+                    f"{name} applies to {', '.join(heeded_by)} and not to {self.name}, "
                     f"got {value!r}"
                 )
 
@@ -101,9 +141,13 @@ class ImageData:
         factors: (N, F) int64 ground-truth factors or None.
         label_names: one name for each label value, or None.
         factor_names: F names, or None.
+        factor_values: for each factor what its numbers 0, 1, ... stand for, such as degrees, in the
+            unit that the data set's module says; None where that is not known.
         mapped: whether the images lie on a memory map of a file, which must stay as it is
             meanwhile, instead of in memory. They may be more than fit there, and may be read-only:
             see :func:`fastjvae.data.memory.map_array`.
+        known_digest: what :meth:`digest` would find, from whoever has read all of the images
+            already; it belongs to this object and is not handed on by ``dataclasses.replace``.
 
     Raises:
         DataError: a tensor of another dtype, rank, length or place, or names that do not fit.
@@ -115,9 +159,13 @@ class ImageData:
     factors: torch.Tensor | None = None
     label_names: tuple[str, ...] | None = None
     factor_names: tuple[str, ...] | None = None
+    factor_values: tuple[tuple[float, ...], ...] | None = None
     mapped: bool = False
+    known_digest: InitVar[str | None] = None
+    _digest: str | None = field(init=False, repr=False, default=None)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, known_digest: str | None) -> None:
+        object.__setattr__(self, "_digest", known_digest)
         self._check("images", self.images, torch.uint8, rank=4)
         if self.labels is not None:
             self._check("labels", self.labels, torch.int64, rank=1)
@@ -129,26 +177,41 @@ class ImageData:
             if not 0 <= low <= high < names:
                 found = "no labels" if self.labels is None else f"labels from {low} to {high}"
                 raise DataError(f"{self.name} has {names} label names but {found}")
-        if self.factor_names is not None:
-            factors = 0 if self.factors is None else self.factors.shape[1]
-            if len(self.factor_names) != factors:
+        factors = 0 if self.factors is None else self.factors.shape[1]
+        if self.factor_names is not None and len(self.factor_names) != factors:
+            raise DataError(
+                f"{self.name} has {len(self.factor_names)} factor names but {factors} factors"
+            )
+        if self.factor_values is not None:
+            self._check_factor_values(factors, self.factor_values)
+
+    def _check_factor_values(self, factors: int, values: tuple[tuple[float, ...], ...]) -> None:
+        if len(values) != factors:
+            raise DataError(
+                f"{self.name} has values for {len(values)} factors but {factors} factors"
+            )
+        assert self.factors is not None
+        lows, highs = (ends.tolist() for ends in self.factors.aminmax(dim=0))
+        for number, (low, high) in enumerate(zip(lows, highs, strict=True)):
+            if not 0 <= low <= high < len(values[number]):
                 raise DataError(
-                    f"{self.name} has {len(self.factor_names)} factor names but {factors} factors"
+                    f"{self.name} has {len(values[number])} values of factor {number} but numbers "
+                    f"from {low} to {high}"
                 )
 
-    def _check(self, field: str, tensor: torch.Tensor, dtype: torch.dtype, rank: int) -> None:
+    def _check(self, what: str, tensor: torch.Tensor, dtype: torch.dtype, rank: int) -> None:
         if tensor.dtype != dtype or tensor.ndim != rank or 0 in tensor.shape:
             raise DataError(
-                f"{self.name}: {field} must be {dtype} of rank {rank} and not empty, "
+                f"{self.name}: {what} must be {dtype} of rank {rank} and not empty, "
                 f"got {tensor.dtype} of shape {tuple(tensor.shape)}"
             )
         if len(tensor) != len(self.images):
             raise DataError(
-                f"{self.name} has {len(self.images)} images but {len(tensor)} rows of {field}"
+                f"{self.name} has {len(self.images)} images but {len(tensor)} rows of {what}"
             )
         if tensor.device.type != "cpu" or not tensor.is_contiguous():
             raise DataError(
-                f"{self.name}: {field} must be contiguous on the CPU, got strides "
+                f"{self.name}: {what} must be contiguous on the CPU, got strides "
                 f"{tensor.stride()} on {tensor.device}"
             )
 
@@ -162,7 +225,9 @@ class ImageData:
         return channels, height, width
 
     def digest(self) -> str:
-        """SHA-256 of the images' bytes, in hexadecimal; reads all of them."""
+        """SHA-256 of the images' bytes, in hexadecimal; reads all of them unless it is known."""
+        if self._digest is not None:
+            return self._digest
         digest = hashlib.sha256()
         update_hash(digest, self.images.numpy())
         return digest.hexdigest()

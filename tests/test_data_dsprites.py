@@ -153,12 +153,21 @@ def test_damaged_images_leave_nothing_behind(tmp_path: Path, folder: Path) -> No
     assert list(folder.iterdir()) == []
 
 
-def test_member_shorter_than_its_header_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda member: member[:-100], "d.npz cannot be read as an .npz file: "),
+        (lambda member: member + b"x", "holds more in imgs than the 30 images of its header"),
+    ],
+)
+def test_member_of_another_length_than_its_header_says(
+    tmp_path: Path, change: Callable[[bytes], bytes], message: str
+) -> None:
     path = write(tmp_path / "d.npz", np.savez, imgs=None)
     np.save(tmp_path / "imgs.npy", BITS)
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("imgs.npy", (tmp_path / "imgs.npy").read_bytes()[:-100])
-    expect(path, "d.npz cannot be read as an .npz file: ")
+        archive.writestr("imgs.npy", change((tmp_path / "imgs.npy").read_bytes()))
+    expect(path, message)
 
 
 FLOATS = BITS.astype(np.float32)

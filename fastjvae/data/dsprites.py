@@ -123,7 +123,8 @@ def _unpacked(path: Path, count: int, size: tuple[int, int]) -> Iterator[npt.NDA
                 )
             images = images * np.uint8(255)
             yield images if size == side else fit_images(images, size)
-        member.read()  # only at its end is a member's checksum compared
+        if member.read(1):  # which also compares the member's checksum, at its end
+            raise DataError(f"{path} holds more in {_IMAGES} than the {count} images of its header")
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastjvae.recipes import RECIPES, CapacityConfig, TrainConfig
+from fastjvae.recipes import CapacityConfig, TrainConfig, recipe
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Experiment:
     def config_of(self, seed: int, data_root: str | None) -> TrainConfig:
         own = {} if self.recipe in ("digits", "sprites") else {"data_root": data_root}
         return dataclasses.replace(
-            RECIPES[self.recipe],  # type: ignore[index]
+            recipe(self.recipe),  # type: ignore[arg-type]
             **{"checkpoint_every": 1_000, "figures": False, **own, **self.settings, "seed": seed},
         )
 

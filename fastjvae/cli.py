@@ -27,6 +27,7 @@ from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, DataError, FastJVAEError
 from fastjvae.evaluation import Evaluation, evaluate
 from fastjvae.files import write_json
+from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE
 from fastjvae.processes import OtherProcessError, Processes, join_processes
 from fastjvae.recipes import RECIPES, RecipeName, TrainConfig, recipe
@@ -113,6 +114,9 @@ class Evaluate:
     """sprites: the part of the grid to draw; by default the run's own"""
     split: Literal["train", "test"] = "test"
     """which part of the data set, where it has two"""
+    scores: Scores = "fast"
+    """data with factors: fast are Kim & Mnih's score, the beta-VAE metric and MIG; all are also SAP
+    and DCI, which fit classifiers for every value of every factor and take their time"""
     json: bool = False
     """print JSON instead of a table"""
     device: str = "auto"
@@ -329,7 +333,7 @@ def _train_run(
 def _evaluate(command: Evaluate) -> int:
     model = load(command.run).to(resolve_device(command.device))
     data = load_data(_source(command, model, command.split))
-    evaluation = evaluate(model, data, _channel_reduction(command.run))
+    evaluation = evaluate(model, data, _channel_reduction(command.run), command.scores)
     print(json.dumps(evaluation.to_dict(), indent=2) if command.json else evaluation.table())
     return 0
 
@@ -339,7 +343,7 @@ def _figures(command: Figures) -> int:
     run = RunFolder(command.run)
     data = load_data(_source(command, model, "test"))
     folder = Path(command.out) if command.out else _beside(run.path) / "figures"
-    evaluation = evaluate(model, data, _channel_reduction(command.run))
+    evaluation = evaluate(model, data, _channel_reduction(command.run), "none")
     _draw(model, data, evaluation, folder, read_metrics(run))
     return 0
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fastjvae import reference
 from fastjvae.checkpoint import load
+from fastjvae.encoding import encoded_batches
 from fastjvae.metrics import udr
 from fastjvae.metrics.udr import INFORMATIVE_NATS
 from fastjvae.model import JointVAE
@@ -28,7 +29,6 @@ from fastjvae.run import RunFolder
 from fastjvae.seeds import is_finished, seed_configs
 
 _MOST_IMAGES = 10_000  # the standard error of a rank correlation of as many is 0.01
-_BATCH = 512
 
 Floats = NDArray[np.float64]
 
@@ -250,9 +250,7 @@ def comparable_units(model: JointVAE, images: Tensor) -> tuple[Floats, Floats]:
     image counts, whose KL would be all imbalance.
     """
     spec = model.spec
-    params = torch.cat(
-        [model.encode_params(batch.to(model.device)).cpu() for batch in torch.split(images, _BATCH)]
-    ).double()
+    params = torch.cat([rows.cpu() for _, rows in encoded_batches(model, images)]).double()
     codes = [params[:, spec.mean]]
     nats = [reference.kl_gaussian(params[:, spec.mean], params[:, spec.logvar])]
     for logits in spec.logits:

@@ -1,4 +1,4 @@
-"""What a trained model has learned: reconstruction, divergences and the use of its categories."""
+"""What a trained model has learned: reconstruction, divergences, categories and factors."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae import functional
 from fastjvae.checks import ChannelReduction
 from fastjvae.data import ImageData
-from fastjvae.metrics import cluster_accuracy
+from fastjvae.encoding import Encoding, encode
+from fastjvae.errors import ArgumentError
+from fastjvae.metrics import cluster_accuracy, disentanglement_scores
+from fastjvae.metrics.scores import SCORE_TITLES, Scores
 from fastjvae.model import JointVAE
+
+Integers = NDArray[np.int64]
 
 # A unit below this many nats carries nothing one could see in a traversal; Kim & Mnih (2018) prune
 # latent dimensions at the same value.
 ACTIVE_NATS = 0.01
-_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Evaluation:
     channel_reduction: ChannelReduction  # of the cross-entropy in ``reconstruction``
     kl_cont: list[float]  # nats per continuous unit
     variables: list[Variable]
+    scores: dict[str, float] | None = None  # against the data's factors; None without any
+    no_scores: str | None = None  # why there are none although there are factors
 
     @property
     def ranked_units(self) -> list[int]:
@@ -83,6 +91,11 @@ class Evaluation:
             ]
         for number, variable in enumerate(self.variables):
             lines += variable_lines(number, variable)
+        if self.scores:
+            lines.append("  scores against the factors, from 0 to 1")
+            lines += [f"    {score:.4f}  {SCORE_TITLES[name]}" for name, score in self.scores.items()]
+        if self.no_scores:
+            lines.append(f"  scores: n/a, {self.no_scores}")
         return "\n".join(lines)
 
 
@@ -106,69 +119,85 @@ def variable_lines(number: int, variable: Variable) -> list[str]:
 
 @torch.no_grad()
 def evaluate(
-    model: JointVAE, data: ImageData, channel_reduction: ChannelReduction = "mean"
+    model: JointVAE,
+    data: ImageData,
+    channel_reduction: ChannelReduction = "mean",
+    scores: Scores = "fast",
 ) -> Evaluation:
     """Evaluate a model on every image of a data set.
 
     Args:
         model: its mode is restored.
-        data: images of the model's size; labels, where there are some, give accuracies.
+        data: images of the model's size; labels, where there are some, give accuracies, and
+            factors give scores.
         channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
+        scores: which, see :func:`fastjvae.metrics.disentanglement_scores`.
     """
-    was_training = model.training
-    model.eval()
-    device = model.device
-    total, kl_cont, kl_disc, category_mean = 0.0, [], [], []
-    categories: list[Tensor] = []
-    for images in torch.split(data.images, _BATCH):
-        images = images.to(device)
-        params = model.encode_params(images)
-        latent = functional.joint_latent(params, model.spec, model.temperature, training=False)
-        logits = model.decode_logits(latent.sample)
+    total = 0.0
+
+    def reconstruct(images: Tensor, sample: Tensor) -> None:
+        nonlocal total
+        logits = model.decode_logits(sample)
         loss = functional.bernoulli_reconstruction(logits, images, channel_reduction)
-        weight = len(images) / len(data)
-        total += weight * float(loss)
-        kl_cont.append(weight * latent.kl_cont.double())
-        kl_disc.append(weight * latent.kl_disc.double())
-        category_mean.append(weight * latent.category_mean.double())
-        categories.append(
-            torch.stack([params[:, rows].argmax(dim=1) for rows in model.spec.logits], dim=1)
-            if model.spec.disc
-            else torch.zeros(len(images), 0)
-        )
-    model.train(was_training)
+        total += len(images) / len(data) * float(loss)
+
+    encoding = encode(model, data.images, reconstruct)
     imbalance = functional.category_imbalance(
-        torch.stack(category_mean).sum(dim=0), model.spec
+        torch.from_numpy(encoding.category_mean), model.spec
     ).tolist()
-    kls = torch.stack(kl_disc).sum(dim=0).tolist()
-    assignments = torch.cat(categories).cpu()
+    kl: list[float] = encoding.kl.tolist()
+    kl_cont, kl_disc = kl[: model.spec.cont], kl[model.spec.cont :]
+    labels = None if data.labels is None else data.labels.numpy()
+    found, no_scores = _scores(encoding, data, scores)
     return Evaluation(
         data=data.name,
         images=len(data),
         reconstruction=total,
         channel_reduction=channel_reduction,
-        kl_cont=torch.stack(kl_cont).sum(dim=0).tolist(),
+        kl_cont=kl_cont,
         variables=[
-            _variable(kl, loss, size, assignments[:, d], data.labels)
-            for d, (kl, loss, size) in enumerate(zip(kls, imbalance, model.spec.disc, strict=True))
+            _variable(kl, loss, size, categories, labels)
+            for kl, loss, size, categories in zip(
+                kl_disc, imbalance, model.spec.disc, encoding.discrete.T, strict=True
+            )
         ],
+        scores=found,
+        no_scores=no_scores,
     )
 
 
+def _scores(
+    encoding: Encoding, data: ImageData, scores: Scores
+) -> tuple[dict[str, float] | None, str | None]:
+    if data.factors is None or scores == "none":
+        return None, None
+    try:
+        found = disentanglement_scores(
+            encoding.codes,
+            data.factors,
+            discrete=encoding.discrete,
+            kl=encoding.kl,
+            scores=scores,
+        )
+    except ArgumentError as error:  # of the data or of a model that has diverged
+        return None, str(error)
+    return found, None
+
+
 def _variable(
-    kl: float, imbalance: float, size: int, assignments: Tensor, labels: Tensor | None
+    kl: float, imbalance: float, size: int, categories: Integers, labels: Integers | None
 ) -> Variable:
-    counts = torch.bincount(assignments, minlength=size)
+    counts = np.bincount(categories, minlength=size)
     majority, one_to_one = None, None
     if labels is not None:
-        majority = cluster_accuracy(assignments.numpy(), labels.numpy())
-        one_to_one = cluster_accuracy(assignments.numpy(), labels.numpy(), "one-to-one")
+        majority = cluster_accuracy(categories, labels)
+        one_to_one = cluster_accuracy(categories, labels, "one-to-one")
     return Variable(
         kl=kl,
         information=kl - imbalance,
         imbalance=imbalance,
-        shares=(counts / len(assignments)).tolist(),
-        unused=(counts == 0).nonzero().flatten().tolist(),
+        shares=(counts / len(categories)).tolist(),
+        unused=np.flatnonzero(counts == 0).tolist(),
         accuracy_majority=majority,
         accuracy_one_to_one=one_to_one,
     )

@@ -18,14 +18,18 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (example,) = _blocks("python")
-    assert len([line for line in example.splitlines() if line.strip()]) <= 13
+def test_the_python_examples_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    examples = _blocks("python")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(example, names)
+    for example in examples:
+        assert len([line for line in example.splitlines() if line.strip()]) <= 13
+        exec(example, names)
     assert names["reconstruction"].shape == (8, 1, 32, 32)
     assert names["images"].shape == (1497, 1, 32, 32)
+    assert set(names["scores"]) == {"factor_vae", "factor_vae_kim_mnih", "beta_vae", "mig"}
 
 
 @pytest.mark.parametrize(

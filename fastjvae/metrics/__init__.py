@@ -1,6 +1,25 @@
-"""Metrics of learned representations: arrays in, numbers out."""
+"""Metrics of learned representations: arrays in, or a model and a data set; numbers out."""
 
+from fastjvae.encoding import encode
+from fastjvae.metrics.beta_vae import beta_vae_score
 from fastjvae.metrics.clusters import cluster_accuracy
+from fastjvae.metrics.dci import DCI, dci
+from fastjvae.metrics.factor_vae import factor_vae_score
+from fastjvae.metrics.information import mutual_information_gap
+from fastjvae.metrics.sap import sap_score
+from fastjvae.metrics.scores import disentanglement_scores, score_model
 from fastjvae.metrics.udr import udr
 
-__all__ = ["cluster_accuracy", "udr"]
+__all__ = [
+    "DCI",
+    "beta_vae_score",
+    "cluster_accuracy",
+    "dci",
+    "disentanglement_scores",
+    "encode",
+    "factor_vae_score",
+    "mutual_information_gap",
+    "sap_score",
+    "score_model",
+    "udr",
+]

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastjvae.errors import ArgumentError
+from fastjvae.metrics._items import Floats, finite_numbers
 
 INFORMATIVE_NATS = 0.01  # a unit counts above this KL (Duan et al. 2020, I_KL)
 _LASSO_PENALTY = 0.1  # of the authors' implementation, for codes of unit variance
-
-Floats = NDArray[np.float64]
 
 
 def udr(
@@ -122,7 +120,7 @@ def _informative_units(codes: Sequence[Any], kls: Sequence[Any]) -> list[Floats]
         raise ArgumentError(
             f"udr needs codes and kls of the same models, got {len(codes)} and {len(kls)}"
         )
-    arrays = [_finite(f"codes[{i}]", each, "(M, Z)", 2) for i, each in enumerate(codes)]
+    arrays = [finite_numbers(f"codes[{i}]", each, "(M, Z)", 2) for i, each in enumerate(codes)]
     units = []
     for i, (array, each) in enumerate(zip(arrays, kls, strict=True)):
         if len(array) != len(arrays[0]) or len(array) < 2:
@@ -130,24 +128,10 @@ def _informative_units(codes: Sequence[Any], kls: Sequence[Any]) -> list[Floats]
                 "the codes of all models must be of the same items, at least 2 of them,"
                 f" got {len(arrays[0])} in codes[0] and {len(array)} in codes[{i}]"
             )
-        kl = _finite(f"kls[{i}]", each, "(Z,)", 1)
+        kl = finite_numbers(f"kls[{i}]", each, "(Z,)", 1)
         if len(kl) != array.shape[1]:
             raise ArgumentError(
                 f"kls[{i}] must have one number per unit, got {len(kl)} for {array.shape[1]} units"
             )
         units.append(array[:, kl > INFORMATIVE_NATS])
     return units
-
-
-def _finite(name: str, values: Any, form: str, dimensions: int) -> Floats:
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{name} must be {form} numbers: {error}") from error
-    if array.ndim != dimensions:
-        raise ArgumentError(f"{name} must have shape {form}, got {array.shape}")
-    if not np.isfinite(array).all():
-        raise ArgumentError(
-            f"{name} must be finite, got {int((~np.isfinite(array)).sum())} numbers that are not"
-        )
-    return array

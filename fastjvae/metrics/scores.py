@@ -1,0 +1,118 @@
+"""Every score at once: of arrays, or of a model and a data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from fastjvae.encoding import encode
+from fastjvae.errors import ArgumentError
+from fastjvae.metrics._items import check_items
+from fastjvae.metrics._votes import ItemsByValue
+from fastjvae.metrics.beta_vae import beta_vae_score
+from fastjvae.metrics.dci import dci
+from fastjvae.metrics.factor_vae import factor_vae_score
+from fastjvae.metrics.information import mutual_information_gap
+from fastjvae.metrics.sap import sap_score
+
+if TYPE_CHECKING:
+    from fastjvae.data import ImageData
+    from fastjvae.model import JointVAE
+
+Scores = Literal["none", "fast", "all"]
+
+# The names of the scores, and what a table calls them.
+SCORE_TITLES = {
+    "factor_vae": "Kim & Mnih, as in disentanglement_lib",
+    "factor_vae_kim_mnih": "Kim & Mnih, as in their paper",
+    "beta_vae": "beta-VAE metric",
+    "mig": "MIG",
+    "sap": "SAP",
+    "dci_disentanglement": "DCI disentanglement",
+    "dci_completeness": "DCI completeness",
+    "dci_informativeness": "DCI informativeness",
+}
+
+
+def disentanglement_scores(
+    codes: Any,
+    factors: Any,
+    *,
+    discrete: Any = None,
+    kl: Any = None,
+    scores: Scores = "fast",
+    seed: int = 0,
+) -> dict[str, float]:
+    """The scores of codes against factors by name, each as its own function gives it.
+
+    >>> import numpy as np
+    >>> factors = np.indices((3, 4, 5)).reshape(3, -1).T
+    >>> {name: round(score, 2) for name, score in disentanglement_scores(factors, factors).items()}
+    {'factor_vae': 1.0, 'factor_vae_kim_mnih': 1.0, 'beta_vae': 1.0, 'mig': 1.0}
+
+    Args:
+        codes, factors, discrete, kl: as of :func:`fastjvae.metrics.factor_vae_score`.
+        scores: "fast": Kim & Mnih's in both protocols, the beta-VAE metric and MIG; "all": also SAP
+            and DCI, which fit a support vector machine for each unit and value of a factor, and 100
+            trees for each value; "none": an empty dict.
+        seed: of all draws.
+
+    Returns:
+        By the names above, and "sap", "dci_disentanglement", "dci_completeness" and
+        "dci_informativeness". Where a single factor varies, Kim & Mnih's score, the beta-VAE metric
+        and DCI's disentanglement are left out: which factor it is, and whether a unit mixes
+        several, is then known whatever was learned.
+
+    Raises:
+        ArgumentError: as of :func:`fastjvae.metrics.factor_vae_score`.
+    """
+    if scores not in get_args(Scores):
+        raise ArgumentError(f"scores must be 'none', 'fast' or 'all', got {scores!r}")
+    if scores == "none":
+        return {}
+    given: dict[str, Any] = {"discrete": discrete, "kl": kl, "seed": seed}
+    several = ItemsByValue(check_items(codes, factors, discrete, kl).factors).factors > 1
+    result = {}
+    if several:
+        result["factor_vae"] = factor_vae_score(codes, factors, **given)
+        result["factor_vae_kim_mnih"] = factor_vae_score(
+            codes, factors, protocol="kim_mnih", **given
+        )
+        result["beta_vae"] = beta_vae_score(codes, factors, **given)
+    result["mig"] = mutual_information_gap(codes, factors, **given)
+    if scores == "all":
+        result["sap"] = sap_score(codes, factors, **given)
+        trees = dci(codes, factors, **given)
+        if several:
+            result["dci_disentanglement"] = trees.disentanglement
+        result["dci_completeness"] = trees.completeness
+        result["dci_informativeness"] = trees.informativeness
+    return result
+
+
+def score_model(
+    model: JointVAE, data: ImageData, *, scores: Scores = "fast", seed: int = 0
+) -> dict[str, float]:
+    """The scores of a model on a data set that has factors.
+
+    Every image is encoded once: its means are the codes, its most probable categories the discrete
+    ones, and the KL of each unit says which of them count.
+
+    Args:
+        model: its mode is restored.
+        data: images of the model's size, and their factors.
+        scores, seed: as of :func:`disentanglement_scores`.
+
+    Raises:
+        ArgumentError: the data set has no factors, or as of :func:`disentanglement_scores`.
+    """
+    if data.factors is None:
+        raise ArgumentError(f"scores need ground-truth factors, {data.name} has none")
+    encoding = encode(model, data.images)
+    return disentanglement_scores(
+        encoding.codes,
+        data.factors,
+        discrete=encoding.discrete,
+        kl=encoding.kl,
+        scores=scores,
+        seed=seed,
+    )

@@ -115,8 +115,8 @@ class Evaluate:
     split: Literal["train", "test"] = "test"
     """which part of the data set, where it has two"""
     scores: Scores = "fast"
-    """data with factors: fast are Kim & Mnih's score, the beta-VAE metric and MIG; all are also SAP
-    and DCI, which fit classifiers for every value of every factor and take their time"""
+    """data with factors: fast are Kim & Mnih's score, the beta-VAE metric, MIG and SAP; all are
+    also DCI, which grows 100 trees for every value of every factor"""
     json: bool = False
     """print JSON instead of a table"""
     device: str = "auto"

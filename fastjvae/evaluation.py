@@ -93,7 +93,9 @@ class Evaluation:
             lines += variable_lines(number, variable)
         if self.scores:
             lines.append("  scores against the factors, from 0 to 1")
-            lines += [f"    {score:.4f}  {SCORE_TITLES[name]}" for name, score in self.scores.items()]
+            lines += [
+                f"    {score:.4f}  {SCORE_TITLES[name]}" for name, score in self.scores.items()
+            ]
         if self.no_scores:
             lines.append(f"  scores: n/a, {self.no_scores}")
         return "\n".join(lines)

@@ -52,9 +52,9 @@ def test_agrees_with_scikit_learn_by_table_and_by_sorting(pairs: list[tuple[int,
 def test_many_categories_and_many_values():
     """A table of 20,000 x 20,000 counts would be 3 GB."""
     values = np.arange(20_000)[:, None]
-    assert mutual_information_gap(
-        np.zeros((20_000, 0)), values, discrete=values
-    ) == pytest.approx(1.0)
+    assert mutual_information_gap(np.zeros((20_000, 0)), values, discrete=values) == pytest.approx(
+        1.0
+    )
 
 
 def test_drawn_items_give_nearly_the_same():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from fastjvae.errors import ArgumentError
 from fastjvae.metrics import sap_score
-from fastjvae.metrics.sap import _accuracy_by_category, _explained
+from fastjvae.metrics.sap import _by_category, _explained, _explained_by_category
 
 GRID = np.indices((3, 4)).reshape(2, -1).T.repeat(30, axis=0)
 
@@ -15,7 +16,21 @@ def test_hand_computed_case_of_classes():
     for perfect in ({"codes": GRID}, {"codes": np.zeros((len(GRID), 0)), "discrete": GRID}):
         codes = perfect.pop("codes")
         score = sap_score(codes, GRID, **perfect)
-        assert score == pytest.approx(1 - (1 / 3 + 1 / 4) / 2, abs=0.08)
+        assert score == pytest.approx(1 - (1 / 3 + 1 / 4) / 2, abs=0.1)
+
+
+def test_thresholds_tell_any_number_of_values_apart_and_support_vectors_do_not():
+    factors = np.arange(32).repeat(40)[:, None]
+    assert sap_score(factors, factors) == pytest.approx(1 - 1 / 32)
+    assert sap_score(np.exp(factors / 10), factors) == pytest.approx(1 - 1 / 32)
+    assert sap_score(factors, factors, classifier="svm") < 0.3
+    binary = factors // 16
+    assert sap_score(factors, binary, classifier="svm") > 0.4
+
+
+def test_an_unknown_classifier_is_named():
+    with pytest.raises(ArgumentError, match="'thresholds' or 'svm', got 'forest'"):
+        sap_score(GRID, GRID, classifier="forest")  # type: ignore[arg-type]
 
 
 def test_hand_computed_case_of_numbers():
@@ -45,19 +60,21 @@ def test_explained_variance_agrees_with_scikit_learn():
     assert _explained(unit, target) == pytest.approx(fit.score(unit[:, None], target))
     categories = random.integers(0, 4, 200) + (target > 0)
     hot = np.eye(5)[categories]
-    assert _explained(categories, target) == pytest.approx(
+    assert _explained_by_category(categories, target) == pytest.approx(
         LinearRegression().fit(hot, target).score(hot, target)
     )
 
 
 def test_a_category_predicts_the_class_that_is_typical_of_it():
-    """Class 0 is ten times as frequent; two thirds of category 1 are of it, but all of class 1."""
+    """Class 0 is ten times as frequent: two of category 1 are of it, but all of class 1."""
     categories = np.array([0] * 8 + [1] * 2 + [1])
     classes = np.array([0] * 10 + [1])
-    assert _accuracy_by_category(categories, classes, categories, classes) == 9 / 11
+    both = categories, classes, categories, classes
+    assert _by_category(*both, balanced=False) == pytest.approx(9 / 11)
+    assert _by_category(*both, balanced=True) == pytest.approx((8 / 10 + 1) / 2)
     # A category that was never seen predicts some class.
     unseen = np.array([0, 5])
-    assert _accuracy_by_category(categories, classes, unseen, np.array([0, 0])) == 1.0
+    assert _by_category(categories, classes, unseen, np.array([0, 0]), balanced=True) == 1.0
 
 
 def test_the_score_is_of_items_that_were_not_fitted_on():

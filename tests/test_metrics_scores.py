@@ -32,8 +32,9 @@ from fastjvae.metrics import (
 Metric = Callable[..., float]
 
 
-def _dci(field: str) -> Metric:
-    return lambda *args, **named: getattr(dci(*args, num_train=240, num_test=120, **named), field)
+def _dci(*args: Any, **named: Any) -> float:
+    """The mean of the three, so that one fit of the trees tests them all."""
+    return float(np.mean(dci(*args, num_train=160, num_test=80, **named)[:3]))
 
 
 METRICS: dict[str, Metric] = {
@@ -43,16 +44,12 @@ METRICS: dict[str, Metric] = {
     "mig": mutual_information_gap,
     "sap": partial(sap_score, num_train=400, num_test=200),
     "sap_continuous": partial(sap_score, continuous_factors=True),
-    "dci_disentanglement": _dci("disentanglement"),
-    "dci_completeness": _dci("completeness"),
-    "dci_informativeness": _dci("informativeness"),
+    "dci": _dci,
 }
-# Of these the trees make a representation's rotation only harder to read, not unreadable.
-STRUCTURE = [name for name in METRICS if name not in ("dci_informativeness", "beta_vae")]
 all_metrics = pytest.mark.parametrize("name", METRICS)
 
-SIZES = (3, 4, 5)
-FACTORS = np.indices(SIZES).reshape(3, -1).T.repeat(10, axis=0)  # (600, 3)
+SIZES = (2, 3, 4)
+FACTORS = np.indices(SIZES).reshape(3, -1).T.repeat(20, axis=0)  # (480, 3)
 # Of codes that say nothing: as often right as a guess, or no gap; the votes of "kim_mnih" judge
 # themselves, and the trees' importances of noise are spread, but not evenly.
 CHANCE = {
@@ -60,11 +57,9 @@ CHANCE = {
     "factor_vae_kim_mnih": 0.45,
     "beta_vae": 0.40,
     "mig": 0.06,
-    "sap": 0.08,
+    "sap": 0.1,
     "sap_continuous": 0.02,
-    "dci_disentanglement": 0.1,
-    "dci_completeness": 0.1,
-    "dci_informativeness": 0.35,
+    "dci": 0.25,
 }
 
 
@@ -77,7 +72,9 @@ def _noise(units: int = 3, seed: int = 1) -> np.ndarray:
 
 
 def _turned(codes: np.ndarray) -> np.ndarray:
-    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(codes.shape[1],) * 2))[0]
+    """Units 0 and 1, of equal spread, turned by 45 degrees, so that each is half of both."""
+    codes = codes / codes.std(axis=0)
+    turn = np.array([[1, 1, 0], [1, -1, 0], [0, 0, np.sqrt(2)]]) / np.sqrt(2)
     return codes @ turn
 
 
@@ -101,16 +98,10 @@ def test_constant_codes_are_at_chance(name: str):
     assert METRICS[name](constant, FACTORS, discrete=categories) <= CHANCE[name]
 
 
-@pytest.mark.parametrize("name", STRUCTURE)
+@all_metrics
 def test_a_rotated_representation_scores_lower(name: str):
     codes = _identity()
     assert METRICS[name](_turned(codes), FACTORS) < METRICS[name](codes, FACTORS) - 0.1
-
-
-def test_beta_vae_sees_a_rotation_of_equally_spread_units():
-    codes = (FACTORS - FACTORS.mean(axis=0)) / FACTORS.std(axis=0)
-    score = METRICS["beta_vae"]
-    assert score(_turned(codes), FACTORS, observations=2) < score(codes, FACTORS, observations=2)
 
 
 @all_metrics
@@ -133,7 +124,7 @@ def test_the_order_of_units_changes_nothing(name: str):
 def test_the_names_of_categories_and_of_factor_values_change_nothing(name: str):
     discrete = np.stack([FACTORS[:, 0], (FACTORS[:, 1] + FACTORS[:, 2]) % 4], axis=1)
     codes = _turned(_identity(noise=0.3))[:, :2]
-    renamed = np.stack([np.array([9, -4, 1])[discrete[:, 0]], 30 - 7 * discrete[:, 1]], axis=1)
+    renamed = np.stack([np.array([9, -4])[discrete[:, 0]], 30 - 7 * discrete[:, 1]], axis=1)
     one = METRICS[name](codes, FACTORS, discrete=discrete)
     assert METRICS[name](codes, FACTORS, discrete=renamed) == one
     assert METRICS[name](codes, 3 * FACTORS - 8, discrete=discrete) == pytest.approx(one)
@@ -223,6 +214,7 @@ ODD: dict[str, Metric] = {
     "mig": mutual_information_gap,
     "mig_drawn": partial(mutual_information_gap, num_train=2),
     "sap": partial(sap_score, num_train=4, num_test=2),
+    "sap_svm": partial(sap_score, classifier="svm"),
     "sap_continuous": partial(sap_score, continuous_factors=True),
     "dci": lambda *args, **named: max(dci(*args, **named)),
 }
@@ -233,17 +225,15 @@ ODD: dict[str, Metric] = {
 @given(odd_inputs())
 def test_odd_inputs_give_a_number_or_a_sentence(name: str, inputs: tuple[Any, ...]):
     codes, factors, discrete, kl = inputs
-    try:
+    counts = [np.unique(each, return_counts=True)[1] for each in factors.T]
+    usable = [each for each in counts if len(each) > 1 and ("vae" not in name or each.max() > 1)]
+    if usable and codes.shape[1] + discrete.shape[1]:
         score = ODD[name](codes, factors, discrete=discrete, kl=kl)
-    except ArgumentError as error:
-        assert "\n" not in str(error)
-        counts = [np.unique(each, return_counts=True)[1] for each in factors.T]
-        varying = [each for each in counts if len(each) > 1]
-        usable = [each for each in varying if each.max() > 1] if "vae" in name else varying
-        assert not usable or not codes.shape[1] + discrete.shape[1]
-    else:
         assert math.isfinite(score)
         assert -1e-9 <= score <= 1 + 1e-9
+    else:
+        with pytest.raises(ArgumentError, match=r"^[^\n]+$"):
+            ODD[name](codes, factors, discrete=discrete, kl=kl)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +244,7 @@ def test_odd_inputs_give_a_number_or_a_sentence(name: str, inputs: tuple[Any, ..
         ({"codes": [[math.nan], [math.nan]]}, "codes must be finite, got 2 numbers"),
         ({"codes": [[1e39], [0]]}, "range of float32, got 1 numbers"),
         ({"codes": [["a"], ["b"]]}, r"codes must be \(M, Z\) numbers"),
-        ({"codes": [[1.0]] * 3}, "one row per item and at least 1, got 3, 2 and 2 rows"),
+        ({"codes": [[1.0]] * 3}, "one row per item and at least 1, got 3, 2 and no discrete rows"),
         ({"codes": np.zeros((0, 1)), "factors": np.zeros((0, 1), int)}, "at least 1, got 0, 0"),
         ({"codes": np.zeros((2, 0))}, r"at least 1 unit, got codes of shape \(2, 0\)"),
         ({"factors": [0, 1]}, r"factors must have shape \(M, F\), got \(2,\)"),
@@ -273,8 +263,6 @@ def test_odd_inputs_give_a_number_or_a_sentence(name: str, inputs: tuple[Any, ..
 )
 @all_metrics
 def test_bad_arguments(name: str, changes: dict[str, Any], message: str):
-    if "kl" in changes and name == "factor_vae":
-        pytest.skip("disentanglement_lib's protocol does not look at the KL")
     named: dict[str, Any] = {"codes": [[1.0], [2.0]], "factors": [[0], [1]], **changes}
     with pytest.raises(ArgumentError, match=message):
         METRICS[name](named.pop("codes"), named.pop("factors"), **named)
@@ -289,8 +277,8 @@ def test_numbers_of_items_are_checked(metric: Callable[..., Any]):
 # --- all of them at once --------------------------------------------------------------------------
 
 
-FAST = ["factor_vae", "factor_vae_kim_mnih", "beta_vae", "mig"]
-SLOW = ["sap", "dci_disentanglement", "dci_completeness", "dci_informativeness"]
+FAST = ["factor_vae", "factor_vae_kim_mnih", "beta_vae", "mig", "sap"]
+SLOW = ["dci_disentanglement", "dci_completeness", "dci_informativeness"]
 
 
 def test_every_score_is_that_of_its_function():
@@ -312,7 +300,7 @@ def test_every_score_is_that_of_its_function():
 
 def test_a_single_factor_has_no_score_that_asks_which_factor_it_is():
     codes, factors = _identity()[::3], FACTORS[::3, :1]
-    assert list(disentanglement_scores(codes, factors)) == ["mig"]
+    assert list(disentanglement_scores(codes, factors)) == ["mig", "sap"]
     assert list(disentanglement_scores(codes, factors, scores="all")) == [
         "mig", "sap", "dci_completeness", "dci_informativeness",
     ]  # fmt: skip
@@ -327,7 +315,7 @@ def _model() -> JointVAE:
 
 def _squares(factors: np.ndarray | None = None) -> ImageData:
     """A bright 8x8 square in one of 4 x 4 places, of one of 5 brightnesses."""
-    places = np.indices((4, 4, 5)).reshape(3, -1).T
+    places = np.indices((4, 4, 5)).reshape(3, -1).T.copy()
     pixels = np.zeros((len(places), 1, 16, 16), dtype=np.uint8)
     for image, (row, column, light) in zip(pixels, places, strict=True):
         image[0, 2 * row : 2 * row + 8, 2 * column : 2 * column + 8] = 50 * light + 55

@@ -29,7 +29,7 @@ def test_the_python_examples_run_one_after_the_other(
         exec(example, names)
     assert names["reconstruction"].shape == (8, 1, 32, 32)
     assert names["images"].shape == (1497, 1, 32, 32)
-    assert set(names["scores"]) == {"factor_vae", "factor_vae_kim_mnih", "beta_vae", "mig"}
+    assert set(names["scores"]) > {"factor_vae", "beta_vae", "mig", "sap"}
 
 
 @pytest.mark.parametrize(

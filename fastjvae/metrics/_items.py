@@ -32,7 +32,9 @@ class Items(NamedTuple):
         return self.codes.shape[1] + self.discrete.shape[1]
 
 
-def check_items(codes: Any, factors: Any, discrete: Any = None, kl: Any = None) -> Items:
+def check_items(
+    codes: Any, factors: Any, discrete: Any = None, kl: Any = None, *, prune: bool = True
+) -> Items:
     """Check what a metric is given.
 
     Args:
@@ -40,6 +42,7 @@ def check_items(codes: Any, factors: Any, discrete: Any = None, kl: Any = None) 
         factors: (M, F) integers, at least one column with two values.
         discrete: (M, D) integers, the category of each discrete variable, or None.
         kl: (Z + D,) nats or None; a unit below 0.01 becomes constant, which never wins.
+        prune: False: ``kl`` is only checked.
 
     Raises:
         ArgumentError: a shape, a type or a number is wrong, or there is nothing to measure.
@@ -56,7 +59,8 @@ def check_items(codes: Any, factors: Any, discrete: Any = None, kl: Any = None) 
     if not len(units) == len(columns) == len(categories) > 0:
         raise ArgumentError(
             "codes, factors and discrete must have one row per item and at least 1,"
-            f" got {len(units)}, {len(columns)} and {len(categories)} rows"
+            f" got {len(units)}, {len(columns)} and"
+            f" {'no discrete' if discrete is None else len(categories)} rows"
         )
     if not units.shape[1] + categories.shape[1]:
         raise ArgumentError(f"there must be at least 1 unit, got codes of shape {units.shape}")
@@ -66,8 +70,9 @@ def check_items(codes: Any, factors: Any, discrete: Any = None, kl: Any = None) 
     )
     if kl is not None:
         collapsed = _check_kl(kl, units.shape[1], len(categories)) < COLLAPSED_NATS
-        units[:, collapsed[: units.shape[1]]] = 0
-        categories[collapsed[units.shape[1] :]] = 0
+        if prune:
+            units[:, collapsed[: units.shape[1]]] = 0
+            categories[collapsed[units.shape[1] :]] = 0
     levels = [np.unique(each, return_inverse=True) for each in columns.T]
     levels = [each for each in levels if len(each[0]) > 1]
     if not levels:

@@ -63,7 +63,8 @@ class ItemsByValue:
         """(votes, observations) items, with replacement, for values (votes, 1 or observations)."""
         shape = (len(groups), observations)
         chosen = generator.integers(self._count[groups], size=shape)
-        return self._items[self._start[groups] + chosen]
+        items: Integers = self._items[self._start[groups] + chosen]
+        return items
 
 
 def chunks(votes: int, observations: int) -> list[slice]:

@@ -55,8 +55,8 @@ def factor_vae_score(
     >>> factors = np.indices((3, 4, 5)).reshape(3, -1).T  # (60, 3), every combination once
     >>> factor_vae_score(factors, factors)
     1.0
-    >>> turned = factors @ np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-    >>> factor_vae_score(turned, factors) < 0.9
+    >>> grid = np.indices((5, 5)).reshape(2, -1).T
+    >>> factor_vae_score(grid @ [[1, 1], [1, -1]], grid) < 0.6  # sum and difference of the factors
     True
 
     Args:
@@ -97,7 +97,7 @@ def factor_vae_score(
         settings = settings._replace(observations=check_at_least("observations", observations, 2))
     generator = random_generator(seed)
     pruned_by_kl = kl is not None and protocol == "kim_mnih"
-    items = check_items(codes, factors, discrete, kl if pruned_by_kl else None)
+    items = check_items(codes, factors, discrete, kl, prune=pruned_by_kl)
     by_value = ItemsByValue(items.factors)
     chosen = np.arange(len(items.codes))
     if settings.variance_items is not None:
@@ -167,4 +167,5 @@ def _gini(categories: Integers) -> Floats:
     starts = np.flatnonzero(begins)
     lengths = np.diff(starts, append=votes * n)
     equal = np.bincount(starts // n, weights=lengths.astype(np.float64) ** 2, minlength=votes)
-    return (float(n) ** 2 - equal) / (2.0 * n * (n - 1))
+    gini: Floats = (float(n) ** 2 - equal) / (2.0 * n * (n - 1))
+    return gini

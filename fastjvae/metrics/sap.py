@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from fastjvae.errors import ArgumentError
 from fastjvae.metrics._classifiers import accuracy, fitted
-from fastjvae.metrics._items import Floats, Integers, check_items, random_generator, split_items
+from fastjvae.metrics._items import (
+    Floats,
+    Integers,
+    check_items,
+    random_generator,
+    split_items,
+)
 
 
 def sap_score(
@@ -16,6 +23,7 @@ def sap_score(
     *,
     discrete: Any = None,
     kl: Any = None,
+    classifier: Literal["thresholds", "svm"] = "thresholds",
     continuous_factors: bool = False,
     num_train: int = 10_000,
     num_test: int = 5_000,
@@ -29,16 +37,20 @@ def sap_score(
     1.0
 
     Args:
-        codes: (M, Z) numbers; a unit predicts by a linear support vector machine, its classes
-            weighted equally.
+        codes: (M, Z) numbers.
         factors: (M, F) integers, the ground truth; those with a single value are left out.
         discrete: (M, D) integers; a category predicts the class that is most frequent in it, the
             classes weighted equally.
         kl: (Z + D,) nats; units below 0.01 count as constant. None: all count as they are.
+        classifier: how a unit of ``codes`` predicts one of V classes. "thresholds": by V - 1
+            thresholds on its value (the paper). "svm": by disentanglement_lib's linear support
+            vector machine, which cannot tell more than about four values in a row apart, and gives
+            the factor itself a low score. Both weight the classes equally.
         continuous_factors: False: the value of a factor is a class, and the score of a unit its
-            accuracy on other items than those it was fitted on. True: the value is a number, and
-            the score the share of its variance that the unit explains linearly, or a discrete
-            variable by the means of its categories.
+            accuracy on other items than those it was fitted on, the mean over the classes; for
+            "svm" over the items. True: the value is a number, and the score the share of its
+            variance that the unit explains linearly, or a discrete variable by the means of its
+            categories, on ``num_train`` items.
         num_train, num_test: items to fit on and to score on, drawn without overlap; of fewer items,
             all in that proportion.
         seed: of the draw.
@@ -52,60 +64,90 @@ def sap_score(
         ArgumentError: shapes or types do not fit, a number is not finite, or no factor has two
             values.
 
-    Source: arXiv:1711.00848, section 3; the classifier and the numbers are disentanglement_lib's.
+    Source: arXiv:1711.00848, section 3; the numbers of items are disentanglement_lib's.
     """
+    if classifier not in ("thresholds", "svm"):
+        raise ArgumentError(f"classifier must be 'thresholds' or 'svm', got {classifier!r}")
     generator = random_generator(seed)
     items = check_items(codes, factors, discrete, kl)
     train, test = split_items(generator, len(items.codes), num_train, num_test)
-    units = [*items.codes.T, *items.discrete.T]
-    if len(units) == 1:
-        units.append(np.zeros(len(items.codes), dtype=np.int64))
+    if continuous_factors:  # nothing is held out
+        train = generator.permutation(len(items.codes))[:num_train]
+    variables = [*items.discrete.T]
+    if items.units == 1:
+        variables.append(np.zeros(len(items.codes), dtype=np.int64))
     gaps = []
     for factor, values in zip(items.factors.T, items.values, strict=True):
         if continuous_factors:
             target = values[factor[train]]
-            scores = [_explained(unit[train], target) for unit in units]
+            scores = [_explained(unit[train], target) for unit in items.codes.T]
+            scores += [_explained_by_category(each[train], target) for each in variables]
         else:
-            scores = [
-                _accuracy(unit[train], factor[train], unit[test], factor[test]) for unit in units
+            given, asked = factor[train], factor[test]
+            balanced = classifier == "thresholds"
+            machine = _thresholds if balanced else _support_vectors
+            scores = [machine(unit[train], given, unit[test], asked) for unit in items.codes.T]
+            scores += [
+                _by_category(each[train], given, each[test], asked, balanced) for each in variables
             ]
         second, best = sorted(scores)[-2:]
         gaps.append(best - second)
     return float(np.mean(gaps))
 
 
-def _accuracy(
-    unit: Floats | Integers, classes: Integers, test_unit: Floats | Integers, test_classes: Integers
+def _thresholds(unit: Floats, classes: Integers, test: Floats, test_classes: Integers) -> float:
+    from sklearn.tree import DecisionTreeClassifier
+
+    leaves = max(len(np.unique(classes)), 2)
+    tree = DecisionTreeClassifier(max_leaf_nodes=leaves, class_weight="balanced", random_state=0)
+    tree = fitted(tree, unit[:, None], classes)
+    return _mean_accuracy(tree.predict(test[:, None]), test_classes, balanced=True)
+
+
+def _support_vectors(
+    unit: Floats, classes: Integers, test: Floats, test_classes: Integers
 ) -> float:
-    if unit.dtype == np.int64:
-        return _accuracy_by_category(unit, classes, test_unit.astype(np.int64), test_classes)
     from sklearn.svm import LinearSVC
 
     # The primal problem of more items than features, whose solver draws nothing at random.
     machine = LinearSVC(C=0.01, class_weight="balanced", dual=False)
-    return accuracy(fitted(machine, unit[:, None], classes), test_unit[:, None], test_classes)
+    return accuracy(fitted(machine, unit[:, None], classes), test[:, None], test_classes)
 
 
-def _accuracy_by_category(
-    categories: Integers, classes: Integers, test_categories: Integers, test_classes: Integers
+def _by_category(
+    categories: Integers,
+    classes: Integers,
+    test_categories: Integers,
+    test_classes: Integers,
+    balanced: bool,
 ) -> float:
-    shape = max(categories.max(), test_categories.max()) + 1, max(classes.max(), 0) + 1
-    weights = 1.0 / np.bincount(classes)[classes]
-    frequency = np.zeros(shape)
-    np.add.at(frequency, (categories, classes), weights)
-    return float(np.mean(frequency.argmax(axis=1)[test_categories] == test_classes))
+    frequency = np.zeros((max(categories.max(), test_categories.max()) + 1, classes.max() + 1))
+    np.add.at(frequency, (categories, classes), 1.0 / np.bincount(classes)[classes])
+    return _mean_accuracy(frequency.argmax(axis=1)[test_categories], test_classes, balanced)
 
 
-def _explained(unit: Floats | Integers, target: Floats) -> float:
+def _mean_accuracy(predicted: Integers, classes: Integers, balanced: bool) -> float:
+    weights = 1.0 / np.bincount(classes)[classes] if balanced else None
+    return float(np.average(predicted == classes, weights=weights))
+
+
+def _explained(unit: Floats, target: Floats) -> float:
     """R^2 of the target given the unit; 0 where one of them is constant."""
-    total = ((target - target.mean()) ** 2).sum()
-    if unit.dtype == np.int64:
-        counts = np.bincount(unit)
-        sums = np.bincount(unit, weights=target - target.mean())
-        explained = (sums[counts > 0] ** 2 / counts[counts > 0]).sum()
-    else:
-        centred = unit - unit[0]
-        centred = centred - centred.mean()
-        size = (centred**2).sum()
-        explained = (centred @ (target - target.mean())) ** 2 / size if size else 0.0
+    from_mean = target - target.mean()
+    centred = unit - unit[0]  # exactly 0 where all are equal
+    centred = centred - centred.mean()
+    total, size = (from_mean**2).sum(), (centred**2).sum()
+    if not total or not size:
+        return 0.0
+    slope = (centred @ from_mean) / size
+    return min(float(slope**2 * (size / total)), 1.0)
+
+
+def _explained_by_category(categories: Integers, target: Floats) -> float:
+    """R^2 of the target given the means of its categories; 0 where it is constant."""
+    from_mean = target - target.mean()
+    counts = np.bincount(categories)
+    sums = np.bincount(categories, weights=from_mean)
+    total = (from_mean**2).sum()
+    explained = (sums[counts > 0] ** 2 / counts[counts > 0]).sum()
     return min(float(explained / total), 1.0) if total else 0.0

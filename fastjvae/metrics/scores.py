@@ -47,17 +47,16 @@ def disentanglement_scores(
     >>> import numpy as np
     >>> factors = np.indices((3, 4, 5)).reshape(3, -1).T
     >>> {name: round(score, 2) for name, score in disentanglement_scores(factors, factors).items()}
-    {'factor_vae': 1.0, 'factor_vae_kim_mnih': 1.0, 'beta_vae': 1.0, 'mig': 1.0}
+    {'factor_vae': 1.0, 'factor_vae_kim_mnih': 1.0, 'beta_vae': 1.0, 'mig': 1.0, 'sap': ...}
 
     Args:
         codes, factors, discrete, kl: as of :func:`fastjvae.metrics.factor_vae_score`.
-        scores: "fast": Kim & Mnih's in both protocols, the beta-VAE metric and MIG; "all": also SAP
-            and DCI, which fit a support vector machine for each unit and value of a factor, and 100
-            trees for each value; "none": an empty dict.
+        scores: "fast": Kim & Mnih's in both protocols, the beta-VAE metric, MIG and SAP; "all":
+            also DCI, which grows 100 trees for each value of each factor; "none": an empty dict.
         seed: of all draws.
 
     Returns:
-        By the names above, and "sap", "dci_disentanglement", "dci_completeness" and
+        By the names above, and "dci_disentanglement", "dci_completeness" and
         "dci_informativeness". Where a single factor varies, Kim & Mnih's score, the beta-VAE metric
         and DCI's disentanglement are left out: which factor it is, and whether a unit mixes
         several, is then known whatever was learned.
@@ -79,8 +78,8 @@ def disentanglement_scores(
         )
         result["beta_vae"] = beta_vae_score(codes, factors, **given)
     result["mig"] = mutual_information_gap(codes, factors, **given)
+    result["sap"] = sap_score(codes, factors, **given)
     if scores == "all":
-        result["sap"] = sap_score(codes, factors, **given)
         trees = dci(codes, factors, **given)
         if several:
             result["dci_disentanglement"] = trees.disentanglement

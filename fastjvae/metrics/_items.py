@@ -29,7 +29,7 @@ class Items(NamedTuple):
     @property
     def units(self) -> int:
         """Z + D: a discrete variable is one unit."""
-        return self.codes.shape[1] + self.discrete.shape[1]
+        return int(self.codes.shape[1] + self.discrete.shape[1])
 
 
 def check_items(

@@ -55,7 +55,8 @@ class ItemsByValue:
 
     def draw_groups(self, generator: np.random.Generator, fixed: Integers) -> Integers:
         """A value for each factor in ``fixed``, of any shape; each value as likely as another."""
-        return self._first_group[fixed] + generator.integers(self._groups[fixed])
+        groups: Integers = self._first_group[fixed] + generator.integers(self._groups[fixed])
+        return groups
 
     def draw_items(
         self, generator: np.random.Generator, groups: Integers, observations: int

@@ -14,15 +14,24 @@ from fastjvae.errors import FastJVAEError
 from fastjvae.functional import backend
 from fastjvae.latents import LatentSpec
 from fastjvae.model import Decoder, Encoder, JointVAE
-from fastjvae.objectives import BetaObjective, CCBetaObjective, JointObjective, LossOutput
+from fastjvae.objectives import (
+    BetaObjective,
+    BetaTCObjective,
+    CCBetaObjective,
+    FactorObjective,
+    JointObjective,
+    LossOutput,
+)
 from fastjvae.schedules import Capacity
 
 __all__ = [
     "BetaObjective",
+    "BetaTCObjective",
     "CCBetaObjective",
     "Capacity",
     "Decoder",
     "Encoder",
+    "FactorObjective",
     "FastJVAEError",
     "JointObjective",
     "JointVAE",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -110,6 +111,12 @@ def check_step(step: int | Tensor, like: Tensor) -> None:
             f"step must be a tensor on {like.device} while a CUDA graph is captured, got {step!r},"
             f" which every replay would repeat"
         )
+
+
+def check_weight(name: str, value: float) -> None:
+    """Raise ArgumentError unless ``value`` can weigh a term of a loss."""
+    if not (is_real(value) and math.isfinite(value) and value >= 0):
+        raise ArgumentError(f"{name} must be a finite number of at least 0, got {value!r}")
 
 
 def check_channel_reduction(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``fastjvae train | evaluate | figures | export``."""
+"""The command line: ``fastjvae train | infogan | evaluate | figures | export``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,23 @@ from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, DataError, FastJVAEError
 from fastjvae.evaluation import Evaluation, evaluate
 from fastjvae.files import write_json
+from fastjvae.infogan import InfoGANTrainer
+from fastjvae.loop import resolve_device
 from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE
 from fastjvae.processes import OtherProcessError, Processes, join_processes
-from fastjvae.recipes import RECIPES, RecipeName, TrainConfig, recipe
+from fastjvae.recipes import (
+    RECIPES,
+    AnyConfig,
+    InfoGANConfig,
+    RecipeName,
+    RunConfig,
+    TrainConfig,
+    recipe,
+)
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.seeds import parse_seeds, read_settings, seeds_folder, train_seeds, visible_gpus
-from fastjvae.trainer import Trainer, resolve_device
+from fastjvae.trainer import Trainer
 
 _DESCRIPTIONS = {
     "digits": "scikit-learn's 1,797 handwritten digits, embedded; the default of make train",
@@ -49,27 +59,62 @@ _DESCRIPTIONS = {
 
 
 @dataclass(frozen=True)
-class TrainFlags(TrainConfig):
-    """The settings of a run, and the flags that give them their defaults or make several runs."""
+class SeedsFlag:
+    """The flag that makes several runs; to be mixed into the settings of one."""
 
-    recipe: RecipeName | None = None
-    """the set of defaults that the other flags override: paper, appendix C of the paper, for the
-    data sets in it, and default for the others"""
     seeds: Annotated[str | None, arg(metavar="SEEDS")] = None
     """instead of --seed: train each of these seeds, such as 0..9 or 0,3,7, in turn or one per GPU,
     and compare them; their run folders are OUT/seedN, by default runs/DATASET-seeds/seedN, and the
     same command again goes on where it stopped"""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        recipe(self.dataset, self.recipe)
+        super().__post_init__()  # type: ignore[misc]
         if self.seeds is not None:
             parse_seeds(self.seeds)
 
-    def config(self) -> TrainConfig:
+    def config(self) -> AnyConfig:
         """The settings alone."""
-        names = [field.name for field in dataclasses.fields(TrainConfig)]
-        return TrainConfig(**{name: getattr(self, name) for name in names})
+        kind = InfoGANConfig if isinstance(self, InfoGANConfig) else TrainConfig
+        names = [field.name for field in dataclasses.fields(kind)]
+        return kind(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True)
+class TrainFlags(SeedsFlag, TrainConfig):
+    """The settings of a run, and the flags that give them their defaults or make several runs."""
+
+    recipe: RecipeName | None = None
+    """the set of defaults that the other flags override: paper, appendix C of the paper, for the
+    data sets in it, and default for the others"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        recipe(self.dataset, self.recipe)
+
+
+@dataclass(frozen=True)
+class InfoGANFlags(SeedsFlag, InfoGANConfig):
+    """The settings of a run of InfoGAN, and the flag that makes several runs of them."""
+
+
+InfoGANCommand: Any = Union[  # noqa: UP007  made from a tuple, for tyro
+    tuple(
+        Annotated[
+            InfoGANFlags,
+            subcommand(
+                name,
+                default=InfoGANFlags(
+                    **{
+                        field.name: getattr(recipe(name), field.name)
+                        for field in dataclasses.fields(RunConfig)
+                    }
+                ),
+                description=_DESCRIPTIONS[name].split(", with")[0],
+            ),
+        ]
+        for name in RECIPES
+    )
+]
 
 
 @dataclass(frozen=True)
@@ -82,6 +127,19 @@ class Train:
     """
 
     config: Any  # TrainFlags with the defaults of a recipe, of _train_command
+
+
+@dataclass(frozen=True)
+class TrainInfoGAN:
+    """Train InfoGAN, the paper's comparison, with the same networks; evaluate it, draw its figures.
+
+    The generator becomes the decoder of the saved model and Q its encoder, so that evaluate,
+    figures and export take the run as any other.
+
+    To go on with a run that was stopped: fastjvae train --resume RUN [--steps STEPS]
+    """
+
+    config: Annotated[InfoGANCommand, arg(name="")]
 
 
 @dataclass(frozen=True)
@@ -158,6 +216,7 @@ def _command(recipe_name: str | None) -> Any:
     """The grammar of the command line, for tyro, with a recipe's settings as defaults of train."""
     return Union[  # noqa: UP007  a value for tyro, not an annotation
         Annotated[_train_command(recipe_name), subcommand("train")],
+        Annotated[TrainInfoGAN, subcommand("infogan")],
         Annotated[Evaluate, subcommand("evaluate")],
         Annotated[Figures, subcommand("figures")],
         Annotated[Export, subcommand("export")],
@@ -229,8 +288,8 @@ def _say(message: str, code: int) -> int:
 # --- commands -------------------------------------------------------------------------------------
 
 
-def _train(command: Train) -> int:
-    flags: TrainFlags = command.config
+def _train(command: Train | TrainInfoGAN) -> int:
+    flags: TrainFlags | InfoGANFlags = command.config
     config = flags.config()
     here: dict[str, Any] = {  # so that the run can be resumed and evaluated from another folder
         name: str(Path(value).expanduser().absolute())
@@ -246,7 +305,7 @@ def _train(command: Train) -> int:
 _TRAIN_FROM_STDIN = "import sys, fastjvae.cli; sys.exit(fastjvae.cli.train_from_stdin())"
 
 
-def _train_seeds(config: TrainConfig, seeds: tuple[int, ...]) -> int:
+def _train_seeds(config: AnyConfig, seeds: tuple[int, ...]) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ArgumentError(
             "--seeds trains one seed after the other, or one on each GPU, without torchrun"
@@ -279,12 +338,15 @@ def _resume(command: Resume) -> int:
     }
     if "data_root" in given:
         given["data_root"] = str(Path(given["data_root"]).expanduser().absolute())
-    config = dataclasses.replace(run.read_config(), **given)
+    before = run.read_config()
+    if "timeout" in given and isinstance(before, InfoGANConfig):
+        raise ArgumentError("--timeout is for several processes, and InfoGAN trains in one")
+    config = dataclasses.replace(before, **given)
     return _run_training(config, run, resuming=True)
 
 
-def _run_training(config: TrainConfig, run: RunFolder, resuming: bool = False) -> int:
-    processes = join_processes(config.device, config.timeout)
+def _run_training(config: AnyConfig, run: RunFolder, resuming: bool = False) -> int:
+    processes = _processes(config)
     data = processes.first(lambda: load_data(config.source()))  # one process prepares the data
     if data is None:
         data = load_data(config.source())
@@ -297,8 +359,24 @@ def _run_training(config: TrainConfig, run: RunFolder, resuming: bool = False) -
     return code
 
 
+def _processes(config: AnyConfig) -> Processes:
+    if isinstance(config, TrainConfig):
+        return join_processes(config.device, config.timeout)
+    if (world := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise ArgumentError(f"InfoGAN trains in one process, without torchrun, got {world}")
+    return Processes()
+
+
+def _trainer(
+    config: AnyConfig, data: ImageData, run: RunFolder, resuming: bool, processes: Processes
+) -> Trainer | InfoGANTrainer:
+    if isinstance(config, InfoGANConfig):
+        return InfoGANTrainer(config, data, run, resuming=resuming, processes=processes)
+    return Trainer(config, data, run, resuming=resuming, processes=processes)
+
+
 def _train_run(
-    config: TrainConfig,
+    config: AnyConfig,
     run: RunFolder,
     data: ImageData,
     held_out: ImageData,
@@ -307,7 +385,7 @@ def _train_run(
     processes: Processes = Processes(),  # noqa: B008  one process has no state
 ) -> int:
     """Train, evaluate and draw; ``go_on`` ends the message of a run that a signal stopped."""
-    trainer = Trainer(config, data, run, resuming=resuming, processes=processes)
+    trainer = _trainer(config, data, run, resuming, processes)
     if not processes.is_first:
         return 0 if trainer.train() else 128 + (trainer.stop_signal or 0)
     begin = f" from step {trainer.step:,}" if trainer.step else ""
@@ -365,7 +443,7 @@ def _export(command: Export) -> int:
 # --- what the commands share ----------------------------------------------------------------------
 
 
-def _held_out(config: TrainConfig, data: ImageData) -> ImageData:
+def _held_out(config: AnyConfig, data: ImageData) -> ImageData:
     """The test images of the data set, or the training images where there are none."""
     if config.dataset not in SPLIT_DATASETS:
         return data
@@ -419,7 +497,7 @@ def _draw(
         drawn[f"categories-c{number}"] = figures.samples_by_category(
             model, variable=number, shares=variable.shares
         )
-    if records:
+    if records and "kl_cont" in records[0]:  # which an InfoGAN's are without
         drawn["kl-growth"] = figures.kl_growth(records)
     for name, figure in drawn.items():
         figures.save(figure, folder / f"{name}.png")
@@ -431,16 +509,21 @@ def _published_specs(run: RunFolder) -> dict[str, Any]:
     if not run.is_run():
         return {}
     config = run.read_config()
-    return {
+    specs: dict[str, Any] = {
         "dataset": config.dataset.replace("-", "_"),
         "batch_size": config.batch_size,
-        "lr": [config.lr],
         "epochs": [config.epochs],
-        "cont_capacity": list(dataclasses.astuple(config.cont_capacity)[:4]),
-        "disc_capacity": list(dataclasses.astuple(config.disc_capacity)[:4]),
         "record_loss_every": config.log_every,
         "print_loss_every": config.log_every,
         "experiment_name": run.path.name,
+    }
+    if isinstance(config, InfoGANConfig):
+        return specs
+    return {
+        **specs,
+        "lr": [config.lr],
+        "cont_capacity": list(dataclasses.astuple(config.cont_capacity)[:4]),
+        "disc_capacity": list(dataclasses.astuple(config.disc_capacity)[:4]),
     }
 
 
@@ -462,6 +545,7 @@ def _size(img_size: tuple[int, int, int]) -> str:
 
 _COMMANDS: dict[type, Callable[[Any], int]] = {
     Train: _train,
+    TrainInfoGAN: _train,
     Resume: _resume,
     Evaluate: _evaluate,
     Figures: _figures,
@@ -474,10 +558,11 @@ def _parse(argv: list[str]) -> Any:
 
     ``train --resume RUN`` names no data set, so it has a parser of its own.
     """
-    flags = {word.split("=")[0] for word in argv} if argv[:1] == ["train"] else set()
+    training = argv[:1] in (["train"], ["infogan"])
+    flags = {word.split("=")[0] for word in argv} if training else set()
     if {"--seed", "--seeds"} <= flags:
         raise ArgumentError("--seed is for one run and --seeds for several: give one of the two")
-    resuming = "--resume" in flags
+    resuming = "--resume" in flags and argv[0] == "train"
     grammar, prog, rest = (
         (Resume, "fastjvae train", argv[1:])
         if resuming
@@ -511,7 +596,7 @@ def _recipe_in(argv: Sequence[str]) -> str | None:
     return name
 
 
-_NAMES = ("train", "evaluate", "figures", "export")
+_NAMES = ("train", "infogan", "evaluate", "figures", "export")
 
 
 def _one_sentence(box: str) -> str:

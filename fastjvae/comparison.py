@@ -24,7 +24,7 @@ from fastjvae.encoding import encoded_batches
 from fastjvae.metrics import udr
 from fastjvae.metrics.udr import INFORMATIVE_NATS
 from fastjvae.model import JointVAE
-from fastjvae.recipes import TrainConfig
+from fastjvae.recipes import AnyConfig
 from fastjvae.run import RunFolder
 from fastjvae.seeds import is_finished, seed_configs
 
@@ -172,7 +172,7 @@ def _verdict(result: SeedResult) -> str:
 
 
 def summarise(
-    config: TrainConfig,
+    config: AnyConfig,
     seeds: Sequence[int],
     folder: Path,
     images: Tensor,

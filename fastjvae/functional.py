@@ -35,7 +35,13 @@ from fastjvae.checks import (
 )
 from fastjvae.latents import LatentSpec
 from fastjvae.noise import Noise, draw_seed, noise_key, noise_tensors
-from fastjvae.parts import current_part, whole_loss, whole_reconstruction, whole_sums
+from fastjvae.parts import (
+    current_part,
+    whole_loss,
+    whole_reconstruction,
+    whole_rows,
+    whole_sums,
+)
 from fastjvae.reference import JointLatent, category_imbalance
 from fastjvae.schedules import Capacity
 
@@ -45,6 +51,8 @@ __all__ = [
     "LatentBlock",
     "Noise",
     "backend",
+    "batch_rows",
+    "batch_share",
     "bernoulli_reconstruction",
     "capacity_loss",
     "category_imbalance",
@@ -52,6 +60,7 @@ __all__ = [
     "draw_seed",
     "gaussian_rsample",
     "gumbel_softmax",
+    "joined_rows",
     "joint_latent",
     "joint_loss",
     "kl_capacity_loss",
@@ -415,6 +424,33 @@ def divergence_sums(params: Tensor, spec: LatentSpec | Mapping[str, Any]) -> Ten
     check_params(params, spec)
     sums, rows = _divergence_sums(params, spec)
     return sums.sum(dim=0) * (params.shape[0] / rows)
+
+
+def batch_rows(params: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
+    """Parameter rows (N, P) and sample rows (N, L) of the whole batch, for what compares images.
+
+    They are as given, but for float32 (float64 for float64). Inside
+    :func:`fastjvae.parts.part_of_batch` they are those of all parts, in one order on every process,
+    and a loss of them that every part computes has the whole batch's value and gradient.
+    """
+    rows = joined_rows(params, sample)
+    if part := current_part():
+        rows = whole_rows(part, rows)
+    return rows[:, : params.shape[1]], rows[:, params.shape[1] :]
+
+
+def joined_rows(params: Tensor, sample: Tensor) -> Tensor:
+    """(N, P + L) rows as :func:`fastjvae.parts.part_of_batch` takes them, float32 or float64."""
+    compute = reference._compute_dtype(params)
+    return torch.cat([params.to(compute), sample.to(compute)], dim=1)
+
+
+def batch_share(rows: int) -> float:
+    """What a loss that every part computes of the whole batch is multiplied by in a part of
+    ``rows`` images, so that the gradients of all parts add up to the whole batch's once.
+    """
+    part = current_part()
+    return rows * part.processes / part.images if part else 1.0
 
 
 # --- internals ------------------------------------------------------------------------------------

@@ -45,7 +45,14 @@ class Encoder(nn.Module):
         self.to(memory_format=_CHANNELS_LAST)
 
     def forward(self, images: Tensor) -> Tensor:
-        layers = [*self.features, _FLATTEN, self.hidden, _RELU, self.head]
+        return self._run(images, self.head)
+
+    def hidden_features(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> what the head reads, (N, 256)."""
+        return self._run(images)
+
+    def _run(self, images: Tensor, *heads: nn.Module) -> Tensor:
+        layers = [*self.features, _FLATTEN, self.hidden, _RELU, *heads]
         return run_chain(layers, images.contiguous(memory_format=_CHANNELS_LAST))
 
 
@@ -219,17 +226,21 @@ class JointVAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior (normal, uniform one-hot): (n, C, H, W) in [0, 1]."""
+        """Decode ``n`` draws from the prior: (n, C, H, W) in [0, 1]."""
+        return self.decode(self.prior_sample(n, generator))
+
+    @torch.no_grad()
+    def prior_sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw sample rows (n, L) from the prior: normal units, uniform one-hot categories."""
         device, dtype = self.device, self.dtype
         check_generator(generator, device)
         z = torch.randn(n, self.spec.cont, device=device, dtype=dtype, generator=generator)
-        hot = [
-            nn.functional.one_hot(
-                torch.randint(size, (n,), device=device, generator=generator), size
-            ).to(dtype)
-            for size in self.spec.disc
-        ]
-        return self.decode(torch.cat([z, *hot], dim=1))
+        hot = []
+        for size in self.spec.disc:
+            drawn = torch.randint(size, (n, 1), device=device, generator=generator)
+            # Unlike one_hot this never looks at the numbers, for which it would wait.
+            hot.append((drawn == torch.arange(size, device=device)).to(dtype))
+        return torch.cat([z, *hot], dim=1)
 
     def loss(
         self,

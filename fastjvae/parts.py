@@ -2,7 +2,8 @@
 
 |KL - C(t)| is of the batch's mean KL. Means of parts on both sides of C(t) would pull against each
 other, so every part needs the whole batch's KL before the absolute value, and its gradient is that
-of its own images in it.
+of its own images in it. An objective that compares images with one another needs more of the other
+parts, their rows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class Part(NamedTuple):
 
     images: int
     sums: Tensor | None
+    rows: Tensor | None
+    first: int
     group: dist.ProcessGroup | None
     processes: int
 
@@ -33,7 +36,12 @@ _part: ContextVar[Part | None] = ContextVar("fastjvae_part", default=None)
 
 @contextmanager
 def part_of_batch(
-    images: int, *, sums: Tensor | None = None, group: dist.ProcessGroup | None = None
+    images: int,
+    *,
+    sums: Tensor | None = None,
+    rows: Tensor | None = None,
+    first: int = 0,
+    group: dist.ProcessGroup | None = None,
 ) -> Iterator[None]:
     """Inside, a loss is that of a batch of which its images are a part.
 
@@ -61,6 +69,10 @@ def part_of_batch(
         images: of the whole batch, at least 1.
         sums: (Z + D + sum K,) :func:`fastjvae.functional.divergence_sums`, added up over all parts
             and processes; by default the processes add them up in the loss.
+        rows: (images, P + L) parameter and sample rows side by side of the whole batch, for an
+            objective that compares its images (:func:`fastjvae.functional.batch_rows`); by default
+            the processes exchange them in the loss, which parts that follow one another cannot.
+        first: where in ``rows`` this part begins.
         group: the processes, by default all.
 
     Raises:
@@ -69,7 +81,8 @@ def part_of_batch(
     if images < 1:
         raise ArgumentError(f"a batch has at least 1 image, got {images}")
     several = dist.is_available() and dist.is_initialized()
-    part = Part(images, sums, group, dist.get_world_size(group) if several else 1)
+    processes = dist.get_world_size(group) if several else 1
+    part = Part(images, sums, rows, first, group, processes)
     token = _part.set(part)
     try:
         yield
@@ -103,6 +116,32 @@ def whole_loss(part: Part, loss: Tensor, share: Tensor, pixels: int) -> tuple[Te
     return _InPlaceOf.apply(loss, value, part.processes), whole
 
 
+def whole_rows(part: Part, rows: Tensor) -> Tensor:
+    """Rows of a part (n, columns) -> those of the whole batch (images, columns), on every process.
+
+    The gradient is by the part's own rows, times the processes.
+
+    Raises:
+        ArgumentError: the parts follow one another and do not know the others' rows.
+    """
+    if part.rows is not None:
+        index = torch.arange(part.first, part.first + len(rows), device=rows.device)
+        return _AmongOthers.apply(rows, part.rows, index, part.processes)  # type: ignore[no-any-return]
+    if part.sums is not None:
+        raise ArgumentError(
+            "this objective compares the images of a whole batch: parts of it that follow one"
+            " another need part_of_batch(..., rows=, first=) beside sums="
+        )
+    counts = torch.zeros(part.processes, dtype=torch.int64, device=rows.device)
+    rank = dist.get_rank(part.group) if part.processes > 1 else 0
+    counts[rank] = len(rows)
+    before = add_up(counts, part.processes, part.group)[:rank].sum()
+    index = before + torch.arange(len(rows), device=rows.device)
+    others = rows.new_zeros(part.images, rows.shape[1]).index_copy_(0, index, rows.detach())
+    others = add_up(others, part.processes, part.group)
+    return _AmongOthers.apply(rows, others, index, part.processes)  # type: ignore[no-any-return]
+
+
 def add_up(tensor: Tensor, processes: int, group: dist.ProcessGroup | None = None) -> Tensor:
     """Sum over the processes of a group, detached."""
     total = tensor.detach().clone(memory_format=torch.contiguous_format)
@@ -122,3 +161,18 @@ class _InPlaceOf(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         return grad * ctx.factor, None, None
+
+
+class _AmongOthers(torch.autograd.Function):
+    """``rows`` in their places ``index`` among ``others``, with ``factor`` times the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, others: Tensor, index: Tensor, factor: int) -> Tensor:
+        ctx.factor = factor
+        ctx.save_for_backward(index)
+        return others.index_copy(0, index, rows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (index,) = ctx.saved_tensors
+        return grad.index_select(0, index) * ctx.factor, None, None, None

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from tyro.conf import Suppress
 
-from fastjvae.checks import ChannelReduction, DiscreteMeasure
+from fastjvae.checks import ChannelReduction, DiscreteMeasure, check_weight
 from fastjvae.data import DATASETS, SPLIT_DATASETS, DatasetName, DataSource
 from fastjvae.errors import ArgumentError
 from fastjvae.latents import LatentSpec
 from fastjvae.model import JointVAE
 from fastjvae.objectives import (
     BetaObjective,
+    BetaTCObjective,
     CCBetaObjective,
+    FactorObjective,
     JointObjective,
     Objective,
 )
@@ -32,7 +34,7 @@ RUN_SETTINGS = frozenset(
 
 Precision = Literal["fp32", "tf32", "bf16"]
 RecipeName = Literal["paper", "default"]
-ObjectiveName = Literal["joint", "beta", "cc-beta"]
+ObjectiveName = Literal["joint", "beta", "cc-beta", "factor", "beta-tc"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,22 @@ class CapacityConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides what a training run computes, and where it goes."""
+class FactorConfig:
+    """FactorVAE's penalty gamma TC and its discriminator (Kim & Mnih 2018)."""
+
+    gamma: float = 10.0
+    """weight of the total correlation, no unit; the literature has 10 to 100"""
+    layers: int = 6
+    """hidden layers of the discriminator"""
+    width: int = 1000
+    """units of each hidden layer"""
+    lr: float = 1e-4
+    """learning rate of the discriminator's Adam, per step"""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What every training run has: data, latent variables, its length, and where it goes."""
 
     dataset: Suppress[DatasetName]
 
@@ -86,40 +102,10 @@ class TrainConfig:
     """number of continuous latent units; 0 for none"""
     disc: tuple[int, ...] = (10,)
     """numbers of categories of the discrete latent variables; nothing after the flag for none"""
-    temperature: float = 0.67
-    """temperature of the Gumbel-softmax, no unit"""
 
-    # --- objective --------------------------------------------------------------------------------
-    objective: ObjectiveName = "joint"
-    """joint: JointVAE (paper eq. 8); beta: beta-VAE; cc-beta: one capacity for all latents"""
-    cont_capacity: CapacityConfig = field(
-        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
-    )
-    """joint: capacity of the continuous units together"""
-    disc_capacity: CapacityConfig = field(
-        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
-    )
-    """joint: capacity of the discrete variables together; never above sum log K"""
-    discrete_capacity: DiscreteMeasure = "kl"
-    """joint: what the discrete capacity bounds, the paper's KL_c or that part of it which tells
-    images apart, the batch's mutual information H(category mean) - mean H(p)"""
-    total_capacity: CapacityConfig = field(
-        default_factory=lambda: CapacityConfig(0.0, 10.0, 25_000, 30.0)
-    )
-    """cc-beta: capacity of all latent variables together"""
-    beta: float = 4.0
-    """beta: weight of the KL divergence, no unit"""
-    channel_reduction: ChannelReduction = "mean"
-    """cross-entropy averaged over channels, as the published code has it, or summed over them"""
-
-    # --- optimisation -----------------------------------------------------------------------------
-    lr: float = 5e-4
-    """learning rate of Adam, per step"""
+    # --- length -----------------------------------------------------------------------------------
     batch_size: int = 64
     """images per training step, of all processes together"""
-    accumulate: int = 1
-    """parts that the images of a step are taken in, one after the other, for less memory; the
-    gradient stays that of the whole batch"""
     epochs: int = 100
     """passes over the data"""
     steps: int | None = None
@@ -135,12 +121,6 @@ class TrainConfig:
     precision: Precision = "fp32"
     """arithmetic of the networks: fp32; tf32, matrix products of a GPU with 10 bits of mantissa;
     bf16 under autocast, with latent variables and losses in fp32"""
-    compile: bool = False
-    """torch.compile for encoder, decoder and losses; takes half a minute before the first step"""
-    cuda_graph: bool = True
-    """a GPU replays the whole step as one CUDA graph; this flag launches its kernels one by one"""
-    timeout: float = 300.0
-    """several processes: seconds to wait for one that does not answer"""
     keep_freed_memory: bool = True
     """on a CPU, freed memory stays in the process for the next step, whose pages would fault in
     again otherwise (glibc); the process then keeps its peak"""
@@ -154,29 +134,26 @@ class TrainConfig:
     """the figures are drawn when training ends; this flag leaves them out"""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulate", "epochs", "log_every", "checkpoint_every"):
+        for name in ("batch_size", "epochs", "log_every", "checkpoint_every"):
             _check_positive(name, getattr(self, name))
         if self.steps is not None:
             _check_positive("steps", self.steps)
-        if not 0 < self.lr < float("inf"):
-            raise ArgumentError(f"--lr must be a finite number above 0, got {self.lr}")
-        if not 0 < self.timeout < float("inf"):
-            raise ArgumentError(f"--timeout must be a finite number above 0, got {self.timeout}")
-        if not 0 < self.temperature < float("inf"):
-            raise ArgumentError(
-                f"--temperature must be a finite number above 0, got {self.temperature}"
-            )
         if not 0 <= self.seed < 2**31:
             raise ArgumentError(f"--seed must be between 0 and 2147483647, got {self.seed}")
-        _ = self.spec, build_objective(self)  # an impossible specification is an error here already
+        _ = self.spec  # an impossible specification is an error here already
 
     @property
     def spec(self) -> LatentSpec:
         return LatentSpec(self.cont, self.disc)
 
     @property
+    def name(self) -> str:
+        """Of the default run folder, before its seed."""
+        return self.dataset
+
+    @property
     def run_folder(self) -> str:
-        return self.out or f"runs/{self.dataset}-seed{self.seed}"
+        return self.out or f"runs/{self.name}-seed{self.seed}"
 
     def source(self, split: Literal["train", "test"] = "train") -> DataSource:
         """Where the data come from."""
@@ -201,28 +178,153 @@ class TrainConfig:
         del values["out"]
         return values
 
-    def differing(self, other: TrainConfig, ignored: Collection[str] = ()) -> str | None:
+    def differing(self, other: RunConfig, ignored: Collection[str] = ()) -> str | None:
         """Name the first setting in which two runs differ, or None."""
         ours, theirs = self.to_dict(), other.to_dict()
-        return next((n for n in ours if n not in ignored and ours[n] != theirs[n]), None)
+        names = [*ours, *(n for n in theirs if n not in ours)]
+        return next((n for n in names if n not in ignored and ours.get(n) != theirs.get(n)), None)
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """Everything that decides what a training run of a JointVAE computes, and where it goes."""
+
+    temperature: float = 0.67
+    """temperature of the Gumbel-softmax, no unit"""
+
+    # --- objective --------------------------------------------------------------------------------
+    objective: ObjectiveName = "joint"
+    """joint: JointVAE (paper eq. 8); beta: beta-VAE; cc-beta: one capacity for all latents; factor:
+    FactorVAE; beta-tc: beta-TCVAE"""
+    cont_capacity: CapacityConfig = field(
+        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
+    )
+    """joint: capacity of the continuous units together"""
+    disc_capacity: CapacityConfig = field(
+        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
+    )
+    """joint: capacity of the discrete variables together; never above sum log K"""
+    discrete_capacity: DiscreteMeasure = "kl"
+    """joint: what the discrete capacity bounds, the paper's KL_c or that part of it which tells
+    images apart, the batch's mutual information H(category mean) - mean H(p)"""
+    total_capacity: CapacityConfig = field(
+        default_factory=lambda: CapacityConfig(0.0, 10.0, 25_000, 30.0)
+    )
+    """cc-beta: capacity of all latent variables together"""
+    beta: float = 4.0
+    """beta: weight of the KL divergence; beta-tc: weight of the total correlation; no unit"""
+    factor: FactorConfig = field(default_factory=lambda: FactorConfig())
+    """factor: weight of the total correlation, and the discriminator that estimates it"""
+    channel_reduction: ChannelReduction = "mean"
+    """cross-entropy averaged over channels, as the published code has it, or summed over them"""
+
+    # --- optimisation -----------------------------------------------------------------------------
+    lr: float = 5e-4
+    """learning rate of Adam, per step"""
+    accumulate: int = 1
+    """parts that the images of a step are taken in, one after the other, for less memory; the
+    gradient stays that of the whole batch"""
+    # --- computation ------------------------------------------------------------------------------
+    compile: bool = False
+    """torch.compile for encoder, decoder and losses; takes half a minute before the first step"""
+    cuda_graph: bool = True
+    """a GPU replays the whole step as one CUDA graph; this flag launches its kernels one by one"""
+    timeout: float = 300.0
+    """several processes: seconds to wait for one that does not answer"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive("accumulate", self.accumulate)
+        _check_above_0("lr", self.lr)
+        _check_above_0("timeout", self.timeout)
+        _check_above_0("temperature", self.temperature)
+        with torch.device("meta"):  # an objective that cannot be is an error here already
+            build_objective(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Read :meth:`to_dict`'s form.
+        """Read :meth:`to_dict`'s form; a setting that is missing has its default.
 
         Raises:
-            ArgumentError, TypeError: a setting is unknown, missing or out of range.
+            ArgumentError, TypeError: a setting is unknown, missing without one or out of range.
         """
-        values = dict(values)
+        values = _with_tuples(values)
         for name in ("cont_capacity", "disc_capacity", "total_capacity"):
             values[name] = CapacityConfig(**values[name])
-        for name in ("disc", "image_size", "grid"):
-            if values.get(name) is not None:
-                values[name] = tuple(values[name])
+        if "factor" in values:
+            values["factor"] = FactorConfig(**values["factor"])
         return cls(**values)
 
 
-def build_model(config: TrainConfig, img_size: tuple[int, int, int]) -> JointVAE:
+@dataclass(frozen=True)
+class InfoGANConfig(RunConfig):
+    """Everything that decides what a training run of InfoGAN computes, and where it goes."""
+
+    # What the model that is saved needs beside its sizes.
+    temperature: ClassVar[float] = 0.67
+    channel_reduction: ClassVar[ChannelReduction] = "mean"
+
+    noise_units: int = 0
+    """further Gaussian inputs of the generator that no code has to be read from: incompressible
+    noise; the saved model has them as continuous units behind the others, with a KL of 0"""
+    disc_information: float = 1.0
+    """weight of the mutual information of the discrete codes, no unit"""
+    cont_information: float = 0.1
+    """weight of the mutual information of the continuous codes, no unit"""
+    generator_lr: float = 1e-3
+    """learning rate of the generator's Adam, per step"""
+    discriminator_lr: float = 2e-4
+    """learning rate of the discriminator's Adam and of the code reader's, per step"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.noise_units < 0:
+            raise ArgumentError(f"--noise-units must be at least 0, got {self.noise_units}")
+        check_weight("--disc-information", self.disc_information)
+        check_weight("--cont-information", self.cont_information)
+        _check_above_0("generator_lr", self.generator_lr)
+        _check_above_0("discriminator_lr", self.discriminator_lr)
+        _ = self.codes
+
+    @property
+    def codes(self) -> LatentSpec:
+        """The latent variables that are read from images."""
+        return LatentSpec(self.cont, self.disc)
+
+    @property
+    def spec(self) -> LatentSpec:
+        """Codes and noise, the generator's inputs."""
+        return LatentSpec(self.cont + self.noise_units, self.disc)
+
+    @property
+    def name(self) -> str:
+        return f"infogan-{self.dataset}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"method": "infogan", **super().to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> InfoGANConfig:
+        """Read :meth:`to_dict`'s form; errors as for :meth:`TrainConfig.from_dict`."""
+        return cls(**{k: v for k, v in _with_tuples(values).items() if k != "method"})
+
+
+AnyConfig = TrainConfig | InfoGANConfig
+
+
+def config_from_dict(values: dict[str, Any]) -> AnyConfig:
+    """Read the settings of any run; errors as for :meth:`TrainConfig.from_dict`."""
+    kind = InfoGANConfig if values.get("method") == "infogan" else TrainConfig
+    return kind.from_dict(values)
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """What JSON has made lists of, as tuples again."""
+    names = [n for n in ("disc", "image_size", "grid") if values.get(n) is not None]
+    return {**values, **{name: tuple(values[name]) for name in names}}
+
+
+def build_model(config: AnyConfig, img_size: tuple[int, int, int]) -> JointVAE:
     """Build the model of a run; its initialisation depends on ``config.seed`` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -235,6 +337,18 @@ def build_objective(config: TrainConfig) -> Objective:
         return BetaObjective(config.beta, config.channel_reduction)
     if config.objective == "cc-beta":
         return CCBetaObjective(config.total_capacity.build(), config.channel_reduction)
+    if config.objective == "beta-tc":
+        return BetaTCObjective(config.beta, config.channel_reduction)
+    if config.objective == "factor":
+        return FactorObjective(
+            config.spec,
+            config.factor.gamma,
+            layers=config.factor.layers,
+            width=config.factor.width,
+            lr=config.factor.lr,
+            channel_reduction=config.channel_reduction,
+            seed=config.seed,
+        )
     return JointObjective(
         config.cont_capacity.build(),
         config.disc_capacity.build(),
@@ -245,7 +359,16 @@ def build_objective(config: TrainConfig) -> Objective:
 
 def _check_positive(name: str, value: int) -> None:
     if value < 1:
-        raise ArgumentError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+        raise ArgumentError(f"{_flag(name)} must be at least 1, got {value}")
+
+
+def _check_above_0(name: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise ArgumentError(f"{_flag(name)} must be a finite number above 0, got {value}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def recipe(dataset: DatasetName, name: str | None = None) -> TrainConfig:

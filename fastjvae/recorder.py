@@ -1,7 +1,9 @@
-"""Losses of single steps, kept on the device until a logging step reads them in bulk."""
+"""Numbers of single steps, kept on the device until a logging step reads them in bulk."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,44 +16,33 @@ from fastjvae.objectives import LossOutput
 _SCALARS = ("loss", "reconstruction", "capacity_cont", "capacity_disc")
 
 
-class LossRecorder:
-    """Collects one row of numbers a training step; all in nats per image.
+class Recorder(ABC):
+    """Collects one row of numbers a training step.
 
     Rows lie in one buffer on the device, so that a step that is captured in a CUDA graph writes
     the next one at every replay, which :meth:`count` has to be told of.
 
     Args:
-        spec: the latent variables, which name the columns.
-        num_pixels: H * W, which ``LossOutput.loss`` is divided by.
         rows: most rows that are kept; the oldest go first.
     """
 
-    def __init__(self, spec: LatentSpec, num_pixels: int, rows: int = 100) -> None:
-        self._spec = spec
-        self._num_pixels = num_pixels
+    def __init__(self, rows: int = 100) -> None:
         self._most_rows = rows
-        self._vectors = {
-            "kl_cont": spec.cont,
-            "kl_disc": len(spec.disc),
-            "category_mean": spec.num_categories,
-        }
-        self._extra: list[str] = []
         self._rows: Tensor | None = None  # (rows, columns), made with the first row
         self._next = torch.zeros(1, dtype=torch.int64)
         self.written = 0  # since the last clear
 
-    @torch.no_grad()
-    def append(self, out: LossOutput) -> None:
-        """Write the numbers of one step on the device; does not wait for it."""
-        self._extra = sorted(out.extra)
-        scalars = [
-            out.loss * self._num_pixels,
-            out.reconstruction,
-            out.capacity_cont,
-            out.capacity_disc,
-            *(out.extra[name] for name in self._extra),
-        ]
-        row = torch.cat([torch.stack(scalars), out.kl_cont, out.kl_disc, out.category_mean])
+    @property
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Names of the columns."""
+
+    @abstractmethod
+    def record(self, rows: Tensor) -> dict[str, Any]:
+        """Turn rows as :meth:`read` returns them into what a line of metrics.jsonl holds."""
+
+    def write(self, row: Tensor) -> None:
+        """Write (columns,) numbers on the device; does not wait for it."""
         if self._rows is None:
             self._rows = row.new_zeros(self._most_rows, len(row))
             self._next = self._next.to(row.device)
@@ -87,6 +78,60 @@ class LossRecorder:
         """Drop the rows after the first ``rows``."""
         self.written = rows
         self._next.fill_(rows if self._rows is None else rows % len(self._rows))
+
+
+class ScalarRecorder(Recorder):
+    """Collects named scalars, whose means it records."""
+
+    def __init__(self, names: Sequence[str], rows: int = 100) -> None:
+        super().__init__(rows)
+        self._names = list(names)
+
+    @property
+    def names(self) -> list[str]:
+        return self._names
+
+    @torch.no_grad()
+    def append(self, scalars: Mapping[str, Tensor]) -> None:
+        """Write the numbers of one step on the device; does not wait for it."""
+        self.write(torch.stack([scalars[name] for name in self._names]))
+
+    def record(self, rows: Tensor) -> dict[str, Any]:
+        return dict(zip(self._names, rows.mean(dim=0).tolist(), strict=True))
+
+
+class LossRecorder(Recorder):
+    """Collects the losses of single steps, in nats per image.
+
+    Args:
+        spec: the latent variables, which name the columns.
+        num_pixels: H * W, which ``LossOutput.loss`` is divided by.
+        rows: most rows that are kept; the oldest go first.
+    """
+
+    def __init__(self, spec: LatentSpec, num_pixels: int, rows: int = 100) -> None:
+        super().__init__(rows)
+        self._spec = spec
+        self._num_pixels = num_pixels
+        self._vectors = {
+            "kl_cont": spec.cont,
+            "kl_disc": len(spec.disc),
+            "category_mean": spec.num_categories,
+        }
+        self._extra: list[str] = []
+
+    @torch.no_grad()
+    def append(self, out: LossOutput) -> None:
+        """Write the numbers of one step on the device; does not wait for it."""
+        self._extra = sorted(out.extra)
+        scalars = [
+            out.loss * self._num_pixels,
+            out.reconstruction,
+            out.capacity_cont,
+            out.capacity_disc,
+            *(out.extra[name] for name in self._extra),
+        ]
+        self.write(torch.cat([torch.stack(scalars), out.kl_cont, out.kl_disc, out.category_mean]))
 
     @property
     def names(self) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
 from fastjvae.files import cannot_write, remove_leftovers, write_bytes, write_json
-from fastjvae.recipes import TrainConfig
+from fastjvae.recipes import AnyConfig, config_from_dict
 
 
 class RunFolder:
@@ -31,7 +31,7 @@ class RunFolder:
     def __str__(self) -> str:
         return str(self.path)
 
-    def create(self, config: TrainConfig, about: dict[str, Any]) -> None:
+    def create(self, config: AnyConfig, about: dict[str, Any]) -> None:
         """Start a run here, or find the same run already here.
 
         Args:
@@ -56,7 +56,7 @@ class RunFolder:
             )
         write_json(self.config_file, {**about, "training": config.to_dict()})
 
-    def change_config(self, config: TrainConfig) -> None:
+    def change_config(self, config: AnyConfig) -> None:
         """Replace the settings of the run that is here; the rest of config.json stays."""
         if config.differing(self.read_config()) is None:
             return
@@ -70,7 +70,7 @@ class RunFolder:
         except (OSError, ValueError, TypeError):
             return False
 
-    def read_config(self) -> TrainConfig:
+    def read_config(self) -> AnyConfig:
         """Return the settings of the run that is here.
 
         Raises:
@@ -79,7 +79,7 @@ class RunFolder:
         if not self.config_file.is_file():
             raise RunError(f"{self} is no run folder: {self.config_file} is missing")
         try:
-            return TrainConfig.from_dict(json.loads(self.config_file.read_text())["training"])
+            return config_from_dict(json.loads(self.config_file.read_text())["training"])
         except KeyError as error:
             raise RunError(f"{self.config_file} lacks the training setting {error}") from error
         except (OSError, ValueError, TypeError) as error:
@@ -87,12 +87,13 @@ class RunFolder:
                 f"{self.config_file} is not the configuration of a training run: {error}"
             ) from error
 
-    def _check_same(self, config: TrainConfig) -> None:
+    def _check_same(self, config: AnyConfig) -> None:
         here = self.read_config()
         if name := config.differing(here):
             raise RunError(
                 f"{self} holds a run with another configuration"
-                f" ({name} is {here.to_dict()[name]!r} there, {config.to_dict()[name]!r} here);"
+                f" ({name} is {here.to_dict().get(name)!r} there,"
+                f" {config.to_dict().get(name)!r} here);"
                 f" choose another folder with --out, or go on with that run: --resume {self}"
             )
 

@@ -24,9 +24,9 @@ import torch
 from fastjvae import pretrained
 from fastjvae.errors import ArgumentError, NonFiniteLossError, RunError
 from fastjvae.files import cannot_write
-from fastjvae.recipes import TrainConfig
+from fastjvae.loop import stop_signals
+from fastjvae.recipes import AnyConfig, config_from_dict
 from fastjvae.run import RunFolder
-from fastjvae.trainer import stop_signals
 
 _MOST_SEEDS = 10_000  # beyond it a number is mistyped
 _POLL_S = 0.2  # seconds between two looks at the processes
@@ -68,22 +68,22 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def seeds_folder(config: TrainConfig) -> Path:
-    """The folder of the run folders: ``config.out``, by default ``runs/DATASET-seeds``.
+def seeds_folder(config: AnyConfig) -> Path:
+    """The folder of the run folders: ``config.out``, by default ``runs/NAME-seeds``.
 
     The default does not depend on the seeds, so that naming more of them later trains only those.
     """
-    return Path(config.out or f"runs/{config.dataset}-seeds")
+    return Path(config.out or f"runs/{config.name}-seeds")
 
 
-def seed_configs(config: TrainConfig, seeds: Sequence[int], folder: Path) -> list[TrainConfig]:
+def seed_configs(config: AnyConfig, seeds: Sequence[int], folder: Path) -> list[AnyConfig]:
     """The settings of each seed's run, which lies in ``folder/seedN``."""
     return [
         dataclasses.replace(config, seed=seed, out=str(folder / f"seed{seed}")) for seed in seeds
     ]
 
 
-def is_finished(config: TrainConfig) -> bool:
+def is_finished(config: AnyConfig) -> bool:
     """Whether this very run lies in its folder, trained, evaluated and drawn."""
     run = RunFolder(config.run_folder)
     return (
@@ -99,10 +99,10 @@ def is_finished(config: TrainConfig) -> bool:
 
 
 def train_seeds(
-    config: TrainConfig,
+    config: AnyConfig,
     seeds: Sequence[int],
     folder: Path,
-    train: Callable[[TrainConfig], int],
+    train: Callable[[AnyConfig], int],
     *,
     command: Sequence[str] = (),
     gpus: Sequence[str] = (),
@@ -147,7 +147,7 @@ def train_seeds(
     return _train_in_turn(waiting, train)
 
 
-def _train_in_turn(configs: Sequence[TrainConfig], train: Callable[[TrainConfig], int]) -> int:
+def _train_in_turn(configs: Sequence[AnyConfig], train: Callable[[AnyConfig], int]) -> int:
     failed = 0
     for number, config in enumerate(configs, start=1):
         print(f"seed {config.seed}, {number} of {len(configs)}", flush=True)
@@ -164,11 +164,11 @@ def _train_in_turn(configs: Sequence[TrainConfig], train: Callable[[TrainConfig]
 
 
 def _train_on_gpus(
-    configs: Sequence[TrainConfig], command: Sequence[str], gpus: Sequence[str]
+    configs: Sequence[AnyConfig], command: Sequence[str], gpus: Sequence[str]
 ) -> int:
     """Keep every GPU at work on one seed; a stop is passed on to the processes once."""
     waiting, free = deque(configs), list(gpus)
-    running: dict[str, tuple[TrainConfig, subprocess.Popen[bytes]]] = {}
+    running: dict[str, tuple[AnyConfig, subprocess.Popen[bytes]]] = {}
     failed, forwarded = 0, False
     try:
         with stop_signals() as stopped:
@@ -198,7 +198,7 @@ def _train_on_gpus(
             process.wait()
 
 
-def _start(config: TrainConfig, command: Sequence[str], gpu: str) -> subprocess.Popen[bytes]:
+def _start(config: AnyConfig, command: Sequence[str], gpu: str) -> subprocess.Popen[bytes]:
     # On ROCm both variables are heeded, one after the other; the ids are those of the first.
     variable = "HIP_VISIBLE_DEVICES" if torch.version.hip else "CUDA_VISIBLE_DEVICES"
     try:
@@ -221,18 +221,18 @@ def _start(config: TrainConfig, command: Sequence[str], gpu: str) -> subprocess.
     return process
 
 
-def write_settings(config: TrainConfig) -> str:
+def write_settings(config: AnyConfig) -> str:
     """JSON of a run's settings and its folder, for the process that trains it."""
     return json.dumps({"out": config.run_folder, "training": config.to_dict()})
 
 
-def read_settings(text: str) -> TrainConfig:
+def read_settings(text: str) -> AnyConfig:
     """Read what :func:`write_settings` wrote."""
     values = json.loads(text)
-    return dataclasses.replace(TrainConfig.from_dict(values["training"]), out=values["out"])
+    return dataclasses.replace(config_from_dict(values["training"]), out=values["out"])
 
 
-def visible_gpus(config: TrainConfig) -> list[str]:
+def visible_gpus(config: AnyConfig) -> list[str]:
     """Names of the GPUs that a run may use, where it leaves the choice open; otherwise none."""
     if config.device not in ("auto", "cuda"):
         return []
@@ -242,16 +242,16 @@ def visible_gpus(config: TrainConfig) -> list[str]:
     return (chosen.split(",") if chosen else list(map(str, range(count))))[:count]
 
 
-def _log(config: TrainConfig) -> Path:
+def _log(config: AnyConfig) -> Path:
     """What the process of a seed prints; beside the run folder, which stays as it always is."""
     return Path(f"{config.run_folder}.log")
 
 
-def _last_line(config: TrainConfig) -> str:
+def _last_line(config: AnyConfig) -> str:
     lines = _log(config).read_text(errors="replace").strip().splitlines()
     return lines[-1].removeprefix("fastjvae: ") if lines else ""
 
 
-def _say_failed(config: TrainConfig, reason: str) -> int:
+def _say_failed(config: AnyConfig, reason: str) -> int:
     print(f"fastjvae: seed {config.seed} failed: {reason}", file=sys.stderr, flush=True)
     return 1

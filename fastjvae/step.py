@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fastjvae.data.batches import Batches
 from fastjvae.errors import ArgumentError
-from fastjvae.functional import divergence_sums
+from fastjvae.functional import divergence_sums, joined_rows, latent_sample
 from fastjvae.model import JointVAE
 from fastjvae.noise import Noise, draw_seed, noise_tensors
 from fastjvae.objectives import LossOutput, Objective, call_if_offered
@@ -111,19 +111,20 @@ class TrainingStep:
         # The noise is drawn for the whole batch on every process: it is then the same whatever the
         # number of processes, and so are their generators.
         normal, uniform = (t.tensor_split(world)[rank] for t in self._noise_tensors(whole))
-        parts = images.tensor_split(self.accumulate)
-        sums = self._divergence_sums(parts) if len(parts) > 1 else None
+        split = [t.tensor_split(self.accumulate) for t in (images, normal, uniform)]
+        parts = list(zip(*split, strict=True))
+        first = rank * (whole // world) + min(rank, whole % world)  # image of the whole batch
+        sums = rows = None
+        if len(parts) > 1:
+            sums, rows = self._look_ahead(parts, first, whole)
         outs: list[LossOutput] = []
-        for part, n, u in zip(
-            parts,
-            normal.tensor_split(len(parts)),
-            uniform.tensor_split(len(parts)),
-            strict=True,
-        ):
+        for part, n, u in parts:
             more = len(outs) < len(parts) - 1
-            with part_of_batch(whole, sums=sums), self._without_exchange(more), self._autocast():
+            among = part_of_batch(whole, sums=sums, rows=rows, first=first)
+            with among, self._without_exchange(more), self._autocast():
                 outs.append(self.loss(part, self.step, n, u))
                 outs[-1].loss.backward()  # type: ignore[no-untyped-call]
+            first += len(part)
         # Every part's loss has its own share of the reconstruction, and the whole batch's rest.
         rest = [out.reconstruction for out in outs[:-1]]
         reconstruction = sum(rest, outs[-1].reconstruction)
@@ -131,11 +132,25 @@ class TrainingStep:
         return outs[-1]._replace(loss=loss, reconstruction=reconstruction)
 
     @torch.no_grad()
-    def _divergence_sums(self, parts: tuple[Tensor, ...]) -> Tensor:
-        with self._autocast():
-            rows = [self.model.encode_params(part) for part in parts]
-        sums = torch.stack([divergence_sums(params, self.model.spec) for params in rows])
-        return add_up(sums.sum(dim=0), self.processes.world)
+    def _look_ahead(
+        self, parts: list[tuple[Tensor, ...]], first: int, whole: int
+    ) -> tuple[Tensor, Tensor]:
+        """What each part needs of the others: sums of divergences, and the whole batch's rows."""
+        model, sums, own = self.model, [], []
+        for images, normal, uniform in parts:
+            noise = Noise(normal, uniform)
+            with self._autocast():
+                params = model.encode_params(images)
+                sample = latent_sample(
+                    params, model.spec, model.temperature, noise, training=model.training
+                )
+            sums.append(divergence_sums(params, model.spec))
+            own.append(joined_rows(params, sample))
+        found = torch.cat(own)
+        rows = found.new_zeros(whole, found.shape[1])
+        rows[first : first + len(found)] = found
+        world = self.processes.world
+        return add_up(torch.stack(sums).sum(dim=0), world), add_up(rows, world)
 
     def _draw_noise(self, rows: int) -> Noise:
         if not self.compiled:

@@ -191,11 +191,12 @@ def test_a_part_of_the_sprites_trains_resumes_and_is_evaluated(
     assert json.loads(capsys.readouterr().out)["images"] == 3 * 40
 
 
-@pytest.mark.parametrize("name", ["beta", "cc-beta"])
+@pytest.mark.parametrize("name", ["beta", "cc-beta", "factor", "beta-tc"])
 def test_other_objectives_train(
     data: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ):
-    assert main(tiny_flags(data, tmp_path / "run", objective=name)) == 0
+    small = {"factor.layers": 2, "factor.width": 16}
+    assert main(tiny_flags(data, tmp_path / "run", objective=name, **small)) == 0
 
 
 def test_only_continuous_and_only_discrete_models_train(
@@ -243,6 +244,10 @@ def test_a_signal_stops_with_a_checkpoint_and_says_how_to_go_on(data: Path, tmp_
         (["train", "digits", "--disc", "1"], "discrete sizes must be integers of at least 2"),
         (["train", "digits", "--cont", "0", "--disc"], "got neither"),
         (["train", "digits", "--cont-capacity.hi", "-5"], "hi must .* got -5.0"),
+        (["train", "digits", "--objective", "factor", "--factor.width", "0"], "width .* got 0"),
+        (["infogan", "digits", "--noise-units", "-1"], "--noise-units must be at least 0, got -1"),
+        (["infogan", "digits", "--beta", "2"], "options: --beta"),
+        (["infogan", "digits", "--seed", "1", "--seeds=0..3"], "--seed is for one run"),
         (["train", "digits", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
         (["train", "digits", "--device", "abacus"], "--device abacus"),
         (["train", "digits", "--image-size", "30", "30"], "30x30 do not fit .* 28x28 and 32x32"),
@@ -282,6 +287,9 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(
         (["train", "--help"], ["train --resume RUN", "train DATASET --seeds 0..9"]),
         (["train", "mnist", "--help"], ["--cont-capacity.iters", "25000", "nats", "--data-root"]),
         (["train", "mnist", "--help"], ["--seeds SEEDS", "runs/DATASET-seeds/seedN"]),
+        (["train", "mnist", "--help"], ["--factor.gamma", "--factor.width", "beta-tc"]),
+        (["infogan", "--help"], ["digits", "mnist", "train --resume RUN"]),
+        (["infogan", "mnist", "--help"], ["--noise-units", "--generator-lr", "--seeds SEEDS"]),
         (["evaluate", "--help"], ["--json"]),
     ],
 )

@@ -102,6 +102,21 @@ def test_several_processes_train_as_one(data: Path, tmp_path: Path, alone: Path,
     assert names == {path.name for path in alone.iterdir()}
 
 
+@pytest.mark.parametrize("name", ["factor", "beta-tc"])
+def test_several_processes_compare_the_images_of_a_batch_as_one(
+    data: Path, tmp_path: Path, name: str
+):
+    own = {"objective": name, "factor.layers": 2, "factor.width": 16, "factor.lr": 1e-3}
+    flags = {
+        folder: [*tiny_flags(data, tmp_path / folder, batch_size=7, **own), "--no-figures"]
+        for folder in ("alone", "run")
+    }
+    assert main(flags["alone"]) == 0
+    results = finish(start([*flags["run"], "--accumulate", "2"], 2))
+    assert [code for code, _, _ in results] == [0, 0], results
+    assert_same_losses(tmp_path / "run", tmp_path / "alone")
+
+
 @pytest.mark.parametrize("parts", [2, 3, 20])
 def test_accumulated_parts_train_as_one(data: Path, tmp_path: Path, alone: Path, parts: int):
     flags = tiny_flags(data, tmp_path / "run", batch_size=7, steps=STEPS, accumulate=parts)

@@ -8,15 +8,24 @@ from typing import Any
 import pytest
 import torch
 
-from fastjvae import BetaObjective, Capacity, CCBetaObjective, JointObjective
+from fastjvae import (
+    BetaObjective,
+    BetaTCObjective,
+    Capacity,
+    CCBetaObjective,
+    FactorObjective,
+    JointObjective,
+)
 from fastjvae.data import DATASETS, DatasetName
 from fastjvae.errors import ArgumentError
 from fastjvae.recipes import (
     RECIPES,
     CapacityConfig,
+    FactorConfig,
     TrainConfig,
     build_model,
     build_objective,
+    config_from_dict,
     recipe,
 )
 
@@ -94,6 +103,36 @@ def test_objectives_by_name():
     assert build_objective(information).disc_measure == "information"  # type: ignore[attr-defined]
 
 
+def test_objectives_with_a_total_correlation_by_name():
+    config = dataclasses.replace(recipe("mnist"), seed=4, channel_reduction="sum")
+    beta_tc = dataclasses.replace(config, objective="beta-tc", beta=6.0)
+    assert build_objective(beta_tc) == BetaTCObjective(6.0, "sum")
+    settings = FactorConfig(gamma=35.0, layers=3, width=20, lr=1e-3)
+    factor = build_objective(dataclasses.replace(config, objective="factor", factor=settings))
+    assert isinstance(factor, FactorObjective)
+    assert (factor.gamma, factor.lr, factor.seed) == (35.0, 1e-3, 4)
+    assert factor.channel_reduction == "sum"
+    assert [layer.out_features for layer in factor.discriminator.hidden] == [20, 20, 20]
+    assert factor.discriminator.hidden[0].in_features == 20
+
+
+def test_settings_of_a_run_from_before_there_was_a_factor_objective():
+    config = recipe("mnist")
+    before = {name: value for name, value in config.to_dict().items() if name != "factor"}
+    assert TrainConfig.from_dict(before) == config
+    assert config_from_dict(before) == config
+
+
+def test_settings_make_no_weights():
+    """Checking a configuration must not take the time of initialising 5 million of them."""
+    before = torch.get_rng_state()
+    config = dataclasses.replace(recipe("mnist"), objective="factor")
+    assert torch.equal(torch.get_rng_state(), before)
+    objective = build_objective(config)
+    assert isinstance(objective, FactorObjective)
+    assert all(p.device.type == "cpu" for p in objective.parameters())
+
+
 def test_steps_replace_epochs():
     config = dataclasses.replace(recipe("mnist"), epochs=3)
     assert config.total_steps(2) == 3 * 2
@@ -127,6 +166,9 @@ def test_initialisation_depends_on_the_seed_alone():
         ({"temperature": -1.0}, "--temperature"),
         ({"seed": -1}, "--seed"),
         ({"beta": -1.0, "objective": "beta"}, "beta"),
+        ({"beta": -1.0, "objective": "beta-tc"}, "beta"),
+        ({"factor": FactorConfig(width=0), "objective": "factor"}, "width .* got 0"),
+        ({"factor": FactorConfig(gamma=-2.0), "objective": "factor"}, "gamma .* got -2.0"),
     ],
 )
 def test_impossible_settings(change: dict, message: str):

@@ -17,7 +17,7 @@ from benchmarks.environment import has_compiler
 from fastjvae.data import load as load_data
 from fastjvae.data.batches import StreamedBatches
 from fastjvae.errors import ArgumentError
-from fastjvae.recipes import TrainConfig, build_model, build_objective
+from fastjvae.recipes import FactorConfig, TrainConfig, build_model, build_objective
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.trainer import Trainer
 
@@ -119,7 +119,21 @@ def _tensors(value: Any) -> list[Tensor]:
     return []
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulate": 3}, {"objective": "cc-beta"}])
+SMALL = {"factor": FactorConfig(layers=2, width=16)}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"accumulate": 3},
+        {"objective": "cc-beta"},
+        {"objective": "beta-tc"},
+        {"objective": "beta-tc", "accumulate": 3},
+        {"objective": "factor", **SMALL},
+        {"objective": "factor", "accumulate": 3, **SMALL},
+    ],
+)
 def test_a_step_waits_for_nothing_and_can_be_replayed(
     trainer: Callable[..., Trainer], changes: dict[str, Any]
 ):
@@ -161,8 +175,11 @@ def test_what_a_step_writes_stays_where_it_is(trainer: Callable[..., Trainer]):
     assert ours._take.step.item() == STEPS
 
 
-def test_a_warm_up_leaves_everything_as_it_was(trainer: Callable[..., Trainer]):
-    ours, other = trainer(), trainer()
+@pytest.mark.parametrize("changes", [{}, {"objective": "factor", **SMALL}])
+def test_a_warm_up_leaves_everything_as_it_was(
+    trainer: Callable[..., Trainer], changes: dict[str, Any]
+):
+    ours, other = trainer(**changes), trainer(**changes)
     take = ours._take
     for begun in (False, True):  # without and with moments of Adam
         with take._unchanged():
@@ -281,10 +298,12 @@ def test_a_loader_trains_and_resumes_bitwise(data: Path, tmp_path: Path, floats:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("objective", ["joint", "factor", "beta-tc"])
 def test_a_cuda_graph_trains_as_the_plain_step(
-    trainer: Callable[..., Trainer], capsys: Any, compiled: bool
+    trainer: Callable[..., Trainer], capsys: Any, compiled: bool, objective: str
 ):
-    settings = {"device": "cuda", "log_every": 13, "compile": compiled}
+    settings = {"device": "cuda", "log_every": 13, "compile": compiled, "objective": objective}
+    settings |= SMALL
     plain = trainer(cuda_graph=False, **settings)
     graph = trainer(cuda_graph=True, **settings)
     for each in (plain, graph):

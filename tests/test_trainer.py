@@ -20,7 +20,7 @@ from fastjvae import BetaObjective, JointVAE, load
 from fastjvae.checkpoint import read_checkpoint
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
-from fastjvae.recipes import TrainConfig
+from fastjvae.recipes import FactorConfig, TrainConfig
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.trainer import Trainer, resolve_device
 
@@ -109,11 +109,12 @@ def test_every_image_is_seen_once_an_epoch(data: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("stop", [1, 4, 5, 7, 12])
-@pytest.mark.parametrize("objective", ["joint", "cc-beta"])
+@pytest.mark.parametrize("objective", ["joint", "cc-beta", "factor", "beta-tc"])
 def test_resume_is_bitwise_as_if_never_stopped(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, objective: str
 ):
-    config = tiny_config(data, objective=objective)
+    small = FactorConfig(layers=2, width=16)
+    config = tiny_config(data, objective=objective, factor=small)
     assert _trainer(config, tmp_path / "whole").train()
     first = _trainer(config, tmp_path / "parts")
     _stop_at(first, stop, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)

@@ -1,16 +1,12 @@
-"""Training objectives behind one interface: ``loss(model, x, step, noise) -> LossOutput``.
-
-JointVAE (paper eq. 8) and the two objectives that share its terms: beta-VAE (Higgins et al. 2017)
-and CC-beta-VAE (Burgess et al. 2018).
+"""Objectives that weigh the terms of the bound: JointVAE (paper eq. 8), beta-VAE (Higgins et al.
+2017) and CC-beta-VAE (Burgess et al. 2018).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from fastjvae import functional
@@ -19,46 +15,16 @@ from fastjvae.checks import (
     DiscreteMeasure,
     check_channel_reduction,
     check_disc_measure,
+    check_weight,
 )
 from fastjvae.errors import ArgumentError
-from fastjvae.functional import JointLatent, Noise
+from fastjvae.functional import Noise
 from fastjvae.latents import LatentSpec
+from fastjvae.objectives.base import LossOutput, bound_terms, loss_output
 from fastjvae.schedules import Capacity
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE
-
-
-class LossOutput(NamedTuple):
-    """The loss of one batch and its parts.
-
-    ``loss`` alone carries gradients. The other numbers are reported: detached, undivided, in nats
-    per image. An objective of one's own is built from :mod:`fastjvae.functional`, whose results
-    are differentiable.
-    """
-
-    loss: Tensor  # (), to call backward on: nats per image divided by the H * W pixels
-    reconstruction: Tensor  # ()
-    kl_cont: Tensor  # (Z,), batch mean per continuous unit
-    kl_disc: Tensor  # (D,), batch mean per categorical variable
-    category_mean: Tensor  # (sum K,), batch mean of the category probabilities
-    capacity_cont: Tensor  # (), C_z(t); 0 where the objective has none
-    capacity_disc: Tensor  # (), C_c(t); 0 where the objective has none
-    extra: dict[str, Tensor]  # an objective's own scalars
-
-
-class Objective(Protocol):
-    """What the model and the trainer ask of an objective."""
-
-    def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
-        """Return the loss of images ``x`` at training step ``step``."""
-        ...
-
-
-def call_if_offered(objective: Objective, method: str, *arguments: Any) -> Any:
-    """Call what an objective may but need not offer; None where it does not."""
-    function = getattr(objective, method, None)
-    return None if function is None else function(*arguments)
 
 
 @dataclass(frozen=True)
@@ -117,13 +83,11 @@ class BetaObjective:
 
     def __post_init__(self) -> None:
         check_channel_reduction(self.channel_reduction)
-        if not (math.isfinite(self.beta) and self.beta >= 0):
-            raise ArgumentError(f"beta must be a finite number of at least 0, got {self.beta!r}")
+        check_weight("beta", self.beta)
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
-        reconstruction, latent = _elbo_terms(model, x, noise, self.channel_reduction)
-        total = reconstruction + self.beta * _total_kl(latent)
-        return _output(model, total, reconstruction, latent)
+        terms = bound_terms(model, x, noise, self.channel_reduction)
+        return loss_output(model, terms.reconstruction + self.beta * terms.kl, terms)
 
 
 @dataclass(frozen=True)
@@ -137,33 +101,13 @@ class CCBetaObjective:
         check_channel_reduction(self.channel_reduction)
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
-        reconstruction, latent = _elbo_terms(model, x, noise, self.channel_reduction)
-        capacity = self.capacity.at(step, device=reconstruction.device, dtype=reconstruction.dtype)
-        penalty = functional.capacity_loss(_total_kl(latent), capacity, self.capacity.gamma)
-        total = reconstruction + penalty
-        return _output(model, total, reconstruction, latent, extra={"capacity_total": capacity})
-
-
-def _elbo_terms(
-    model: JointVAE, x: Tensor, noise: Noise, channel_reduction: ChannelReduction
-) -> tuple[Tensor, JointLatent]:
-    """Encode, sample and decode ``x``: its reconstruction loss and the latent block."""
-    latent = functional.joint_latent(
-        model.encode_params(x),
-        model.spec,
-        model.temperature,
-        seed=noise.seed,
-        normal=noise.normal,
-        uniform=noise.uniform,
-        generator=noise.generator,
-        training=model.training,
-    )
-    logits = model.decode_logits(latent.sample)
-    return functional.bernoulli_reconstruction(logits, x, channel_reduction), latent
-
-
-def _total_kl(latent: JointLatent) -> Tensor:
-    return latent.kl_cont.sum() + latent.kl_disc.sum()
+        terms = bound_terms(model, x, noise, self.channel_reduction)
+        like = terms.reconstruction
+        capacity = self.capacity.at(step, device=like.device, dtype=like.dtype)
+        penalty = functional.capacity_loss(terms.kl, capacity, self.capacity.gamma)
+        return loss_output(
+            model, terms.reconstruction + penalty, terms, {"capacity_total": capacity}
+        )
 
 
 def _needed(capacity: Capacity | None, size: int, name: str, part: str) -> Capacity | None:
@@ -173,27 +117,6 @@ def _needed(capacity: Capacity | None, size: int, name: str, part: str) -> Capac
             f" gamma=0.0 leaves them free"
         )
     return capacity if size else None
-
-
-def _output(
-    model: JointVAE,
-    total: Tensor,
-    reconstruction: Tensor,
-    latent: JointLatent,
-    extra: dict[str, Tensor] | None = None,
-) -> LossOutput:
-    """The output of an objective without capacities of the two parts."""
-    zero = torch.zeros_like(reconstruction)
-    return LossOutput(
-        total / model.num_pixels,
-        reconstruction.detach(),
-        latent.kl_cont.detach(),
-        latent.kl_disc.detach(),
-        latent.category_mean.detach(),
-        capacity_cont=zero,
-        capacity_disc=zero,
-        extra={name: tensor.detach() for name, tensor in (extra or {}).items()},
-    )
 
 
 def paper_mnist(spec: LatentSpec) -> JointObjective:

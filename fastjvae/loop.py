@@ -1,0 +1,404 @@
+"""The loop around a training step, with checkpoints, resume, metrics and signals.
+
+Metrics stay on the device as tensors and are read in bulk every ``log_every`` steps.
+"""
+
+from __future__ import annotations
+
+import platform
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+import fastjvae
+from fastjvae import checkpoint, pretrained
+from fastjvae.allocator import keep_freed_memory
+from fastjvae.data import ImageData
+from fastjvae.data.batches import Batches, LoaderBatches, batches_of
+from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
+from fastjvae.model import JointVAE
+from fastjvae.objectives import call_if_offered
+from fastjvae.processes import Processes
+from fastjvae.recipes import (
+    RUN_SETTINGS,
+    InfoGANConfig,
+    RunConfig,
+    TrainConfig,
+    build_model,
+    config_from_dict,
+)
+from fastjvae.recorder import Recorder
+from fastjvae.run import MetricsLog, RunFolder
+
+Config = TypeVar("Config", TrainConfig, InfoGANConfig)
+
+
+class TrainingLoop(ABC, Generic[Config]):
+    """Trains a model in a run folder; goes on from the folder's checkpoint if there is one.
+
+    A loop makes what it trains and then calls :meth:`begin`. It has
+
+    - ``objective``, with what is trained beside the model; it may offer ``state_dict()`` and
+      ``load_state_dict()``, kept in checkpoints, and ``named_parameters()``, looked at for what is
+      not finite;
+    - ``optimizer``, over all parameters;
+    - ``recorder``, of the numbers of each step;
+    - ``device_step``, the steps taken as an int64 scalar on the device.
+
+    Args:
+        config: the run's settings.
+        data: the training images, or a DataLoader, see :class:`fastjvae.trainer.Trainer`.
+        run: the run folder, made if it does not exist.
+        processes: those that train together.
+    """
+
+    objective: Any
+    optimizer: torch.optim.Optimizer
+    recorder: Recorder
+    device_step: Tensor
+
+    def __init__(
+        self,
+        config: Config,
+        data: ImageData | DataLoader[Any],
+        run: RunFolder,
+        processes: Processes | None = None,
+    ) -> None:
+        self.run = run
+        self.processes = processes or Processes()
+        self.device = resolve_device(self.processes.device or config.device)
+        self.config: Config = config
+        set_precision(config, self.device)
+        self.batches = self._batches(data)
+        self.total_steps = config.total_steps(self.batches.steps_per_epoch)
+        self.model: JointVAE = build_model(config, self.batches.img_size).to(self.device).train()
+        self.noise = torch.Generator(self.device).manual_seed(config.seed)
+        self.step = 0
+        self.stop_signal: int | None = None  # what ended train() early
+        self.data_digest = data.digest() if isinstance(data, ImageData) else None
+        self._images_since = 0  # the last record
+
+    def begin(self, resuming: bool) -> None:
+        """Make the run folder or take up the run that is there.
+
+        Raises:
+            ArgumentError: the run has taken more steps already.
+            RunError: the folder holds another run, or cannot be written.
+            CheckpointError: the checkpoint is damaged, foreign, of another model or other data.
+        """
+        if not resuming:
+            self.processes.first(lambda: self.run.create(self.config, self._about()))
+        if path := checkpoint.find_checkpoint(self.run.path):
+            self._restore(path)
+        if self.step > self.total_steps:
+            raise ArgumentError(
+                f"{self.run} has taken {self.step:,} steps already, so it cannot end at step"
+                f" {self.total_steps:,}"
+            )
+
+    @abstractmethod
+    def take(self, number: int) -> None:
+        """Take step ``number``, counted from 0, and write a row of the recorder."""
+
+    @abstractmethod
+    def summary(self, record: dict[str, Any]) -> str:
+        """What the progress bar says of a record."""
+
+    def train(self) -> bool:
+        """Train to the end, or until SIGINT or SIGTERM; True if the end was reached.
+
+        Several processes end at the next logging step after one of them has got a signal.
+
+        Raises:
+            NonFiniteLossError: a loss or parameter is not finite; nothing of it is saved.
+            RunError: another process of the run has ended or does not answer.
+        """
+        if self.config.keep_freed_memory and self.device.type == "cpu":
+            keep_freed_memory()
+        with (
+            self.batches,
+            self.processes.answering(),
+            self._folder() as log,
+            stop_signals() as stopped,
+            self._bar() as bar,
+        ):
+            since = time.perf_counter()
+            while not self.finished and not self._stops(stopped):
+                self.train_step()
+                bar.update()
+                if self.step % self.config.log_every == 0 or self.finished:
+                    record = self._read_metrics(since)
+                    since = time.perf_counter()
+                    if log is not None:
+                        log.append(record)
+                    bar.set_postfix_str(self.summary(record))
+                if self.step % self.config.checkpoint_every == 0 or self.finished:
+                    self.save()
+            if not self.finished or not (self.run.path / pretrained.WEIGHTS).exists():
+                self.save()
+        self.stop_signal = stopped.signal
+        return self.finished
+
+    def train_step(self) -> None:
+        """Take one step."""
+        self.take(self.step)
+        self._images_since += self.batches.whole(self.step)
+        self.step += 1
+
+    def save(self) -> None:
+        """Write a checkpoint, and at the end of the run the model.
+
+        Raises:
+            NonFiniteLossError: a loss or parameter is not finite; the last checkpoint stays.
+        """
+        self._check_finite(self.recorder.read())
+        self.processes.first(self._write)
+
+    def _write(self) -> None:
+        checkpoint.write_checkpoint(self.run.path, self._state())
+        if self.finished:
+            self.model.eval()
+            pretrained.save_pretrained(
+                self.model,
+                self.run.path,
+                extra={**self._about(), "training": self.config.to_dict()},
+            )
+            self.model.train()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step has been taken."""
+        return self.step >= self.total_steps
+
+    # --- data -------------------------------------------------------------------------------------
+
+    def _batches(self, data: ImageData | DataLoader[Any]) -> Batches:
+        config, processes = self.config, self.processes
+        if isinstance(data, DataLoader):
+            return LoaderBatches(data, self.device, config.seed, processes.world)
+        return batches_of(
+            data.images,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            device=self.device,
+            rank=processes.rank,
+            world=processes.world,
+            mapped=data.mapped,
+        )
+
+    # --- metrics ----------------------------------------------------------------------------------
+
+    def _read_metrics(self, since_s: float) -> dict[str, Any]:
+        """Means over the steps since the last record; waits for the device."""
+        rows = self.recorder.read()
+        self._check_finite(rows)
+        speed = self._images_since / (time.perf_counter() - since_s)
+        self._images_since = 0
+        self.recorder.clear()
+        return {
+            "step": self.step,
+            "epoch": self.step / self.batches.steps_per_epoch,
+            **self.recorder.record(rows),
+            "images_per_s": speed,
+        }
+
+    def _check_finite(self, rows: Tensor) -> None:
+        bad_rows = (~rows.isfinite()).any(dim=1).nonzero()
+        if len(bad_rows):
+            row = int(bad_rows[0])
+            step = self.step - len(rows) + 1 + row
+            names = [
+                name
+                for name, ok in zip(self.recorder.names, rows[row].isfinite(), strict=True)
+                if not ok
+            ]
+            self._fail(f"the loss is not finite at step {step}: {', '.join(names)}")
+        own: Any = call_if_offered(self.objective, "named_parameters") or ()
+        bad_parameters = [
+            name
+            for name, p in (*self.model.named_parameters(), *own)
+            if not bool(p.isfinite().all())
+        ]
+        if bad_parameters:
+            self._fail(f"parameters are not finite after step {self.step}: {bad_parameters[0]}")
+
+    def _fail(self, reason: str) -> None:
+        last = checkpoint.find_checkpoint(self.run.path)
+        hint = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+        raise NonFiniteLossError(f"{reason}; {hint}")
+
+    def _stops(self, stopped: _Stopped) -> bool:
+        """Whether a signal ends training here; several processes ask one another rarely."""
+        if self.processes.world == 1:
+            return bool(stopped)
+        if self.step % self.config.log_every:
+            return False
+        return self.processes.any(bool(stopped))
+
+    @contextmanager
+    def _folder(self) -> Iterator[MetricsLog | None]:
+        """Hold the run folder and its log, on rank 0."""
+        with ExitStack() as stack:
+            yield self.processes.first(lambda: self._open_folder(stack))
+
+    def _open_folder(self, stack: ExitStack) -> MetricsLog:
+        stack.enter_context(self.run.lock())
+        self.run.change_config(self.config)
+        if not self.finished:  # the model of a run that ended here before is no longer its end
+            (self.run.path / pretrained.WEIGHTS).unlink(missing_ok=True)
+        return stack.enter_context(
+            closing(MetricsLog(self.run, self.step, self.config.tensorboard))
+        )
+
+    def _bar(self) -> Any:
+        return tqdm(
+            total=self.total_steps,
+            initial=self.step,
+            unit="step",
+            dynamic_ncols=True,
+            # quiet where stderr is not a terminal, and but for one process
+            disable=None if self.processes.is_first else True,
+        )
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "format": pretrained.MODEL_FORMAT,
+            "model": pretrained.model_config(self.model),
+            "versions": {
+                "fastjvae": fastjvae.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+            "numerics": {
+                "precision": self.config.precision,
+                "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
+                "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+            },
+        }
+
+    def _state(self) -> dict[str, Any]:
+        state = {
+            "config": self.config.to_dict(),
+            "model_config": pretrained.model_config(self.model),
+            "data": {"images": self.batches.images, "sha256": self.data_digest},
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": {
+                "noise": self.noise.get_state(),
+                "cpu": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            },
+            "metrics": self.recorder.read(),
+        }
+        if (own := call_if_offered(self.objective, "state_dict")) is not None:
+            state["objective"] = own
+        return state
+
+    def _restore(self, path: Path) -> None:
+        state = checkpoint.read_checkpoint(path)
+        if state["model_config"] != pretrained.model_config(self.model):
+            raise CheckpointError(
+                f"{path} is of another model: {state['model_config']},"
+                f" this run has {pretrained.model_config(self.model)}"
+            )
+        before = config_from_dict(state["config"])
+        if name := self.config.differing(before, RUN_SETTINGS):
+            raise CheckpointError(
+                f"{path} is of another run: {name} is {before.to_dict().get(name)!r} there,"
+                f" {self.config.to_dict().get(name)!r} in {self.run.config_file}"
+            )
+        if state["data"]["sha256"] != self.data_digest:
+            raise CheckpointError(
+                f"{path} was trained on other images ({state['data']['images']:,} of them then,"
+                f" {self.batches.images:,} of other content now); resume with the data that the run"
+                f" began with"
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if "objective" in state:
+            call_if_offered(self.objective, "load_state_dict", state["objective"])
+        self.step = state["step"]
+        self.device_step.fill_(self.step)
+        self.noise.set_state(state["rng"]["noise"])
+        torch.set_rng_state(state["rng"]["cpu"])
+        if state["rng"]["cuda"]:
+            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
+        self.recorder.restore(state["metrics"], self.device)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ... into a device that is there.
+
+    Raises:
+        ArgumentError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.Generator(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ArgumentError(f"--device {name} cannot be used here: {reason}") from error
+    return device
+
+
+def set_precision(config: RunConfig, device: torch.device) -> None:
+    """Set PyTorch's switches for TF32, which are the process', as the run asks.
+
+    Raises:
+        ArgumentError: TF32 on a device that has none.
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = config.precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
+    elif config.precision == "tf32":
+        raise ArgumentError(f"--precision tf32 needs a GPU, this run is on {device}")
+
+
+class _Stopped:
+    """True once a signal has come."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextmanager
+def stop_signals() -> Iterator[_Stopped]:
+    """Let SIGINT and SIGTERM end the loop after the step at hand; a second one ends it at once."""
+    stopped = _Stopped()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped  # only the main thread may set handlers
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        stopped.signal = number
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

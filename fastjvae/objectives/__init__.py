@@ -1,0 +1,27 @@
+"""Training objectives behind one interface: ``loss(model, x, step, noise) -> LossOutput``.
+
+JointVAE (paper eq. 8), beta-VAE (Higgins et al. 2017), CC-beta-VAE (Burgess et al. 2018), FactorVAE
+(Kim & Mnih 2018) and beta-TCVAE (Chen et al. 2018).
+"""
+
+from fastjvae.objectives.base import LossOutput, Objective, call_if_offered
+from fastjvae.objectives.beta_tc import BetaTCObjective
+from fastjvae.objectives.bounds import (
+    BetaObjective,
+    CCBetaObjective,
+    JointObjective,
+    paper_mnist,
+)
+from fastjvae.objectives.factor import FactorObjective
+
+__all__ = [
+    "BetaObjective",
+    "BetaTCObjective",
+    "CCBetaObjective",
+    "FactorObjective",
+    "JointObjective",
+    "LossOutput",
+    "Objective",
+    "call_if_offered",
+    "paper_mnist",
+]

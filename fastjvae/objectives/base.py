@@ -1,0 +1,105 @@
+"""What every objective returns, and the terms of the bound that most of them share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from fastjvae import functional
+from fastjvae.checks import ChannelReduction
+from fastjvae.functional import JointLatent, Noise
+
+if TYPE_CHECKING:
+    from fastjvae.model import JointVAE
+
+
+class LossOutput(NamedTuple):
+    """The loss of one batch and its parts.
+
+    ``loss`` alone carries gradients. The other numbers are reported: detached, undivided, in nats
+    per image. An objective of one's own is built from :mod:`fastjvae.functional`, whose results
+    are differentiable.
+    """
+
+    loss: Tensor  # (), to call backward on: nats per image divided by the H * W pixels
+    reconstruction: Tensor  # ()
+    kl_cont: Tensor  # (Z,), batch mean per continuous unit
+    kl_disc: Tensor  # (D,), batch mean per categorical variable
+    category_mean: Tensor  # (sum K,), batch mean of the category probabilities
+    capacity_cont: Tensor  # (), C_z(t); 0 where the objective has none
+    capacity_disc: Tensor  # (), C_c(t); 0 where the objective has none
+    extra: dict[str, Tensor]  # an objective's own scalars
+
+
+class Objective(Protocol):
+    """What the model and the trainer ask of an objective."""
+
+    def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
+        """Return the loss of images ``x`` at training step ``step``."""
+        ...
+
+
+def call_if_offered(objective: Objective, method: str, *arguments: Any) -> Any:
+    """Call what an objective may but need not offer; None where it does not."""
+    function = getattr(objective, method, None)
+    return None if function is None else function(*arguments)
+
+
+class BoundTerms(NamedTuple):
+    """The terms of the evidence lower bound of a batch, differentiable, in nats per image."""
+
+    params: Tensor  # (N, P)
+    latent: JointLatent
+    reconstruction: Tensor  # ()
+    kl: Tensor  # (), KL_z + KL_c
+
+
+def bound_terms(
+    model: JointVAE, x: Tensor, noise: Noise, channel_reduction: ChannelReduction
+) -> BoundTerms:
+    """Encode, sample and decode ``x``."""
+    params = model.encode_params(x)
+    latent = functional.joint_latent(
+        params,
+        model.spec,
+        model.temperature,
+        seed=noise.seed,
+        normal=noise.normal,
+        uniform=noise.uniform,
+        generator=noise.generator,
+        training=model.training,
+    )
+    logits = model.decode_logits(latent.sample)
+    reconstruction = functional.bernoulli_reconstruction(logits, x, channel_reduction)
+    kl = latent.kl_cont.sum() + latent.kl_disc.sum()
+    return BoundTerms(params, latent, reconstruction, kl)
+
+
+def loss_output(
+    model: JointVAE,
+    total: Tensor,
+    terms: BoundTerms,
+    extra: dict[str, Tensor] | None = None,
+    own: Tensor | None = None,
+) -> LossOutput:
+    """The output of an objective without capacities of the two parts.
+
+    ``total`` is the model's loss, undivided; ``own`` that of the objective's own parameters, of
+    which only the gradient is in the output.
+    """
+    zero = torch.zeros_like(terms.reconstruction)
+    loss = total / model.num_pixels
+    if own is not None:
+        loss = loss + (own - own.detach())
+    return LossOutput(
+        loss,
+        terms.reconstruction.detach(),
+        terms.latent.kl_cont.detach(),
+        terms.latent.kl_disc.detach(),
+        terms.latent.category_mean.detach(),
+        capacity_cont=zero,
+        capacity_disc=zero,
+        extra={name: tensor.detach() for name, tensor in (extra or {}).items()},
+    )

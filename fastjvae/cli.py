@@ -1,4 +1,4 @@
-"""The command line: ``fastjvae train | infogan | evaluate | figures | export``."""
+"""The command line: ``fastjvae train | infogan | evaluate | figures | edit | export``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ from fastjvae.checks import ChannelReduction
 from fastjvae.comparison import summarise
 from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource, ImageData
 from fastjvae.data import load as load_data
+from fastjvae.drawing import Subject, animate, draw
 from fastjvae.errors import ArgumentError, DataError, FastJVAEError
 from fastjvae.evaluation import Evaluation, evaluate
+from fastjvae.figure_commands import FIGURES, Edit, FigureCommand
+from fastjvae.figures.frames import frame_files
 from fastjvae.files import write_json
 from fastjvae.infogan import InfoGANTrainer
 from fastjvae.loop import resolve_device
@@ -183,7 +186,11 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Figures:
-    """Draw reconstructions, traversals, samples per category and the growth of KL."""
+    """Draw reconstructions, traversals, samples per category and the growth of KL.
+
+    To draw one figure: fastjvae figures FIGURE --help, where FIGURE is reconstructions, traversal,
+    grid, side-by-side, samples, metrics, kl-growth, ranked, azimuth or animation
+    """
 
     run: Positional[Annotated[str, arg(metavar="RUN")]]
     """a run folder, or any model that fastjvae or the published code saved"""
@@ -219,6 +226,7 @@ def _command(recipe_name: str | None) -> Any:
         Annotated[TrainInfoGAN, subcommand("infogan")],
         Annotated[Evaluate, subcommand("evaluate")],
         Annotated[Figures, subcommand("figures")],
+        Annotated[Edit, subcommand("edit")],
         Annotated[Export, subcommand("export")],
     ]
 
@@ -403,7 +411,7 @@ def _train_run(
     write_json(run.evaluation_file, evaluation.to_dict())
     print(evaluation.table())
     if config.figures:
-        _draw(model, held_out, evaluation, run.figures, read_metrics(run))
+        _draw(model, held_out, evaluation, run.figures, run)
     print(f"model: {run}")
     return 0
 
@@ -422,8 +430,27 @@ def _figures(command: Figures) -> int:
     data = load_data(_source(command, model, "test"))
     folder = Path(command.out) if command.out else _beside(run.path) / "figures"
     evaluation = evaluate(model, data, _channel_reduction(command.run), "none")
-    _draw(model, data, evaluation, folder, read_metrics(run))
+    _draw(model, data, evaluation, folder, run)
     return 0
+
+
+def _figure(command: Any) -> int:
+    """Draw one figure, or edit a picture."""
+    path = draw(command, lambda run: _subject(command, run))
+    print(f"figure: {path}")
+    return 0
+
+
+def _subject(command: Any, run: str) -> Subject:
+    """The model of a run, on the device, and the data, that a command for a figure names."""
+    model = load(run).to(resolve_device(command.device))
+    given = {
+        name: getattr(command, name)
+        for name in ("dataset", "data_root", "grid")
+        if hasattr(command, name)
+    }
+    named = Evaluate(run, **given)
+    return Subject(run, model, lambda: load_data(_source(named, model, "test")))
 
 
 def _export(command: Export) -> int:
@@ -484,7 +511,7 @@ def _draw(
     data: ImageData,
     evaluation: Evaluation,
     folder: Path,
-    records: list[dict[str, Any]],
+    run: RunFolder,
 ) -> None:
     from fastjvae import figures
 
@@ -497,11 +524,16 @@ def _draw(
         drawn[f"categories-c{number}"] = figures.samples_by_category(
             model, variable=number, shares=variable.shares
         )
+    records = read_metrics(run)
     if records and "kl_cont" in records[0]:  # which an InfoGAN's are without
         drawn["kl-growth"] = figures.kl_growth(records)
     for name, figure in drawn.items():
         figures.save(figure, folder / f"{name}.png")
-    print(f"figures: {', '.join(f'{name}.png' for name in drawn)} in {folder}")
+    files = [f"{name}.png" for name in drawn]
+    if frame_files(run.frames):
+        animate(run, model, folder / "animation.gif")
+        files.append("animation.gif")
+    print(f"figures: {', '.join(files)} in {folder}")
 
 
 def _published_specs(run: RunFolder) -> dict[str, Any]:
@@ -549,6 +581,7 @@ _COMMANDS: dict[type, Callable[[Any], int]] = {
     Resume: _resume,
     Evaluate: _evaluate,
     Figures: _figures,
+    **dict.fromkeys((*FIGURES.values(), Edit), _figure),
     Export: _export,
 }
 
@@ -556,18 +589,19 @@ _COMMANDS: dict[type, Callable[[Any], int]] = {
 def _parse(argv: list[str]) -> Any:
     """Parse the command line; wrong usage becomes one sentence.
 
-    ``train --resume RUN`` names no data set, so it has a parser of its own.
+    ``train --resume RUN`` names no data set, and ``figures FIGURE`` names one figure: they have
+    parsers of their own.
     """
     training = argv[:1] in (["train"], ["infogan"])
     flags = {word.split("=")[0] for word in argv} if training else set()
     if {"--seed", "--seeds"} <= flags:
         raise ArgumentError("--seed is for one run and --seeds for several: give one of the two")
     resuming = "--resume" in flags and argv[0] == "train"
-    grammar, prog, rest = (
-        (Resume, "fastjvae train", argv[1:])
-        if resuming
-        else (_command(_recipe_in(argv)), "fastjvae", argv)
-    )
+    one_figure = argv[:1] == ["figures"] and argv[1:2] and argv[1] in FIGURES
+    grammar, prog, rest = _command(_recipe_in(argv)), "fastjvae", argv
+    if resuming or one_figure:
+        grammar = Resume if resuming else FigureCommand
+        prog, rest = f"fastjvae {argv[0]}", argv[1:]
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
@@ -575,14 +609,14 @@ def _parse(argv: list[str]) -> Any:
                 grammar,
                 prog=prog,
                 args=rest,
-                description=None if resuming else __doc__,
+                description=None if resuming or one_figure else __doc__,
                 config=(FlagCreatePairsOff, OmitSubcommandPrefixes),
             )
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         words = [word for word in argv if not word.startswith("-")][:2]
-        command = " ".join(["fastjvae", *(w for w in words if w in (*RECIPES, *_NAMES))])
+        command = " ".join(["fastjvae", *(w for w in words if w in (*RECIPES, *FIGURES, *_NAMES))])
         raise ArgumentError(f"{_one_sentence(box.getvalue())}; see {command} --help") from None
 
 
@@ -596,7 +630,7 @@ def _recipe_in(argv: Sequence[str]) -> str | None:
     return name
 
 
-_NAMES = ("train", "infogan", "evaluate", "figures", "export")
+_NAMES = ("train", "infogan", "evaluate", "figures", "edit", "export")
 
 
 def _one_sentence(box: str) -> str:

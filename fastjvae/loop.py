@@ -27,6 +27,7 @@ from fastjvae.allocator import keep_freed_memory
 from fastjvae.data import ImageData
 from fastjvae.data.batches import Batches, LoaderBatches, batches_of
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
+from fastjvae.figures.frames import FrameRecorder
 from fastjvae.model import JointVAE
 from fastjvae.objectives import call_if_offered
 from fastjvae.processes import Processes
@@ -83,6 +84,7 @@ class TrainingLoop(ABC, Generic[Config]):
         self.batches = self._batches(data)
         self.total_steps = config.total_steps(self.batches.steps_per_epoch)
         self.model: JointVAE = build_model(config, self.batches.img_size).to(self.device).train()
+        self.frames = FrameRecorder(run.frames, self.model, config.animate_every)
         self.noise = torch.Generator(self.device).manual_seed(config.seed)
         self.step = 0
         self.stop_signal: int | None = None  # what ended train() early
@@ -133,6 +135,8 @@ class TrainingLoop(ABC, Generic[Config]):
             stop_signals() as stopped,
             self._bar() as bar,
         ):
+            if not self.finished:
+                self._record_frame()
             since = time.perf_counter()
             while not self.finished and not self._stops(stopped):
                 self.train_step()
@@ -143,6 +147,7 @@ class TrainingLoop(ABC, Generic[Config]):
                     if log is not None:
                         log.append(record)
                     bar.set_postfix_str(self.summary(record))
+                self._record_frame()
                 if self.step % self.config.checkpoint_every == 0 or self.finished:
                     self.save()
             if not self.finished or not (self.run.path / pretrained.WEIGHTS).exists():
@@ -213,6 +218,10 @@ class TrainingLoop(ABC, Generic[Config]):
             "images_per_s": speed,
         }
 
+    def _record_frame(self) -> None:
+        if self.frames.is_due(self.step, self.finished):
+            self.processes.first(lambda: self.frames.record(self.step))
+
     def _check_finite(self, rows: Tensor) -> None:
         bad_rows = (~rows.isfinite()).any(dim=1).nonzero()
         if len(bad_rows):
@@ -257,6 +266,7 @@ class TrainingLoop(ABC, Generic[Config]):
         self.run.change_config(self.config)
         if not self.finished:  # the model of a run that ended here before is no longer its end
             (self.run.path / pretrained.WEIGHTS).unlink(missing_ok=True)
+            self.frames.begin(self.step)
         return stack.enter_context(
             closing(MetricsLog(self.run, self.step, self.config.tensorboard))
         )

@@ -28,7 +28,7 @@ from fastjvae.schedules import Capacity
 # Settings that may change between a checkpoint and its resumption: when to stop and what to write,
 # where the data lie (their content is compared) and where to compute.
 RUN_SETTINGS = frozenset(
-    {"steps", "epochs", "log_every", "checkpoint_every", "tensorboard", "figures"}
+    {"steps", "epochs", "log_every", "checkpoint_every", "tensorboard", "figures", "animate_every"}
     | {"data_root", "labels", "download", "device", "keep_freed_memory", "cuda_graph", "timeout"}
 )
 
@@ -132,12 +132,16 @@ class RunConfig:
     """also write what metrics.jsonl holds for TensorBoard; needs the tensorboard extra"""
     figures: bool = True
     """the figures are drawn when training ends; this flag leaves them out"""
+    animate_every: int | None = None
+    """training steps from frame to frame of figures/animation.gif, which shows how the traversals
+    come about; by default there is none"""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "log_every", "checkpoint_every"):
             _check_positive(name, getattr(self, name))
-        if self.steps is not None:
-            _check_positive("steps", self.steps)
+        for name in ("steps", "animate_every"):
+            if getattr(self, name) is not None:
+                _check_positive(name, getattr(self, name))
         if not 0 <= self.seed < 2**31:
             raise ArgumentError(f"--seed must be between 0 and 2147483647, got {self.seed}")
         _ = self.spec  # an impossible specification is an error here already

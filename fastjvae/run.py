@@ -26,6 +26,7 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.evaluation_file = self.path / "evaluation.json"
         self.figures = self.path / "figures"
+        self.frames = self.path / "frames"
         self.tensorboard = self.path / "tensorboard"
 
     def __str__(self) -> str:

@@ -6,8 +6,35 @@
 >>> figures.save(figure, "traversals.png")  # doctest: +SKIP
 """
 
+from fastjvae.figures.angles import follow_angle, inferred_angles
+from fastjvae.figures.animation import save_animation, training_animation
+from fastjvae.figures.edited import edited_picture, edits
+from fastjvae.figures.frames import Frame, read_frames
 from fastjvae.figures.latents import reconstructions, samples_by_category, traversals
 from fastjvae.figures.page import save
+from fastjvae.figures.ranking import ranked_units
+from fastjvae.figures.scores import metric_comparison, read_scores
 from fastjvae.figures.training import kl_growth
+from fastjvae.figures.walks import side_by_side, traversal, traversal_grid
 
-__all__ = ["kl_growth", "reconstructions", "samples_by_category", "save", "traversals"]
+__all__ = [
+    "Frame",
+    "edited_picture",
+    "edits",
+    "follow_angle",
+    "inferred_angles",
+    "kl_growth",
+    "metric_comparison",
+    "ranked_units",
+    "read_frames",
+    "read_scores",
+    "reconstructions",
+    "samples_by_category",
+    "save",
+    "save_animation",
+    "side_by_side",
+    "training_animation",
+    "traversal",
+    "traversal_grid",
+    "traversals",
+]

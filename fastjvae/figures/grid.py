@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.page import LINE, TEXT, fit, new_page
+from fastjvae.figures.page import LINE, TEXT, Box, fit, new_page, text_extent
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Images = NDArray[np.float32]  # (n, C, H, W) in [0, 1], C 1 or 3
 
 _LEAST_CELL = (42, 54)  # height, width in pixels of the page: room for two lines, for "−1.64"
-_BETWEEN_BLOCKS = 14  # pixels of the page
+_BETWEEN_BLOCKS, _BETWEEN_COLUMNS = 14, 28  # pixels of the page
 
 
 class Block(NamedTuple):
@@ -36,14 +37,44 @@ def image_grid(blocks: Sequence[Block], title: str) -> Figure:
     Raises:
         ArgumentError: the images are neither grey nor RGB.
     """
+    figure = new_page()
+    fit(figure, draw_blocks(figure, blocks, title))
+    return figure
+
+
+def image_columns(columns: Mapping[str, Sequence[Block]], title: str) -> Figure:
+    """Draw grids beside each other, each below its name; sizes may differ between them.
+
+    Raises:
+        ArgumentError: the images are neither grey nor RGB.
+    """
+    figure, right = new_page(), -_BETWEEN_COLUMNS
+    boxes: dict[Axes, Box] = {}
+    for name, blocks in columns.items():
+        column = draw_blocks(figure, blocks, name)
+        left, until = text_extent(figure, column)
+        move = right + _BETWEEN_COLUMNS - left
+        boxes |= {axes: (x + move, y, w, h) for axes, (x, y, w, h) in column.items()}
+        right = until + move
+    if title:
+        first, (_, _, _, height) = next(iter(boxes.items()))
+        first.text(0, 1 + 2 * LINE / height, title, transform=first.transAxes, **TEXT)
+    fit(figure, boxes)
+    return figure
+
+
+def draw_blocks(figure: Figure, blocks: Sequence[Block], title: str) -> dict[Axes, Box]:
+    """Draw blocks of images of one size; returns where they go, below each other from (0, 0).
+
+    Raises:
+        ArgumentError: the images are neither grey nor RGB.
+    """
     channels, height, width = blocks[0].rows[0].shape[1:]
-    if channels not in (1, 3):
-        raise ArgumentError(
-            f"figures show images of 1 channel (grey) or 3 (RGB), these have {channels}"
-        )
-    scale = max(math.ceil(_LEAST_CELL[0] / height), math.ceil(_LEAST_CELL[1] / width))
-    gap = math.ceil(2 / scale)
-    figure, boxes, top = new_page(), {}, 0
+    check_channels(channels)
+    scale = _scale(height, width)
+    gap = gap_of(height, width)
+    boxes: dict[Axes, Box] = {}
+    top = 0
     for block in blocks:
         picture = mosaic(block.rows, gap)
         axes = figure.add_axes((0, 0, 1, 1))
@@ -60,8 +91,20 @@ def image_grid(blocks: Sequence[Block], title: str) -> Figure:
         boxes[axes] = (0, top, *size)
         lines = bool(block.column_labels) + bool(block.column_title)
         top += size[1] + lines * LINE + _BETWEEN_BLOCKS
-    fit(figure, boxes)
-    return figure
+    return boxes
+
+
+def check_channels(channels: int) -> None:
+    """Raise ArgumentError unless images of so many channels can be shown."""
+    if channels not in (1, 3):
+        raise ArgumentError(
+            f"figures show images of 1 channel (grey) or 3 (RGB), these have {channels}"
+        )
+
+
+def gap_of(height: int, width: int) -> int:
+    """White pixels between images of this size: about two of the page."""
+    return math.ceil(2 / _scale(height, width))
 
 
 def mosaic(rows: Sequence[Images], gap: int) -> NDArray[np.float32]:
@@ -75,6 +118,11 @@ def mosaic(rows: Sequence[Images], gap: int) -> NDArray[np.float32]:
             y, x = i * (height + gap), j * (width + gap)
             picture[y : y + height, x : x + width] = image.transpose(1, 2, 0)
     return picture[..., 0] if channels == 1 else picture
+
+
+def _scale(height: int, width: int) -> int:
+    """Pixels of the page for a pixel of an image."""
+    return max(math.ceil(_LEAST_CELL[0] / height), math.ceil(_LEAST_CELL[1] / width))
 
 
 def _centres(labels: Sequence[Any], side: int, gap: int) -> list[float]:

@@ -1,31 +1,37 @@
-"""What a model has learned: reconstructions, traversals, samples (paper fig. 3, 4a, 7b)."""
+"""What a model has learned: reconstructions, traversals, samples (paper fig. 3, 4a, 4b)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from fastjvae import functional, reference
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.grid import Block, Images, image_grid
+from fastjvae.figures.decoding import (
+    Latent,
+    base_row,
+    decode,
+    decoded_rows,
+    discrete_variable,
+    evaluating,
+    prior_sample,
+    split,
+)
+from fastjvae.figures.grid import Block, image_grid
+from fastjvae.figures.labels import Vector, check_count, full_title, part, vector, with_kl
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fastjvae.model import JointVAE
 
-Vector = Tensor | NDArray[Any] | Sequence[float]
-
 _LONGEST_ROW = 10
-_DECODED_AT_ONCE = 256
 
 
 def reconstructions(
@@ -42,25 +48,25 @@ def reconstructions(
     Raises:
         ArgumentError: there are no images, or they are not of the model's size.
     """
-    _check_count("max_images", max_images, least=1)
+    check_count("max_images", max_images, least=1)
     if len(images) == 0:
         raise ArgumentError("reconstructions need at least one image, got none")
     shown = images[:max_images].to(model.device)
-    with _evaluating(model):
+    with evaluating(model):
         sample = functional.latent_sample(
             model.encode_params(shown), model.spec, model.temperature, training=False
         )
     inputs = reference.unit_interval(shown, torch.float32).clamp(0, 1).cpu().numpy()
-    outputs = _decode(model, sample)
+    outputs = decode(model, sample)
     pairs = math.ceil(len(shown) / _LONGEST_ROW)
     columns = math.ceil(len(shown) / pairs)
     blocks = [
         Block([above, below], ["input", "reconstruction"])
         for above, below in zip(
-            _split(inputs, pairs, columns), _split(outputs, pairs, columns), strict=True
+            split(inputs, pairs, columns), split(outputs, pairs, columns), strict=True
         )
     ]
-    return image_grid(blocks, _title(title, _part(len(shown), len(images), "images")))
+    return image_grid(blocks, full_title(title, part(len(shown), len(images), "images")))
 
 
 def traversals(
@@ -73,7 +79,7 @@ def traversals(
     title: str | None = None,
     max_units: int = 10,
 ) -> Figure:
-    """One latent variable changes along each row, all others stay (paper fig. 3 and 7b).
+    """One latent variable changes along each row, all others stay (paper fig. 3).
 
     Continuous units come first, by decreasing KL, each swept from the 5 % to the 95 % quantile of
     its prior in equal steps of probability. Then each discrete variable runs through its
@@ -93,55 +99,36 @@ def traversals(
         ArgumentError: the number of KLs or the length of ``base`` does not fit the model.
     """
     spec = model.spec
-    _check_count("steps", steps, least=2)
-    _check_count("max_units", max_units, least=1)
-    kl_z = _vector("kl_cont", kl_cont, spec.cont, "one KL in nats per continuous unit")
+    check_count("steps", steps, least=2)
+    check_count("max_units", max_units, least=1)
+    kl_z = vector("kl_cont", kl_cont, spec.cont, "one KL in nats per continuous unit")
     variables = [f"c{d}" for d in range(len(spec.disc))]
     if kl_disc is not None:
-        kl_c = _vector("kl_disc", kl_disc, len(spec.disc), "one KL in nats per discrete variable")
-        variables = [_with_kl(name, kl) for name, kl in zip(variables, kl_c, strict=True)]
-    row = _first_categories(model) if base is None else base.detach().float().cpu()
-    if row.shape != (spec.sample_dim,):
-        raise ArgumentError(
-            f"base must be one sample row of shape ({spec.sample_dim},), got {tuple(row.shape)}"
-        )
+        kl_c = vector("kl_disc", kl_disc, len(spec.disc), "one KL in nats per discrete variable")
+        variables = [with_kl(name, kl) for name, kl in zip(variables, kl_c, strict=True)]
+    row = base_row(spec, base)
     units = np.argsort(-kl_z, kind="stable")[:max_units].tolist()
     variables = variables[:max_units]
     blocks = []
     if units:
-        labels = [_with_kl(f"z{unit}", kl_z[unit]) for unit in units]
-        blocks.append(_sweep_units(model, row, units, labels, steps))
+        swept = [Latent("z", unit).sweep(row, steps, spec) for unit in units]
+        labels = [with_kl(f"z{unit}", kl_z[unit]) for unit in units]
+        images = decoded_rows(model, [rows for rows, _ in swept])
+        blocks.append(Block(images, labels, swept[0][1], "value of the unit"))
     if variables:
-        blocks.append(_sweep_categories(model, row, variables, steps))
-    notes = _part(len(units), spec.cont, "units")
-    notes += _part(len(variables), len(spec.disc), "discrete variables")
-    return image_grid(blocks, _title(title, notes))
+        blocks.append(_category_block(model, row, variables, steps))
+    notes = part(len(units), spec.cont, "units")
+    notes += part(len(variables), len(spec.disc), "discrete variables")
+    return image_grid(blocks, full_title(title, notes))
 
 
-def _sweep_units(
-    model: JointVAE, row: Tensor, units: Sequence[int], labels: Sequence[str], steps: int
-) -> Block:
-    values = torch.special.ndtri(torch.linspace(0.05, 0.95, steps, dtype=torch.float64)).float()
-    sample = row.repeat(len(units), steps, 1)
-    for i, unit in enumerate(units):
-        sample[i, :, unit] = values
-    images = _decode(model, sample.flatten(0, 1))
-    ticks = [_decimal(value) for value in values.tolist()]
-    return Block(_split(images, len(units), steps), labels, ticks, "value of the unit")
-
-
-def _sweep_categories(model: JointVAE, row: Tensor, labels: Sequence[str], steps: int) -> Block:
-    rows, labels = [], list(labels)
-    for d in range(len(labels)):
-        size = model.spec.disc[d]
-        shown = min(size, steps)
-        sample = row.repeat(shown, 1)
-        sample[:, model.spec.categories[d]] = torch.eye(shown, size)
-        rows.append(_decode(model, sample))
-        if shown < size:
-            labels[d] += f"\nfirst {shown} of {size}"
-    longest = max(len(images) for images in rows)
-    return Block(rows, labels, [str(k) for k in range(longest)], "category")
+def _category_block(model: JointVAE, row: Tensor, labels: Sequence[str], steps: int) -> Block:
+    spec = model.spec
+    variables = [Latent("c", d) for d in range(len(labels))]
+    swept = [variable.sweep(row, steps, spec) for variable in variables]
+    named = [v.label(spec, steps, text) for v, text in zip(variables, labels, strict=True)]
+    longest = max((names for _, names in swept), key=len)
+    return Block(decoded_rows(model, [rows for rows, _ in swept]), named, longest, "category")
 
 
 def samples_by_category(
@@ -155,7 +142,7 @@ def samples_by_category(
     title: str | None = None,
     max_categories: int = 20,
 ) -> Figure:
-    """Samples of the prior with one discrete variable held in each of its categories (fig. 4a).
+    """Samples of the prior with one discrete variable held in each of its categories (fig. 4a, b).
 
     The other variables are drawn once per column, so that a column shares its style.
 
@@ -174,13 +161,9 @@ def samples_by_category(
         ArgumentError: the model has no such discrete variable; another number of shares or names.
     """
     spec = model.spec
-    if not 0 <= variable < len(spec.disc):
-        raise ArgumentError(
-            f"variable must be the index of one of the model's {len(spec.disc)} discrete variables,"
-            f" got {variable}"
-        )
-    _check_count("samples", samples, least=1)
-    _check_count("max_categories", max_categories, least=1)
+    discrete_variable(variable, spec)
+    check_count("samples", samples, least=1)
+    check_count("max_categories", max_categories, least=1)
     size = spec.disc[variable]
     if names is not None and len(names) != size:
         raise ArgumentError(f"names must hold one name per category, {size}, got {len(names)}")
@@ -188,106 +171,23 @@ def samples_by_category(
     if names is not None:
         labels = [f"{label}: {name}" for label, name in zip(labels, names, strict=True)]
     if shares is not None:
-        share = _vector("shares", shares, size, "the share of images, 0..1, per category")
+        share = vector("shares", shares, size, "the share of images, 0..1, per category")
         if not ((share >= 0) & (share <= 1)).all():
             raise ArgumentError(
                 "shares must lie between 0 and 1,"
                 f" got values from {share.min():g} to {share.max():g}"
             )
         chosen = np.argsort(-share, kind="stable").tolist()
-        labels = [f"{label}  {part:6.1%}" for label, part in zip(labels, share, strict=True)]
+        labels = [f"{label}  {p:6.1%}" for label, p in zip(labels, share, strict=True)]
     chosen = sorted(chosen[:max_categories])
-    columns = _prior_sample(model, samples, seed)
+    columns = prior_sample(spec, samples, seed)
     sample = columns.repeat(len(chosen), 1, 1)
     sample[:, :, spec.categories[variable]] = one_hot(torch.tensor(chosen), size)[:, None].float()
     block = Block(
-        _split(_decode(model, sample.flatten(0, 1)), len(chosen), samples),
+        split(decode(model, sample.flatten(0, 1)), len(chosen), samples),
         [labels[k] for k in chosen],
     )
     order = "most frequent" if shares is not None else "first"
     notes = [f"variable c{variable}"] if len(spec.disc) > 1 else []
-    notes += [f"the {order} {note}" for note in _part(len(chosen), size, "categories")]
-    return image_grid([block], _title(title, notes))
-
-
-# --- the model ------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _evaluating(model: JointVAE) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every module is in its own mode again."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
-def _decode(model: JointVAE, sample: Tensor) -> Images:
-    """Sample rows (n, L) of any device and dtype -> images (n, C, H, W)."""
-    rows = sample.to(model.device, model.dtype)
-    with _evaluating(model):
-        images = [model.decode(part).float().cpu() for part in torch.split(rows, _DECODED_AT_ONCE)]
-    return torch.cat(images).numpy()
-
-
-def _first_categories(model: JointVAE) -> Tensor:
-    """The sample row (L,) of zeros with every discrete variable in its first category."""
-    row = torch.zeros(model.spec.sample_dim)
-    row[[variable.start for variable in model.spec.categories]] = 1
-    return row
-
-
-def _prior_sample(model: JointVAE, n: int, seed: int) -> Tensor:
-    """Sample rows (n, L): normal, uniform one-hot."""
-    generator = torch.Generator().manual_seed(seed)
-    z = torch.randn(n, model.spec.cont, generator=generator)
-    hot = [
-        one_hot(torch.randint(size, (n,), generator=generator), size).float()
-        for size in model.spec.disc
-    ]
-    return torch.cat([z, *hot], dim=1)
-
-
-# --- arguments and labels -------------------------------------------------------------------------
-
-
-def _split(images: Images, rows: int, columns: int) -> list[Images]:
-    return [images[i * columns : (i + 1) * columns] for i in range(rows)]
-
-
-def _vector(name: str, values: Vector, length: int, meaning: str) -> NDArray[np.float64]:
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().double().numpy()
-    vector = np.asarray(values, dtype=np.float64)
-    if vector.shape != (length,):
-        raise ArgumentError(
-            f"{name} must hold {meaning}, shape ({length},), got shape {vector.shape}"
-        )
-    return vector
-
-
-def _check_count(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ArgumentError(f"{name} must be at least {least}, got {value}")
-
-
-def _part(shown: int, total: int, what: str) -> list[str]:
-    return [f"{shown} of {total} {what}"] if shown < total else []
-
-
-def _title(title: str | None, notes: Sequence[str]) -> str:
-    remarks = ", ".join(notes)
-    return f"{title} ({remarks})" if title and remarks else title or remarks
-
-
-def _with_kl(name: str, kl_nats: float) -> str:
-    return f"{name}  {kl_nats:.2f} nats"
-
-
-def _decimal(value: float) -> str:
-    """Two decimals with a true minus sign, and none before 0."""
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
+    notes += [f"the {order} {note}" for note in part(len(chosen), size, "categories")]
+    return image_grid([block], full_title(title, notes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,20 @@ DPI = 150  # pixels of the page per inch
 TEXT: dict[str, Any] = {"fontsize": 8}
 LINE = 24  # pixels from one line of text to the next
 _MARGIN = 8  # pixels around everything
+
+# Paul Tol's "muted" scheme, which can be told apart with any colour blindness; dark ones first.
+COLOURS = (
+    "#332288",
+    "#CC6677",
+    "#117733",
+    "#AA4499",
+    "#44AA99",
+    "#882255",
+    "#999933",
+    "#88CCEE",
+    "#DDCC77",
+)
+OTHERS = "#C4C4C4"
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the page
 
@@ -41,6 +56,14 @@ def fit(figure: Figure, boxes: Mapping[Axes, Box]) -> None:
     left, top = int(bounds.x0) - _MARGIN, 100 - int(bounds.y1) - _MARGIN
     moved = {axes: (x - left, y - top, w, h) for axes, (x, y, w, h) in boxes.items()}
     _place(figure, moved, int(bounds.width) + 2 * _MARGIN, int(bounds.height) + 2 * _MARGIN)
+
+
+def text_extent(figure: Figure, boxes: Mapping[Axes, Box]) -> tuple[int, int]:
+    """How far the axes and their text reach to the left and to the right, where boxes count."""
+    _place(figure, boxes, width=100, height=100)
+    bounds = [axes.get_tightbbox() for axes in boxes]
+    edges = [(bbox.x0, bbox.x1) for bbox in bounds if bbox is not None]
+    return math.floor(min(x for x, _ in edges)), math.ceil(max(x for _, x in edges))
 
 
 def save(figure: Figure, path: str | Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.page import LINE, TEXT, fit, new_page
+from fastjvae.figures.page import COLOURS, LINE, OTHERS, TEXT, fit, new_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,19 +17,6 @@ if TYPE_CHECKING:
 Records = Sequence[Mapping[str, Any]]
 Series = NDArray[np.float64]  # (records, values)
 
-# Paul Tol's "muted" scheme, which can be told apart with any colour blindness; dark ones first.
-_COLOURS = (
-    "#332288",
-    "#CC6677",
-    "#117733",
-    "#AA4499",
-    "#44AA99",
-    "#882255",
-    "#999933",
-    "#88CCEE",
-    "#DDCC77",
-)
-_OTHERS = "#C4C4C4"
 _WIDTH, _HEIGHT = 450, 330  # of a panel, in pixels of the page
 _BESIDE, _BELOW = 140, 130  # from one panel to the next: room for labels, axes and titles
 _LABEL_HEIGHT = 20
@@ -67,7 +54,7 @@ def kl_growth(records: Records, *, title: str | None = None, max_units: int = 9)
                 panels[-1].draw_information(_series(records, "information"))
         if several:
             panels.append(_Panel(figure, steps, f"Sum of the {kind}s"))
-            panels[-1].draw(kl.sum(axis=1), color=_COLOURS[0], lw=1.6, label="sum of KL")
+            panels[-1].draw(kl.sum(axis=1), color=COLOURS[0], lw=1.6, label="sum of KL")
         if kl.shape[1] and capacity.any():
             panels[-1].draw(capacity[:, 0], color="black", lw=1.1, ls="--", label="capacity")
     if not panels:
@@ -107,18 +94,18 @@ class _Panel:
         ends = np.nan_to_num(kl[-1])
         order = np.argsort(-ends, kind="stable")[:max_units].tolist()
         active = [unit for unit in order if ends[unit] >= _INACTIVE * ends.max()]
-        self.colours = {unit: _COLOURS[i % len(_COLOURS)] for i, unit in enumerate(active)}
+        self.colours = {unit: COLOURS[i % len(COLOURS)] for i, unit in enumerate(active)}
         self.labels = [(ends[u], f"{prefix}{u}", self.colours[u]) for u in reversed(active)]
         for unit in range(kl.shape[1]):
-            colour = self.colours.get(unit, _OTHERS)
-            self.draw(kl[:, unit], color=colour, lw=1.1, zorder=2 + (colour != _OTHERS))
+            colour = self.colours.get(unit, OTHERS)
+            self.draw(kl[:, unit], color=colour, lw=1.1, zorder=2 + (colour != OTHERS))
         if len(active) < kl.shape[1]:
             self.title += f" ({len(active)} of {kl.shape[1]} labelled)"
 
     def draw_information(self, information: Series) -> None:
         """Draw a dotted line per variable, and what dots mean."""
         for unit in range(information.shape[1]):
-            self.draw(information[:, unit], color=self.colours.get(unit, _OTHERS), lw=1.1, ls=":")
+            self.draw(information[:, unit], color=self.colours.get(unit, OTHERS), lw=1.1, ls=":")
         if information.shape[1]:
             self.axes.plot([], [], color="0.3", lw=1.1, ls="-", label="KL")
             self.axes.plot([], [], color="0.3", lw=1.1, ls=":", label="information")

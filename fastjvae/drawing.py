@@ -1,0 +1,339 @@
+"""One figure at a time: what ``fastjvae figures FIGURE`` and ``fastjvae edit`` do."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fastjvae import figures
+from fastjvae.data import ImageData
+from fastjvae.editing import read_picture
+from fastjvae.encoding import encode
+from fastjvae.errors import ArgumentError, DataError
+from fastjvae.evaluation import Evaluation, evaluate
+from fastjvae.figure_commands import (
+    Animation,
+    Azimuth,
+    Edit,
+    Grid,
+    KLGrowth,
+    Metrics,
+    OfModel,
+    Ranked,
+    Reconstructions,
+    Samples,
+    SideBySide,
+    Traversal,
+)
+from fastjvae.figures.decoding import discrete_variable, prior_sample
+from fastjvae.files import write_bytes
+from fastjvae.model import JointVAE
+from fastjvae.run import RunFolder, read_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that figures are drawn of, and its data, which are loaded when a figure needs them.
+
+    Attributes:
+        path: where the model was loaded from.
+        load: gives the data; ArgumentError if none are known.
+    """
+
+    path: str
+    model: JointVAE
+    load: Callable[[], ImageData]
+
+    @cached_property
+    def data(self) -> ImageData:
+        return self.load()
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        return evaluate(self.model, self.data, scores="none")
+
+    @property
+    def kl_disc(self) -> list[float]:
+        """KL of each discrete variable, nats."""
+        return [variable.kl for variable in self.evaluation.variables]
+
+
+Open = Callable[[str], Subject]
+
+
+def draw(command: Any, open_model: Open) -> Path:
+    """Draw the figure that a command names; returns the file it was written to.
+
+    Args:
+        command: one of :data:`fastjvae.figure_commands.FIGURES`, or an ``Edit``.
+        open_model: loads the model of a path.
+
+    Raises:
+        ArgumentError: the figure does not fit the model, or needs data that there are not.
+    """
+    if isinstance(command, Edit):
+        return _edit(command, open_model)
+    if isinstance(command, Animation):
+        return _animation(command, open_model)
+    name, figure = _DRAWN[type(command)](command, open_model)
+    folder = _figures_of(command.run) if isinstance(command, OfModel) else Path()
+    path = _target(command.out, folder, f"{name}.png")
+    figures.save(figure, path)
+    return path
+
+
+def _target(out: str | None, folder: Path, name: str) -> Path:
+    """The file that ``--out`` names, in the folder that it names, or in ``folder``."""
+    if out is None:
+        return folder / name
+    path = Path(out).expanduser()
+    return path if path.suffix.lower() == Path(name).suffix else path / name
+
+
+def _figures_of(run: str) -> Path:
+    path = Path(run)
+    return (path if path.is_dir() else path.parent) / "figures"
+
+
+# --- figures of one model -------------------------------------------------------------------------
+
+_Drawn = tuple[str, "Figure"]  # name of the file, and the figure
+
+
+def _reconstructions(command: Reconstructions, open_model: Open) -> _Drawn:
+    subject = open_model(command.run)
+    figure = figures.reconstructions(
+        subject.model, subject.data.images, max_images=command.max_images
+    )
+    return "reconstructions", figure
+
+
+def _traversal(command: Traversal, open_model: Open) -> _Drawn:
+    model = open_model(command.run).model
+    base = prior_sample(model.spec, command.samples, command.seed) if command.samples > 0 else None
+    figure = figures.traversal(
+        model, unit=command.unit, variable=command.variable, base=base, steps=command.steps
+    )
+    latent = f"z{command.unit}" if command.unit is not None else f"c{command.variable}"
+    return f"traversal-{latent}", figure
+
+
+def _grid(command: Grid, open_model: Open) -> _Drawn:
+    subject = open_model(command.run)
+    rows, columns = command.rows, command.columns
+    if rows is None or columns is None:
+        spec = subject.model.spec
+        units = [f"z{unit}" for unit in subject.evaluation.ranked_units]
+        variables = [f"c{d}" for d in range(len(spec.disc))]
+        columns = columns or _first([*units, *variables], rows)
+        rows = rows or _first([*variables[:1], *units, *variables[1:]], columns)
+    figure = figures.traversal_grid(subject.model, rows, columns, steps=command.steps)
+    return f"grid-{rows}-{columns}", figure
+
+
+def _first(names: Iterable[str], taken: str | None) -> str:
+    free = next((name for name in names if name != taken), None)
+    if free is None:
+        raise ArgumentError("a grid needs two latent variables, and the model has only one")
+    return free
+
+
+def _samples(command: Samples, open_model: Open) -> _Drawn:
+    subject, number = open_model(command.run), command.variable
+    discrete_variable(number, subject.model.spec)  # a wrong number shows before the data are read
+    shares = subject.evaluation.variables[number].shares if command.shares else None
+    names = _label_of_categories(subject, number) if command.names else None
+    figure = figures.samples_by_category(
+        subject.model,
+        variable=number,
+        samples=command.samples,
+        seed=command.seed,
+        shares=shares,
+        names=names,
+    )
+    return f"samples-c{number}", figure
+
+
+def _label_of_categories(subject: Subject, variable: int) -> list[str]:
+    """For each category the label that most of its images have."""
+    model, data = subject.model, subject.data
+    if data.labels is None:
+        raise ArgumentError(f"--names needs labels, and {data.name} has none")
+    names = data.label_names or [str(label) for label in range(int(data.labels.max()) + 1)]
+    categories = encode(model, data.images).discrete[:, variable]
+    counts = np.zeros((model.spec.disc[variable], len(names)), dtype=np.int64)
+    np.add.at(counts, (categories, data.labels.numpy()), 1)
+    return [names[row.argmax()] if row.any() else "no image" for row in counts]
+
+
+def _ranked(command: Ranked, open_model: Open) -> _Drawn:
+    subject = open_model(command.run)
+    figure = figures.ranked_units(
+        subject.model,
+        subject.evaluation.kl_cont,
+        subject.kl_disc,
+        least=command.least,
+        steps=command.steps,
+        max_units=command.max_units,
+    )
+    return "ranked-least" if command.least else "ranked", figure
+
+
+def _azimuth(command: Azimuth, open_model: Open) -> _Drawn:
+    subject = open_model(command.run)
+    data, names = subject.data, subject.data.factor_names or ()
+    if data.factors is None or command.factor not in names:
+        has = f"its factors are {', '.join(names)}" if names else "it has no named factors"
+        raise ArgumentError(
+            f"the figure needs the factor {command.factor!r} of the images in {data.name}; {has}"
+        )
+    column = names.index(command.factor)
+    angles = data.factors[:, column].double()
+    if data.factor_values is not None:  # what its numbers stand for
+        angles = torch.tensor(data.factor_values[column], dtype=torch.float64)[angles.long()]
+    if command.radians:
+        angles = angles.rad2deg()
+    figure = figures.inferred_angles(
+        subject.model, data.images, angles, unit=command.unit, name=command.factor
+    )
+    return command.factor, figure
+
+
+def _kl_growth(command: KLGrowth, open_model: Open) -> _Drawn:
+    records = read_metrics(RunFolder(command.run))
+    if not records:
+        raise ArgumentError(
+            f"the growth of the KL is drawn from the metrics of a training run, and"
+            f" {RunFolder(command.run).metrics_file} has none"
+        )
+    return "kl-growth", figures.kl_growth(records)
+
+
+# --- figures of several models --------------------------------------------------------------------
+
+
+def _side_by_side(command: SideBySide, open_model: Open) -> _Drawn:
+    subjects = {}
+    for path in command.runs:
+        name = Path(path).resolve().name if Path(path).resolve().name not in subjects else path
+        if name in subjects:
+            raise ArgumentError(f"{path} is given twice")
+        subjects[name] = open_model(path)
+    kl = None
+    if command.by_kl:
+        kl = {name: [*s.evaluation.kl_cont, *s.kl_disc] for name, s in subjects.items()}
+    figure = figures.side_by_side(
+        {name: subject.model for name, subject in subjects.items()},
+        kl=kl,
+        steps=command.steps,
+        max_units=command.max_units,
+    )
+    return "side-by-side", figure
+
+
+def _metrics(command: Metrics, open_model: Open) -> _Drawn:
+    files: dict[str, list[Path]] = {}
+    for word in command.methods:
+        method, path = _method(word)
+        files.setdefault(method, []).extend(_evaluations(path))
+    scores = figures.read_scores(files, command.metric)
+    return command.metric, figures.metric_comparison(scores, metric=command.metric)
+
+
+def _method(word: str) -> tuple[str, Path]:
+    """METHOD=PATH, or a path alone, whose name is then the method's."""
+    name, equals, rest = word.partition("=")
+    if equals and name and rest:
+        return name, Path(rest).expanduser()
+    path = Path(word).expanduser()
+    return (path.parent if path.name == "evaluation.json" else path).resolve().name, path
+
+
+def _evaluations(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    own = RunFolder(path).evaluation_file
+    found = [own] if own.is_file() else sorted(path.glob(f"*/{own.name}"), key=_by_number)
+    if not found:
+        raise DataError(
+            f"{path} holds no {own.name}, and no folder in it does: name a run that has finished"
+        )
+    return found
+
+
+def _by_number(path: Path) -> tuple[int, str]:
+    """Seed 10 behind seed 9."""
+    name = path.parent.name
+    return len(name), name
+
+
+# --- animation and edit ---------------------------------------------------------------------------
+
+
+def animate(run: RunFolder, model: JointVAE, path: Path, max_units: int = 8) -> None:
+    """Write the animation of a run that recorded frames.
+
+    Raises:
+        DataError: it recorded none, or one is damaged.
+    """
+    frames = figures.read_frames(run.frames, model.img_size, model.spec)
+    records = read_metrics(run)
+    kl_cont = records[-1].get("kl_cont") if records else None
+    pages = figures.training_animation(frames, kl_cont=kl_cont or None, max_units=max_units)
+    figures.save_animation(pages, path)
+
+
+def _animation(command: Animation, open_model: Open) -> Path:
+    path = _target(command.out, _figures_of(command.run), "animation.gif")
+    model = open_model(command.run).model
+    animate(RunFolder(command.run), model, path, command.max_units)
+    return path
+
+
+def _edit(command: Edit, open_model: Open) -> Path:
+    model = open_model(command.run).model
+    image = read_picture(Path(command.picture).expanduser(), model.img_size)
+    change: dict[str, Any] = {
+        "unit": command.unit,
+        "to": command.to,
+        "variable": command.variable,
+        "categories": command.category,
+    }
+    path = _target(command.out, Path(), f"{Path(command.picture).stem}-edited.png")
+    if command.plain:
+        _write_picture(path, figures.edited_picture(model, image, **change))
+    else:
+        figures.save(figures.edits(model, image, **change), path)
+    return path
+
+
+def _write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="png")
+    write_bytes(path, file.getvalue())
+
+
+_DRAWN: dict[type, Callable[[Any, Open], _Drawn]] = {
+    Reconstructions: _reconstructions,
+    Traversal: _traversal,
+    Grid: _grid,
+    SideBySide: _side_by_side,
+    Samples: _samples,
+    Metrics: _metrics,
+    KLGrowth: _kl_growth,
+    Ranked: _ranked,
+    Azimuth: _azimuth,
+}

@@ -1,0 +1,126 @@
+"""How the traversals of a model come about while it trains, as an animation."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastjvae.errors import ArgumentError
+from fastjvae.figures.frames import Frame
+from fastjvae.figures.grid import Block, draw_blocks, gap_of, mosaic
+from fastjvae.figures.labels import Vector, check_count, full_title, part, to_array
+from fastjvae.figures.page import TEXT, fit, new_page
+from fastjvae.files import write_bytes
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_SECONDS = 8.0  # of the whole animation, where its frames allow it
+_SHORTEST_MS, _LONGEST_MS, _LAST_MS = 60, 500, 2_000
+
+
+def training_animation(
+    frames: Sequence[Frame],
+    *,
+    kl_cont: Vector | None = None,
+    max_units: int = 8,
+    title: str | None = None,
+) -> list[Image.Image]:
+    """Draw each frame as a page of traversals with its training step above.
+
+    Args:
+        frames: of one run, as :func:`fastjvae.figures.read_frames` returns them.
+        kl_cont: (Z,) KL per continuous unit at the end in nats: the units that carry most are
+            shown, in that order. By default the first units.
+        max_units: number of units, and of discrete variables, that are shown at most.
+        title: above the figure, before the step.
+
+    Returns:
+        One RGB image per frame, all of one size.
+
+    Raises:
+        ArgumentError: there are no frames, or fewer KLs than units in them.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    check_count("max_units", max_units, least=1)
+    if not frames:
+        raise ArgumentError("an animation needs at least one frame, got none")
+    units = [latent for latent in frames[0].rows if latent.kind == "z"]
+    variables = [latent for latent in frames[0].rows if latent.kind == "c"]
+    if kl_cont is not None:
+        kl = to_array(kl_cont)
+        if kl.ndim != 1 or len(kl) < len(units):
+            raise ArgumentError(
+                f"kl_cont must hold one KL in nats per continuous unit, at least {len(units)},"
+                f" got shape {kl.shape}"
+            )
+        units.sort(key=lambda latent: -kl[latent.number])
+    shown = [*units[:max_units], *variables[:max_units]]
+    notes = part(len(shown), len(frames[0].rows), "latent variables")
+    width = len(f"{frames[-1].step:,}")
+
+    def heading(frame: Frame) -> str:
+        return full_title(title, [f"step {frame.step:>{width},}", *notes])
+
+    figure = new_page()
+    last = [frames[-1].rows[latent] for latent in shown]  # its step is the longest: it fits all
+    boxes = draw_blocks(figure, [Block(last, list(map(str, shown)))], heading(frames[-1]))
+    fit(figure, boxes)
+    (axes,) = boxes
+    gap = gap_of(*last[0].shape[2:])
+    pages = []
+    for frame in frames:
+        axes.images[0].set_data(mosaic([frame.rows[latent] for latent in shown], gap))
+        axes.set_title(heading(frame), loc="left", **TEXT)
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.draw()
+        pages.append(Image.fromarray(_rgb(canvas.buffer_rgba())))
+    return pages
+
+
+def save_animation(pages: Sequence[Image.Image], path: str | Path) -> None:
+    """Write an animated GIF that repeats and rests on its last page, atomically.
+
+    It takes eight seconds, but no page less than 60 ms or more than half a second.
+
+    Raises:
+        ArgumentError: there are no pages.
+        RunError: the file cannot be written.
+    """
+    from PIL import Image
+
+    if not pages:
+        raise ArgumentError("an animation needs at least one page, got none")
+    # One palette for all pages: what does not change from page to page then takes no space.
+    palette = _stacked(pages).quantize(256, dither=Image.Dither.NONE)
+    pages = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
+    each = round(min(max(1000 * _SECONDS / len(pages), _SHORTEST_MS), _LONGEST_MS))
+    file = io.BytesIO()
+    pages[0].save(
+        file,
+        format="gif",
+        save_all=True,
+        append_images=pages[1:],
+        duration=[each] * (len(pages) - 1) + [_LAST_MS],
+        loop=0,
+    )
+    write_bytes(Path(path), file.getvalue())
+
+
+def _stacked(pages: Sequence[Image.Image]) -> Image.Image:
+    """At most ten of the pages below each other."""
+    from PIL import Image
+
+    chosen = [pages[i] for i in np.unique(np.linspace(0, len(pages) - 1, 10).round().astype(int))]
+    return Image.fromarray(np.concatenate([np.asarray(page) for page in chosen]))
+
+
+def _rgb(rgba: memoryview) -> NDArray[np.uint8]:
+    return np.array(np.asarray(rgba)[..., :3], dtype=np.uint8, order="C")

@@ -1,0 +1,143 @@
+"""What a run records of itself while it trains, for an animation: one small picture a frame.
+
+A frame is ``frames/STEP.png``: rows of images without gaps, a traversal of every continuous unit in
+its own order (at most 32), then of every discrete variable. Which of them are shown is decided when
+the animation is made, by what they carry then.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastjvae.errors import DataError
+from fastjvae.figures.decoding import Latent, all_latents, decoded_rows, first_categories
+from fastjvae.figures.grid import Images, check_channels, mosaic
+from fastjvae.files import cannot_write, remove_leftovers, write_bytes
+from fastjvae.latents import LatentSpec
+
+if TYPE_CHECKING:
+    from fastjvae.model import JointVAE
+
+COLUMNS = 10  # all categories where a variable has ten
+_MOST_UNITS = 32
+
+
+class Frame(NamedTuple):
+    """The traversals at one training step."""
+
+    step: int
+    rows: dict[Latent, Images]  # (at most COLUMNS, C, H, W) each
+
+
+class FrameRecorder:
+    """Writes a frame at the start, then every ``every`` training steps, and at the end.
+
+    Args:
+        folder: for the frames; made when the first is written.
+        model: the model in training; recording draws no random number and changes nothing in it.
+        every: training steps from frame to frame; None records nothing.
+
+    Raises:
+        ArgumentError: the model's images are neither grey nor RGB.
+    """
+
+    def __init__(self, folder: Path, model: JointVAE, every: int | None) -> None:
+        self.folder, self.model, self.every = folder, model, every
+        if every is not None:
+            check_channels(model.img_size[0])
+
+    def begin(self, step: int) -> None:
+        """Begin or go on at ``step``: frames that this run would not have recorded go."""
+        if self.every is None or not self.folder.is_dir():
+            return
+        remove_leftovers(self.folder)
+        for path, recorded in frame_files(self.folder):
+            if recorded > step or recorded % self.every:
+                try:
+                    path.unlink()
+                except OSError as error:
+                    raise cannot_write(path, error) from error
+
+    def is_due(self, step: int, finished: bool) -> bool:
+        """Whether ``step`` has a frame."""
+        return self.every is not None and (finished or step % self.every == 0)
+
+    def record(self, step: int) -> None:
+        """Write the frame of ``step``, atomically.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        from PIL import Image
+
+        spec = self.model.spec
+        start = first_categories(spec)
+        rows = [latent.sweep(start, COLUMNS, spec)[0] for latent in _recorded(spec)]
+        images = np.nan_to_num(mosaic(decoded_rows(self.model, rows), gap=0))
+        pixels = np.rint(255 * images).astype(np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, format="png")
+        write_bytes(self.folder / f"{step:09d}.png", file.getvalue())
+
+
+def frame_files(folder: Path) -> list[tuple[Path, int]]:
+    """The frames in a folder with their steps, in order; empty where there are none."""
+    named = [(path, path.stem) for path in folder.glob("*.png")]
+    return sorted((path, int(stem)) for path, stem in named if stem.isdecimal())
+
+
+def read_frames(
+    folder: Path, img_size: tuple[int, int, int], spec: LatentSpec, max_frames: int = 100
+) -> list[Frame]:
+    """Read frames, of many an even choice with the first and the last.
+
+    Args:
+        folder: as :class:`FrameRecorder` left it.
+        img_size, spec: of the model.
+        max_frames: at least 2.
+
+    Raises:
+        DataError: there are no frames, or one is damaged or of another model.
+    """
+    files = frame_files(folder)
+    if not files:
+        raise DataError(
+            f"{folder} holds no frames: train with --animate-every STEPS to record them"
+        )
+    if len(files) > max_frames:
+        chosen = np.linspace(0, len(files) - 1, max_frames).round().astype(int)
+        files = [files[i] for i in chosen]
+    return [Frame(step, _read(path, img_size, spec)) for path, step in files]
+
+
+def _read(path: Path, img_size: tuple[int, int, int], spec: LatentSpec) -> dict[Latent, Images]:
+    from PIL import Image
+
+    channels, height, width = img_size
+    latents = _recorded(spec)
+    lengths = [len(latent.values(spec, COLUMNS)[1]) for latent in latents]
+    try:
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture)
+    except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
+        raise DataError(f"{path} cannot be read as a frame: {error}") from error
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if pixels.shape != (len(latents) * height, max(lengths) * width, channels):
+        raise DataError(
+            f"{path} is a frame of another model: a picture of {pixels.shape[1]} x"
+            f" {pixels.shape[0]} instead of {max(lengths) * width} x {len(latents) * height}"
+        )
+    cells = pixels.reshape(len(latents), height, max(lengths), width, channels)
+    images = cells.transpose(0, 2, 4, 1, 3).astype(np.float32) / 255
+    return {
+        latent: row[:length] for latent, row, length in zip(latents, images, lengths, strict=True)
+    }
+
+
+def _recorded(spec: LatentSpec) -> list[Latent]:
+    latents = all_latents(spec)
+    return latents[: min(spec.cont, _MOST_UNITS)] + latents[spec.cont :]

@@ -1,0 +1,116 @@
+"""Scores of several methods with their spread over seeds (paper fig. 6)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastjvae.errors import ArgumentError, DataError
+from fastjvae.figures.labels import Vector, to_array
+from fastjvae.figures.page import COLOURS, TEXT, fit, new_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_HEIGHT, _PER_METHOD = 330, 110  # pixels of the page
+_JITTER = 0.22  # to either side of a method's place, so that equal scores do not hide each other
+
+
+def metric_comparison(
+    scores: Mapping[str, Vector], *, metric: str = "score", title: str | None = None
+) -> Figure:
+    """Every score as a dot, one per seed, with the mean and the standard deviation of each method.
+
+    >>> from fastjvae import figures
+    >>> figure = figures.metric_comparison({"joint": [0.91, 0.87, 0.9], "beta": [0.71, 0.78]})
+
+    Args:
+        scores: by method, in the order shown, one score per seed.
+        metric: what the scores are, beside the axis.
+        title: above the figure.
+
+    Raises:
+        ArgumentError: there is no method, one has no scores, or a score is not finite.
+    """
+    if not scores:
+        raise ArgumentError("a comparison needs the scores of at least one method, got none")
+    arrays = {method: to_array(values) for method, values in scores.items()}
+    for method, values in arrays.items():
+        if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+            raise ArgumentError(
+                f"the scores of {method} must be one finite number per seed, got {values.tolist()}"
+            )
+    figure = new_page()
+    axes = figure.add_axes((0, 0, 1, 1))
+    for place, (method, values) in enumerate(arrays.items()):
+        colour = COLOURS[place % len(COLOURS)]
+        beside = place + _JITTER * np.linspace(-1, 1, len(values)) * (len(values) > 1)
+        axes.plot(beside, values, "o", ms=4, mew=0, color=colour, alpha=0.6, label=method)
+        mean, spread = values.mean(), values.std(ddof=1) if len(values) > 1 else None
+        axes.errorbar(
+            [place], [mean], None if spread is None else [spread],
+            fmt="_", ms=22, mew=1.6, color=colour, ecolor=colour, elinewidth=1.1, capsize=4,
+        )  # fmt: skip
+    ticks = [f"{method}\nn = {len(values)}" for method, values in arrays.items()]
+    axes.set_xticks(range(len(arrays)), ticks, **TEXT)
+    axes.set_xlim(-0.5, len(arrays) - 0.5)
+    axes.tick_params(labelsize=TEXT["fontsize"])
+    axes.tick_params(axis="x", length=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_ylabel(metric, **TEXT)
+    if title:
+        axes.set_title(title, loc="left", **TEXT)
+    longest = max(len(method) for method in arrays)
+    width = len(arrays) * max(_PER_METHOD, 14 * longest)  # a letter is about 11 pixels wide
+    fit(figure, {axes: (0, 0, width, _HEIGHT)})
+    return figure
+
+
+def read_scores(files: Mapping[str, Sequence[Path]], metric: str) -> dict[str, list[float]]:
+    """One metric of every method, from what ``fastjvae evaluate --json`` prints.
+
+    Args:
+        files: by method, the JSON files of its seeds.
+        metric: the name of a number in them, such as ``reconstruction``; of numbers that share a
+            name the end of the path that tells them apart, such as ``variables.0.kl``.
+
+    Raises:
+        DataError: a file is missing or no JSON, or has no such number or several; says which.
+    """
+    return {method: [read_score(p, metric) for p in paths] for method, paths in files.items()}
+
+
+def read_score(path: Path, metric: str) -> float:
+    """One metric of one evaluation, see :func:`read_scores`."""
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not readable JSON: {error}") from error
+    numbers = dict(_numbers(values))
+    wanted = tuple(metric.split("."))
+    found = {place: n for place, n in numbers.items() if place[-len(wanted) :] == wanted}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        names = ", ".join(".".join(place) for place in found)
+        raise DataError(f"{path} has several numbers named {metric}: give one of {names}")
+    names = ", ".join(".".join(place) for place in numbers if not place[-1].isdigit())
+    raise DataError(f"{path} has no number named {metric}; it has {names or 'none'}")
+
+
+def _numbers(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Every number in nested JSON with the names on the way to it."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _numbers(each, (*place, name))
+    elif isinstance(value, list):
+        for i, each in enumerate(value):
+            yield from _numbers(each, (*place, str(i)))
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and place:
+        yield place, float(value)

@@ -129,6 +129,15 @@ def test_a_unit_of_two_values_scores_like_a_variable_of_two_categories(protocol:
     assert as_variable == as_unit
 
 
+def test_one_protocol_judges_the_votes_it_learned_from_and_the_other_does_not():
+    """Of 200 random units, each has 4 votes of 800 or 50 of 10,000 to learn from by heart."""
+    factors = GRID.repeat(100, axis=0)
+    codes = np.random.default_rng(0).normal(size=(len(factors), 200))
+    by_heart = factor_vae_score(codes, factors, protocol="kim_mnih", observations=4)
+    assert by_heart > 0.5
+    assert factor_vae_score(codes, factors, observations=4) == pytest.approx(1 / 3, abs=0.03)
+
+
 @both_protocols
 def test_more_observations_tell_more(protocol: Protocol):
     codes = GRID + np.random.default_rng(0).normal(size=GRID.shape)

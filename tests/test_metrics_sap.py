@@ -77,6 +77,14 @@ def test_a_category_predicts_the_class_that_is_typical_of_it():
     assert _by_category(categories, classes, unseen, np.array([0, 0]), balanced=True) == 1.0
 
 
+def test_a_rare_class_counts_like_a_frequent_one():
+    """A threshold at 0.8 is right for 0.8 of class 0 and for all of class 1, of 1 item in 21."""
+    random = np.random.default_rng(0)
+    factors = np.array([0] * 10_000 + [1] * 500)[:, None]
+    unit = np.where(factors, random.uniform(0.8, 1, factors.shape), random.random(factors.shape))
+    assert sap_score(unit, factors) == pytest.approx((0.8 + 1) / 2 - 0.5, abs=0.02)
+
+
 def test_the_score_is_of_items_that_were_not_fitted_on():
     """A category for each item tells the factor of those it was fitted on, and no other."""
     factors = np.random.default_rng(0).integers(0, 2, (900, 1))

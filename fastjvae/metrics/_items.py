@@ -22,7 +22,7 @@ class Items(NamedTuple):
     """M items with their codes and their factors; a factor with one value only is left out."""
 
     codes: Floats  # (M, Z), columns contiguous
-    discrete: Integers  # (M, D), categories counted in the order in which they first appear
+    discrete: Integers  # (M, D), the position of each category among those that appear
     factors: Integers  # (M, F), the position of each value among those that appear
     values: tuple[Floats, ...]  # F vectors, what stands at each position
 
@@ -65,7 +65,7 @@ def check_items(
     if not units.shape[1] + categories.shape[1]:
         raise ArgumentError(f"there must be at least 1 unit, got codes of shape {units.shape}")
     units = np.array(units, order="F")
-    categories = np.array([_first_come(each) for each in categories.T], dtype=np.int64).reshape(
+    categories = np.array([_positions(each) for each in categories.T], dtype=np.int64).reshape(
         categories.shape[::-1]
     )
     if kl is not None:
@@ -155,10 +155,8 @@ def _check_kl(kl: Any, cont: int, disc: int) -> Floats:
     return nats
 
 
-def _first_come(categories: NDArray[Any]) -> Integers:
-    """Categories numbered as they first appear, so that their names change nothing at all."""
-    _, first, positions = np.unique(categories, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[positions]
+def _positions(categories: NDArray[Any]) -> Integers:
+    return np.unique(categories, return_inverse=True)[1].astype(np.int64)
 
 
 def _off_torch(values: Any) -> Any:

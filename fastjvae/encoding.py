@@ -44,26 +44,26 @@ def encode(
         each: called for every batch with its images, on the model's device, and its evaluation
             sample (N, L), such as to decode it.
     """
-    codes, discrete, kl, category_mean = [], [], [], []
+    spec = model.spec
+    # Room for the results is taken once: what is kept batch by batch lies between the blocks that
+    # a batch frees, and the next batch would find none of them large enough.
+    codes = np.empty((len(images), spec.cont), np.float32)
+    discrete = np.empty((len(images), len(spec.disc)), np.int64)
+    kl = np.zeros(spec.cont + len(spec.disc))
+    category_mean = np.zeros(spec.num_categories)
+    begin = 0
     for batch, params in encoded_batches(model, images):
-        latent = functional.joint_latent(params, model.spec, model.temperature, training=False)
+        latent = functional.joint_latent(params, spec, model.temperature, training=False)
         if each is not None:
             each(batch, latent.sample)
-        weight = len(batch) / len(images)
-        kl.append(weight * torch.cat([latent.kl_cont, latent.kl_disc]).double())
-        category_mean.append(weight * latent.category_mean.double())
-        codes.append(params[:, model.spec.mean].float())
-        discrete.append(
-            torch.stack([params[:, logits].argmax(dim=1) for logits in model.spec.logits], dim=1)
-            if model.spec.disc
-            else torch.zeros(len(batch), 0, dtype=torch.int64)
-        )
-    return Encoding(
-        codes=torch.cat(codes).cpu().numpy(),
-        discrete=torch.cat(discrete).cpu().numpy(),
-        kl=torch.stack(kl).sum(dim=0).cpu().numpy(),
-        category_mean=torch.stack(category_mean).sum(dim=0).cpu().numpy(),
-    )
+        weight, end = len(batch) / len(images), begin + len(batch)
+        kl += weight * torch.cat([latent.kl_cont, latent.kl_disc]).cpu().numpy().astype(kl.dtype)
+        category_mean += weight * latent.category_mean.cpu().numpy().astype(kl.dtype)
+        codes[begin:end] = params[:, spec.mean].float().cpu().numpy()
+        for d, logits in enumerate(spec.logits):
+            discrete[begin:end, d] = params[:, logits].argmax(dim=1).cpu().numpy()
+        begin = end
+    return Encoding(codes, discrete, kl, category_mean)
 
 
 @torch.no_grad()

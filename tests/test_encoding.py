@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 
 from fastjvae import JointVAE, encoding
@@ -68,3 +73,34 @@ def test_every_module_is_left_in_its_own_mode():
     with pytest.raises(RuntimeError, match="no"):
         encode(model, IMAGES)
     assert model.encoder.training
+
+
+def test_memory_does_not_grow_with_the_number_of_batches():
+    """In a process that keeps freed memory, as one that has trained does."""
+    script = """
+import torch
+from fastjvae import JointVAE
+from fastjvae.allocator import keep_freed_memory
+from fastjvae.encoding import encode
+
+def anonymous_mib():
+    lines = open("/proc/self/status").read().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+torch.set_num_threads(1)
+keep_freed_memory()
+model = JointVAE((1, 32, 32), {"cont": 2, "disc": [3]})
+image = torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
+grown = []
+for batches in (4, 40):
+    before = anonymous_mib()
+    encode(model, image.expand(512 * batches, -1, -1, -1))
+    grown.append(anonymous_mib() - before)
+print(grown[1])
+"""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("needs /proc, which Linux has")
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert float(run.stdout) < 10  # MiB; a batch of floats is 2

@@ -225,9 +225,14 @@ class TrainConfig(RunConfig):
     # --- optimisation -----------------------------------------------------------------------------
     lr: float = 5e-4
     """learning rate of Adam, per step"""
+    warmup: int = 0
+    """training steps in which the learning rates grow linearly from 0: without, the first hundred
+    steps can end every ReLU of an encoder layer, above all at learning rates above the paper's, and
+    its codes then tell no images apart"""
     accumulate: int = 1
     """parts that the images of a step are taken in, one after the other, for less memory; the
     gradient stays that of the whole batch"""
+
     # --- computation ------------------------------------------------------------------------------
     compile: bool = False
     """torch.compile for encoder, decoder and losses; takes half a minute before the first step"""
@@ -239,6 +244,8 @@ class TrainConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_positive("accumulate", self.accumulate)
+        if self.warmup < 0:
+            raise ArgumentError(f"--warmup must be at least 0, got {self.warmup}")
         _check_above_0("lr", self.lr)
         _check_above_0("timeout", self.timeout)
         _check_above_0("temperature", self.temperature)

@@ -43,6 +43,7 @@ class TrainingStep:
         noise: generator of the samples' noise, on the model's device; the same on every process.
         processes: those that share each batch.
         accumulate: parts of a process' images that follow one another, for less memory.
+        warmup: steps in which the learning rates grow linearly to those of the optimizer.
         precision: "bf16" runs the networks under autocast.
         compiled: whether ``torch.compile`` is asked for.
         graph: whether a CUDA graph is asked for.
@@ -61,6 +62,7 @@ class TrainingStep:
         *,
         processes: Processes,
         accumulate: int = 1,
+        warmup: int = 0,
         precision: Precision = "fp32",
         compiled: bool = False,
         graph: bool = False,
@@ -70,6 +72,9 @@ class TrainingStep:
         self.processes, self.accumulate, self.precision = processes, accumulate, precision
         self.device = model.device
         self.step = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.warmup = warmup
+        self._full_lr = [group["lr"] for group in optimizer.param_groups]
+        self._lr = [torch.zeros((), device=self.device) for _ in self._full_lr]
         self.loss: Any = LossModule(model, objective)
         self.in_parts = processes.world > 1 or accumulate > 1
         self.compiled, self.graph = self._possible(compiled, graph)
@@ -101,9 +106,19 @@ class TrainingStep:
             with self._autocast():
                 out = self.loss(images, self.step, *self._draw_noise(len(images)))
             out.loss.backward()
+        if self.warmup:
+            self._set_learning_rates()
         self.optimizer.step()
         call_if_offered(self.objective, "after_step")
         self.recorder.append(out)
+
+    def _set_learning_rates(self) -> None:
+        """Those of this step, in tensors that keep their addresses; a checkpoint brings others."""
+        share = (self.step / self.warmup).clamp(max=1.0)
+        for group, full, lr in zip(
+            self.optimizer.param_groups, self._full_lr, self._lr, strict=True
+        ):
+            group["lr"] = lr.copy_(full * share)
 
     def _backward_in_parts(self, images: Tensor, whole: int) -> LossOutput:
         """Gradients of the whole batch's loss, of which these images are this process' part."""

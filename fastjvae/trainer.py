@@ -79,6 +79,7 @@ class Trainer(TrainingLoop[TrainConfig]):
             self.noise,
             processes=self.processes,
             accumulate=config.accumulate,
+            warmup=config.warmup,
             precision=config.precision,
             compiled=config.compile,
             graph=config.cuda_graph,

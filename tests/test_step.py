@@ -127,6 +127,7 @@ SMALL = {"factor": FactorConfig(layers=2, width=16)}
     [
         {},
         {"accumulate": 3},
+        {"warmup": 3},
         {"objective": "cc-beta"},
         {"objective": "beta-tc"},
         {"objective": "beta-tc", "accumulate": 3},
@@ -312,3 +313,35 @@ def test_a_cuda_graph_trains_as_the_plain_step(
     assert "goes on without" not in capsys.readouterr().err
     assert graph._take.graph
     torch.testing.assert_close(graph.recorder.read(), plain.recorder.read(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("warmup", [1, 4])
+def test_the_learning_rate_grows_from_zero(trainer: Callable[..., Trainer], warmup: int):
+    ours = trainer(warmup=warmup)
+    rates = []
+    for _ in range(STEPS):
+        ours.train_step()
+        rates.append(float(ours.optimizer.param_groups[0]["lr"]))
+    full = ours.config.lr
+    assert rates == pytest.approx([full * min(1.0, step / warmup) for step in range(1, STEPS + 1)])
+
+
+def test_a_warm_up_of_one_step_has_the_full_rate_at_once(trainer: Callable[..., Trainer]):
+    full = steps_of(trainer())
+    torch.testing.assert_close(steps_of(trainer(warmup=1)), full, rtol=1e-4, atol=1e-6)
+    slower = steps_of(trainer(warmup=4))
+    assert not torch.allclose(slower, full, rtol=1e-4, atol=1e-6)
+
+
+def test_a_warm_up_goes_on_after_a_resume(data: Path, tmp_path: Path):
+    config = tiny_config(data, warmup=4, steps=STEPS)
+    images = load_data(config.source())
+    whole = Trainer(config, images, RunFolder(tmp_path / "whole"))
+    steps_of(whole)
+    run = RunFolder(tmp_path / "halves")
+    first = Trainer(config, images, run)
+    steps_of(first, 2)
+    first.save()
+    second = Trainer(config, images, run)
+    assert second.step == 2
+    assert torch.equal(steps_of(second, STEPS - 2), parameters_of(whole))

@@ -39,7 +39,7 @@ from fastjvae.run import RunFolder
 
 _BETAS = (0.5, 0.999)  # of Adam, as in DCGAN (Radford et al. 2016), whose training InfoGAN follows
 
-SCALARS = (
+SCALARS = (  # of metrics.jsonl; both losses are with - lambda L_I, and L_I is in nats
     "discriminator_loss",
     "generator_loss",
     "discriminator_accuracy",
@@ -59,9 +59,9 @@ class InfoGAN(nn.Module):
     """The two losses of InfoGAN on the networks of a JointVAE, and the discriminator's own head.
 
     Args:
-        model: its decoder generates, its encoder's layers are shared by discriminator and Q. The
-            continuous units behind those of ``codes`` are noise: Q gives them mean 0 and variance
-            1 whatever the image, so that they have no KL.
+        model: its decoder generates, its encoder's layers are shared by discriminator and Q; both
+            are initialised anew. The continuous units behind those of ``codes`` are noise: Q gives
+            them mean 0 and variance 1 whatever the image, so that they have no KL.
         codes: the latent variables that Q reads.
         disc_information, cont_information: lambda of the discrete and the continuous codes.
     """
@@ -77,6 +77,7 @@ class InfoGAN(nn.Module):
         self.codes, self.spec = codes, model.spec
         self.disc_information, self.cont_information = disc_information, cont_information
         self.odds = nn.Linear(model.hidden_dim, 1)
+        _initialise(model)
         noise = torch.arange(codes.cont, model.spec.cont)
         head: Any = model.encoder.head
         with torch.no_grad():  # no loss reads these, so they stay
@@ -237,6 +238,24 @@ class InfoGANTrainer(TrainingLoop[InfoGANConfig]):
         if self.config.precision == "bf16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
+
+
+def _initialise(model: JointVAE) -> None:
+    """Weights that keep the size of what passes through a ReLU (He et al. 2015), and no biases.
+
+    PyTorch's own shrink it in every layer, until images are those of the biases: without batch
+    normalisation no code shows in them for long, and none can be read from them.
+    """
+    for module in model.modules():
+        if not isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            continue
+        inputs = module.weight[0].numel()
+        if isinstance(module, nn.ConvTranspose2d):
+            # Weights are (in, out, 4, 4), of which stride 2 brings 2x2 taps to each output.
+            inputs = module.in_channels * 4
+        nn.init.normal_(module.weight, std=(2 / inputs) ** 0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 @contextmanager

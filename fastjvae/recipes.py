@@ -282,8 +282,9 @@ class InfoGANConfig(RunConfig):
     """weight of the mutual information of the discrete codes, no unit"""
     cont_information: float = 0.1
     """weight of the mutual information of the continuous codes, no unit"""
-    generator_lr: float = 1e-3
-    """learning rate of the generator's Adam, per step"""
+    generator_lr: float = 2e-4
+    """learning rate of the generator's Adam, per step; with the 1e-3 of the InfoGAN paper, whose
+    networks have batch normalisation, these make one image of all codes"""
     discriminator_lr: float = 2e-4
     """learning rate of the discriminator's Adam and of the code reader's, per step"""
 

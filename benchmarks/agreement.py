@@ -17,8 +17,8 @@ import fastjvae
 from benchmarks.problems import DEVICE, SEED, Problem, batch_of, mnist_like
 from benchmarks.steps import FastTraining, Training
 from fastjvae.data import ImageData
-from fastjvae.recipes import build_model
 from fastjvae.run import RunFolder, read_metrics
+from fastjvae.settings import build_model
 from fastjvae.trainer import Trainer
 
 

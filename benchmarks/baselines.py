@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from fastjvae import JointVAE
-from fastjvae.recipes import CapacityConfig, TrainConfig
+from fastjvae.settings import CapacityConfig, TrainConfig
 
 HIDDEN = 256
 EPS = 1e-12  # of the published way, inside its logarithms

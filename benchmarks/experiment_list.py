@@ -6,7 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastjvae.recipes import CapacityConfig, TrainConfig, recipe
+from fastjvae.recipes import recipe
+from fastjvae.settings import CapacityConfig, TrainConfig
 
 
 @dataclass(frozen=True)

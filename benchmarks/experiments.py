@@ -25,9 +25,9 @@ from fastjvae.data import ImageData, load
 from fastjvae.data.cache import user_folder
 from fastjvae.evaluation import evaluate
 from fastjvae.files import write_bytes, write_json
-from fastjvae.recipes import TrainConfig
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.seeds import parse_seeds
+from fastjvae.settings import TrainConfig
 from fastjvae.trainer import Trainer
 
 RESULTS = Path(__file__).parent / "results" / "experiments"

@@ -15,8 +15,8 @@ from benchmarks.problems import DEVICE, SEED
 from fastjvae import JointVAE
 from fastjvae.data.batches import Batches
 from fastjvae.processes import Processes
-from fastjvae.recipes import TrainConfig, build_model, build_objective
 from fastjvae.recorder import LossRecorder
+from fastjvae.settings import TrainConfig, build_model, build_objective
 from fastjvae.step import TrainingStep
 
 

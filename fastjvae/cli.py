@@ -35,17 +35,10 @@ from fastjvae.loop import resolve_device
 from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE
 from fastjvae.processes import OtherProcessError, Processes, join_processes
-from fastjvae.recipes import (
-    RECIPES,
-    AnyConfig,
-    InfoGANConfig,
-    RecipeName,
-    RunConfig,
-    TrainConfig,
-    recipe,
-)
+from fastjvae.recipes import RECIPES, RecipeName, recipe
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.seeds import parse_seeds, read_settings, seeds_folder, train_seeds, visible_gpus
+from fastjvae.settings import AnyConfig, InfoGANConfig, RunConfig, TrainConfig
 from fastjvae.trainer import Trainer
 
 _DESCRIPTIONS = {

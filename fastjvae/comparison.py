@@ -24,9 +24,9 @@ from fastjvae.encoding import encoded_batches
 from fastjvae.metrics import udr
 from fastjvae.metrics.udr import INFORMATIVE_NATS
 from fastjvae.model import JointVAE
-from fastjvae.recipes import AnyConfig
 from fastjvae.run import RunFolder
 from fastjvae.seeds import is_finished, seed_configs
+from fastjvae.settings import AnyConfig
 
 _MOST_IMAGES = 10_000  # the standard error of a rank correlation of as many is 0.01
 

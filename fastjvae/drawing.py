@@ -212,10 +212,10 @@ def _azimuth(command: Azimuth, open_model: Open) -> _Drawn:
 
 def _kl_growth(command: KLGrowth, open_model: Open) -> _Drawn:
     records = read_metrics(RunFolder(command.run))
-    if not records:
+    if not records or "kl_cont" not in records[0]:
         raise ArgumentError(
             f"the growth of the KL is drawn from the metrics of a training run, and"
-            f" {RunFolder(command.run).metrics_file} has none"
+            f" {RunFolder(command.run).metrics_file} has no KL"
         )
     return "kl-growth", figures.kl_growth(records)
 

@@ -32,10 +32,10 @@ from fastjvae.latents import LatentSpec, largest_kl
 from fastjvae.loop import TrainingLoop
 from fastjvae.model import JointVAE
 from fastjvae.processes import Processes
-from fastjvae.recipes import InfoGANConfig
 from fastjvae.recorder import ScalarRecorder
 from fastjvae.reference import unit_interval
 from fastjvae.run import RunFolder
+from fastjvae.settings import InfoGANConfig
 
 _BETAS = (0.5, 0.999)  # of Adam, as in DCGAN (Radford et al. 2016), whose training InfoGAN follows
 

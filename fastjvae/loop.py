@@ -31,7 +31,9 @@ from fastjvae.figures.frames import FrameRecorder
 from fastjvae.model import JointVAE
 from fastjvae.objectives import call_if_offered
 from fastjvae.processes import Processes
-from fastjvae.recipes import (
+from fastjvae.recorder import Recorder
+from fastjvae.run import MetricsLog, RunFolder
+from fastjvae.settings import (
     RUN_SETTINGS,
     InfoGANConfig,
     RunConfig,
@@ -39,8 +41,6 @@ from fastjvae.recipes import (
     build_model,
     config_from_dict,
 )
-from fastjvae.recorder import Recorder
-from fastjvae.run import MetricsLog, RunFolder
 
 Config = TypeVar("Config", TrainConfig, InfoGANConfig)
 

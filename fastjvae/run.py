@@ -10,7 +10,7 @@ from typing import Any
 
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
 from fastjvae.files import cannot_write, remove_leftovers, write_bytes, write_json
-from fastjvae.recipes import AnyConfig, config_from_dict
+from fastjvae.settings import AnyConfig, config_from_dict
 
 
 class RunFolder:

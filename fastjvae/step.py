@@ -25,8 +25,8 @@ from fastjvae.noise import Noise, draw_seed, noise_tensors
 from fastjvae.objectives import LossOutput, Objective, call_if_offered
 from fastjvae.parts import add_up, part_of_batch
 from fastjvae.processes import Processes
-from fastjvae.recipes import Precision
 from fastjvae.recorder import LossRecorder
+from fastjvae.settings import Precision
 
 _WARM_UP = 3  # steps before a capture, in which libraries choose and allocate
 

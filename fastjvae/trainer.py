@@ -14,9 +14,9 @@ from fastjvae.data import ImageData
 from fastjvae.loop import TrainingLoop, resolve_device, stop_signals
 from fastjvae.objectives import Objective, call_if_offered
 from fastjvae.processes import Processes
-from fastjvae.recipes import TrainConfig, build_objective
 from fastjvae.recorder import LossRecorder
 from fastjvae.run import RunFolder
+from fastjvae.settings import TrainConfig, build_objective
 from fastjvae.step import TrainingStep
 
 __all__ = ["Trainer", "resolve_device", "stop_signals"]
@@ -36,7 +36,7 @@ class Trainer(TrainingLoop[TrainConfig]):
             ``after_step()``; ``state_dict()`` and ``load_state_dict()``, kept in checkpoints;
             ``named_parameters()``, which are never saved when one is not finite.
         resuming: the run that is in the folder goes on under ``config``, which may differ from the
-            folder's in :data:`fastjvae.recipes.RUN_SETTINGS`.
+            folder's in :data:`fastjvae.settings.RUN_SETTINGS`.
         processes: those that train together, see :func:`fastjvae.processes.join_processes`; every
             one makes a Trainer, and rank 0 writes the folder.
 

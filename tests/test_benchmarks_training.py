@@ -26,7 +26,7 @@ from benchmarks.problems import batch_of, flops_per_image, mnist_like, pictures,
 from benchmarks.processes import Measured, Task, Turns, WorkerError, alternate, ratio, spread
 from benchmarks.rows import MATMUL, rate_share
 from fastjvae import published
-from fastjvae.recipes import build_model, build_objective
+from fastjvae.settings import build_model, build_objective
 
 # --- baselines ------------------------------------------------------------------------------------
 

@@ -19,8 +19,9 @@ import fastjvae
 from fastjvae import JointVAE, load, load_published
 from fastjvae.cli import _parse, main
 from fastjvae.data import DATASETS
-from fastjvae.recipes import RECIPES, TrainConfig, recipe
+from fastjvae.recipes import RECIPES, recipe
 from fastjvae.run import RunFolder, read_metrics
+from fastjvae.settings import TrainConfig
 
 FIGURES = ["categories-c0.png", "kl-growth.png", "reconstructions.png", "traversals.png"]
 

@@ -22,8 +22,8 @@ from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, NonFiniteLossError, RunError
 from fastjvae.infogan import SCALARS, InfoGAN, InfoGANTrainer
 from fastjvae.processes import Processes
-from fastjvae.recipes import InfoGANConfig, TrainConfig, config_from_dict
 from fastjvae.run import RunFolder, read_metrics
+from fastjvae.settings import InfoGANConfig, TrainConfig, config_from_dict
 
 
 @pytest.fixture
@@ -365,6 +365,9 @@ def test_a_run_is_trained_resumed_evaluated_drawn_and_exported(
     assert values == json.loads((run / "evaluation.json").read_text())
     assert main(["figures", str(run), "--out", str(tmp_path / "drawn")]) == 0
     assert main(["export", str(run), "--to", "published"]) == 0
+    capsys.readouterr()
+    assert main(["figures", "kl-growth", str(run)]) == 2
+    assert "metrics.jsonl has no KL" in capsys.readouterr().err
     model = load(run)
     assert model.latent_spec == {"cont": 2, "disc": [4]}
     assert main(["train", "--resume", str(run), "--timeout", "3"]) == 2

@@ -18,15 +18,14 @@ from fastjvae import (
 )
 from fastjvae.data import DATASETS, DatasetName
 from fastjvae.errors import ArgumentError
-from fastjvae.recipes import (
-    RECIPES,
+from fastjvae.recipes import RECIPES, recipe
+from fastjvae.settings import (
     CapacityConfig,
     FactorConfig,
     TrainConfig,
     build_model,
     build_objective,
     config_from_dict,
-    recipe,
 )
 
 # Appendix C of the paper: units and categories, lr, epochs, C_z, C_c, steps of their growth, gamma.

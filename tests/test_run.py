@@ -10,8 +10,8 @@ import pytest
 from tiny import tiny_config
 
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
-from fastjvae.recipes import TrainConfig
 from fastjvae.run import MetricsLog, RunFolder, read_metrics
+from fastjvae.settings import TrainConfig
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from benchmarks.environment import has_compiler
 from fastjvae.data import load as load_data
 from fastjvae.data.batches import StreamedBatches
 from fastjvae.errors import ArgumentError
-from fastjvae.recipes import FactorConfig, TrainConfig, build_model, build_objective
 from fastjvae.run import RunFolder, read_metrics
+from fastjvae.settings import FactorConfig, TrainConfig, build_model, build_objective
 from fastjvae.trainer import Trainer
 
 aten = torch.ops.aten

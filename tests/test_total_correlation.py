@@ -27,8 +27,8 @@ from fastjvae.errors import ArgumentError, NonFiniteLossError
 from fastjvae.functional import Noise, divergence_sums, joined_rows, latent_sample
 from fastjvae.objectives.beta_tc import decompose
 from fastjvae.parts import part_of_batch
-from fastjvae.recipes import FactorConfig, TrainConfig
 from fastjvae.run import RunFolder, read_metrics
+from fastjvae.settings import FactorConfig, TrainConfig
 from fastjvae.step import LossModule
 from fastjvae.trainer import Trainer
 

@@ -20,8 +20,8 @@ from fastjvae import BetaObjective, JointVAE, load
 from fastjvae.checkpoint import read_checkpoint
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
-from fastjvae.recipes import FactorConfig, TrainConfig
 from fastjvae.run import RunFolder, read_metrics
+from fastjvae.settings import FactorConfig, TrainConfig
 from fastjvae.trainer import Trainer, resolve_device
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastjvae.recipes import CapacityConfig, TrainConfig
+from fastjvae.settings import CapacityConfig, TrainConfig
 
 IMAGES = 40
 

@@ -1,0 +1,382 @@
+"""Every setting of a training run, and what is built from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from tyro.conf import Suppress
+
+from fastjvae.checks import ChannelReduction, DiscreteMeasure, check_weight
+from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource
+from fastjvae.errors import ArgumentError
+from fastjvae.latents import LatentSpec
+from fastjvae.model import JointVAE
+from fastjvae.objectives import (
+    BetaObjective,
+    BetaTCObjective,
+    CCBetaObjective,
+    FactorObjective,
+    JointObjective,
+    Objective,
+)
+from fastjvae.schedules import Capacity
+
+# Settings that may change between a checkpoint and its resumption: when to stop and what to write,
+# where the data lie (their content is compared) and where to compute.
+RUN_SETTINGS = frozenset(
+    {"steps", "epochs", "log_every", "checkpoint_every", "tensorboard", "figures", "animate_every"}
+    | {"data_root", "labels", "download", "device", "keep_freed_memory", "cuda_graph", "timeout"}
+)
+
+Precision = Literal["fp32", "tf32", "bf16"]
+ObjectiveName = Literal["joint", "beta", "cc-beta", "factor", "beta-tc"]
+
+
+@dataclass(frozen=True)
+class CapacityConfig:
+    """Linear growth of a capacity, and the weight of its penalty gamma |KL - C(t)|."""
+
+    lo: float
+    """capacity at the start, nats"""
+    hi: float
+    """capacity at the end, nats"""
+    iters: int
+    """training steps from lo to hi"""
+    gamma: float
+    """weight of the penalty, loss nats per nat of deviation"""
+    start: int = 0
+    """training step at which the growth begins"""
+
+    def build(self) -> Capacity:
+        return Capacity(self.lo, self.hi, self.iters, self.gamma, self.start)
+
+
+@dataclass(frozen=True)
+class FactorConfig:
+    """FactorVAE's penalty gamma TC and its discriminator (Kim & Mnih 2018)."""
+
+    gamma: float = 10.0
+    """weight of the total correlation, no unit; the literature has 10 to 100"""
+    layers: int = 6
+    """hidden layers of the discriminator"""
+    width: int = 1000
+    """units of each hidden layer"""
+    lr: float = 1e-4
+    """learning rate of the discriminator's Adam, per step"""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What every training run has: data, latent variables, its length, and where it goes."""
+
+    dataset: Suppress[DatasetName]
+
+    # --- data -------------------------------------------------------------------------------------
+    data_root: str | None = None
+    """folder or file of the data; for mnist and fashion-mnist torchvision's layout or a folder of
+    IDX files, for chairs the folder rendered_chairs, for celeba torchvision's layout, a folder of
+    aligned pictures or a .zip file of them, for dsprites its .npz file, for images a folder of
+    pictures, for arrays a .npy or .npz file"""
+    image_size: tuple[int, int] | None = None
+    """height and width in pixels that images are resized to; by default 32 32 for digits, mnist
+    and fashion-mnist, 64 64 for chairs, celeba, dsprites and sprites, and the images' own size
+    otherwise"""
+    channels: Literal[1, 3] | None = None
+    """images: 1 for grey, 3 for RGB; by default as the pictures are"""
+    labels: str | None = None
+    """arrays: a .npy or .npz file with the labels, for evaluation only"""
+    download: bool = False
+    """mnist and fashion-mnist: download what is missing into the data root"""
+    grid: tuple[str, ...] = ()
+    """sprites: the part of the grid to draw, such as shape=square,heart scale=5 x=0..31/4: values
+    of shape (3 of them), scale (6), orientation (40), x and y (32) by their numbers from 0, as
+    lists or ranges with or without a step; what is not named keeps all of its values"""
+
+    # --- model ------------------------------------------------------------------------------------
+    cont: int = 10
+    """number of continuous latent units; 0 for none"""
+    disc: tuple[int, ...] = (10,)
+    """numbers of categories of the discrete latent variables; nothing after the flag for none"""
+
+    # --- length -----------------------------------------------------------------------------------
+    batch_size: int = 64
+    """images per training step, of all processes together"""
+    epochs: int = 100
+    """passes over the data"""
+    steps: int | None = None
+    """training steps; given, it replaces epochs"""
+    seed: int = 0
+    """seed of initialisation, data order and noise"""
+
+    # --- run --------------------------------------------------------------------------------------
+    out: str | None = None
+    """run folder; by default runs/DATASET-seedSEED"""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU where there is one"""
+    precision: Precision = "fp32"
+    """arithmetic of the networks: fp32; tf32, matrix products of a GPU with 10 bits of mantissa;
+    bf16 under autocast, with latent variables and losses in fp32"""
+    keep_freed_memory: bool = True
+    """on a CPU, freed memory stays in the process for the next step, whose pages would fault in
+    again otherwise (glibc); the process then keeps its peak"""
+    log_every: int = 50
+    """training steps between two lines of metrics.jsonl"""
+    checkpoint_every: int = 1000
+    """training steps between two checkpoints"""
+    tensorboard: bool = False
+    """also write what metrics.jsonl holds for TensorBoard; needs the tensorboard extra"""
+    figures: bool = True
+    """the figures are drawn when training ends; this flag leaves them out"""
+    animate_every: int | None = None
+    """training steps from frame to frame of figures/animation.gif, which shows how the traversals
+    come about; by default there is none"""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "log_every", "checkpoint_every"):
+            _check_positive(name, getattr(self, name))
+        for name in ("steps", "animate_every"):
+            if getattr(self, name) is not None:
+                _check_positive(name, getattr(self, name))
+        if not 0 <= self.seed < 2**31:
+            raise ArgumentError(f"--seed must be between 0 and 2147483647, got {self.seed}")
+        _ = self.spec  # an impossible specification is an error here already
+
+    @property
+    def spec(self) -> LatentSpec:
+        return LatentSpec(self.cont, self.disc)
+
+    @property
+    def name(self) -> str:
+        """Of the default run folder, before its seed."""
+        return self.dataset
+
+    @property
+    def run_folder(self) -> str:
+        return self.out or f"runs/{self.name}-seed{self.seed}"
+
+    def source(self, split: Literal["train", "test"] = "train") -> DataSource:
+        """Where the data come from."""
+        return DataSource(
+            name=self.dataset,
+            root=self.data_root,
+            split=split if self.dataset in SPLIT_DATASETS else "train",
+            image_size=self.image_size,
+            channels=self.channels,
+            labels=self.labels,
+            download=self.download,
+            grid=self.grid or None,
+        )
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Training steps of the run."""
+        return self.steps or self.epochs * steps_per_epoch
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form for config.json; the run folder may be moved, so it is left out."""
+        values = dataclasses.asdict(self)
+        del values["out"]
+        return values
+
+    def differing(self, other: RunConfig, ignored: Collection[str] = ()) -> str | None:
+        """Name the first setting in which two runs differ, or None."""
+        ours, theirs = self.to_dict(), other.to_dict()
+        names = [*ours, *(n for n in theirs if n not in ours)]
+        return next((n for n in names if n not in ignored and ours.get(n) != theirs.get(n)), None)
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """Everything that decides what a training run of a JointVAE computes, and where it goes."""
+
+    temperature: float = 0.67
+    """temperature of the Gumbel-softmax, no unit"""
+
+    # --- objective --------------------------------------------------------------------------------
+    objective: ObjectiveName = "joint"
+    """joint: JointVAE (paper eq. 8); beta: beta-VAE; cc-beta: one capacity for all latents; factor:
+    FactorVAE; beta-tc: beta-TCVAE"""
+    cont_capacity: CapacityConfig = field(
+        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
+    )
+    """joint: capacity of the continuous units together"""
+    disc_capacity: CapacityConfig = field(
+        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
+    )
+    """joint: capacity of the discrete variables together; never above sum log K"""
+    discrete_capacity: DiscreteMeasure = "kl"
+    """joint: what the discrete capacity bounds, the paper's KL_c or that part of it which tells
+    images apart, the batch's mutual information H(category mean) - mean H(p)"""
+    total_capacity: CapacityConfig = field(
+        default_factory=lambda: CapacityConfig(0.0, 10.0, 25_000, 30.0)
+    )
+    """cc-beta: capacity of all latent variables together"""
+    beta: float = 4.0
+    """beta: weight of the KL divergence; beta-tc: weight of the total correlation; no unit"""
+    factor: FactorConfig = field(default_factory=lambda: FactorConfig())
+    """factor: weight of the total correlation, and the discriminator that estimates it"""
+    channel_reduction: ChannelReduction = "mean"
+    """cross-entropy averaged over channels, as the published code has it, or summed over them"""
+
+    # --- optimisation -----------------------------------------------------------------------------
+    lr: float = 5e-4
+    """learning rate of Adam, per step"""
+    warmup: int = 0
+    """training steps in which the learning rates grow linearly from 0: without, the first hundred
+    steps can end every ReLU of an encoder layer, above all at learning rates above the paper's, and
+    its codes then tell no images apart"""
+    accumulate: int = 1
+    """parts that the images of a step are taken in, one after the other, for less memory; the
+    gradient stays that of the whole batch"""
+
+    # --- computation ------------------------------------------------------------------------------
+    compile: bool = False
+    """torch.compile for encoder, decoder and losses; takes half a minute before the first step"""
+    cuda_graph: bool = True
+    """a GPU replays the whole step as one CUDA graph; this flag launches its kernels one by one"""
+    timeout: float = 300.0
+    """several processes: seconds to wait for one that does not answer"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive("accumulate", self.accumulate)
+        if self.warmup < 0:
+            raise ArgumentError(f"--warmup must be at least 0, got {self.warmup}")
+        _check_above_0("lr", self.lr)
+        _check_above_0("timeout", self.timeout)
+        _check_above_0("temperature", self.temperature)
+        with torch.device("meta"):  # an objective that cannot be is an error here already
+            build_objective(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Read :meth:`to_dict`'s form; a setting that is missing has its default.
+
+        Raises:
+            ArgumentError, TypeError: a setting is unknown, missing without one or out of range.
+        """
+        values = _with_tuples(values)
+        for name in ("cont_capacity", "disc_capacity", "total_capacity"):
+            values[name] = CapacityConfig(**values[name])
+        if "factor" in values:
+            values["factor"] = FactorConfig(**values["factor"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class InfoGANConfig(RunConfig):
+    """Everything that decides what a training run of InfoGAN computes, and where it goes."""
+
+    # What the model that is saved needs beside its sizes.
+    temperature: ClassVar[float] = 0.67
+    channel_reduction: ClassVar[ChannelReduction] = "mean"
+
+    noise_units: int = 0
+    """further Gaussian inputs of the generator that no code has to be read from: incompressible
+    noise; the saved model has them as continuous units behind the others, with a KL of 0"""
+    disc_information: float = 1.0
+    """weight of the mutual information of the discrete codes, no unit"""
+    cont_information: float = 0.1
+    """weight of the mutual information of the continuous codes, no unit"""
+    generator_lr: float = 2e-4
+    """learning rate of the generator's Adam, per step; with the 1e-3 of the InfoGAN paper, whose
+    networks have batch normalisation, these make one image of all codes"""
+    discriminator_lr: float = 2e-4
+    """learning rate of the discriminator's Adam and of the code reader's, per step"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.noise_units < 0:
+            raise ArgumentError(f"--noise-units must be at least 0, got {self.noise_units}")
+        check_weight("--disc-information", self.disc_information)
+        check_weight("--cont-information", self.cont_information)
+        _check_above_0("generator_lr", self.generator_lr)
+        _check_above_0("discriminator_lr", self.discriminator_lr)
+        _ = self.codes
+
+    @property
+    def codes(self) -> LatentSpec:
+        """The latent variables that are read from images."""
+        return LatentSpec(self.cont, self.disc)
+
+    @property
+    def spec(self) -> LatentSpec:
+        """Codes and noise, the generator's inputs."""
+        return LatentSpec(self.cont + self.noise_units, self.disc)
+
+    @property
+    def name(self) -> str:
+        return f"infogan-{self.dataset}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"method": "infogan", **super().to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> InfoGANConfig:
+        """Read :meth:`to_dict`'s form; errors as for :meth:`TrainConfig.from_dict`."""
+        return cls(**{k: v for k, v in _with_tuples(values).items() if k != "method"})
+
+
+AnyConfig = TrainConfig | InfoGANConfig
+
+
+def config_from_dict(values: dict[str, Any]) -> AnyConfig:
+    """Read the settings of any run; errors as for :meth:`TrainConfig.from_dict`."""
+    kind = InfoGANConfig if values.get("method") == "infogan" else TrainConfig
+    return kind.from_dict(values)
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """What JSON has made lists of, as tuples again."""
+    names = [n for n in ("disc", "image_size", "grid") if values.get(n) is not None]
+    return {**values, **{name: tuple(values[name]) for name in names}}
+
+
+def build_model(config: AnyConfig, img_size: tuple[int, int, int]) -> JointVAE:
+    """Build the model of a run; its initialisation depends on ``config.seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return JointVAE(img_size, config.spec, config.temperature)
+
+
+def build_objective(config: TrainConfig) -> Objective:
+    """Build the objective of a run."""
+    if config.objective == "beta":
+        return BetaObjective(config.beta, config.channel_reduction)
+    if config.objective == "cc-beta":
+        return CCBetaObjective(config.total_capacity.build(), config.channel_reduction)
+    if config.objective == "beta-tc":
+        return BetaTCObjective(config.beta, config.channel_reduction)
+    if config.objective == "factor":
+        return FactorObjective(
+            config.spec,
+            config.factor.gamma,
+            layers=config.factor.layers,
+            width=config.factor.width,
+            lr=config.factor.lr,
+            channel_reduction=config.channel_reduction,
+            seed=config.seed,
+        )
+    return JointObjective(
+        config.cont_capacity.build(),
+        config.disc_capacity.build(),
+        config.channel_reduction,
+        config.discrete_capacity,
+    )
+
+
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ArgumentError(f"{_flag(name)} must be at least 1, got {value}")
+
+
+def _check_above_0(name: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise ArgumentError(f"{_flag(name)} must be a finite number above 0, got {value}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

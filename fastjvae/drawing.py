@@ -224,12 +224,13 @@ def _kl_growth(command: KLGrowth, open_model: Open) -> _Drawn:
 
 
 def _side_by_side(command: SideBySide, open_model: Open) -> _Drawn:
-    subjects = {}
-    for path in command.runs:
-        name = Path(path).resolve().name if Path(path).resolve().name not in subjects else path
-        if name in subjects:
-            raise ArgumentError(f"{path} is given twice")
-        subjects[name] = open_model(path)
+    paths = command.runs
+    if repeated := next((path for path in paths if paths.count(path) > 1), None):
+        raise ArgumentError(f"{repeated} is given twice")
+    names = [Path(path).resolve().name for path in paths]
+    if len(set(names)) < len(names):  # such as the same seed of several methods
+        names = list(paths)
+    subjects = {name: open_model(path) for name, path in zip(names, paths, strict=True)}
     kl = None
     if command.by_kl:
         kl = {name: [*s.evaluation.kl_cont, *s.kl_disc] for name, s in subjects.items()}

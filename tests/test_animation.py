@@ -215,6 +215,17 @@ def test_a_gif_repeats_and_rests_on_its_last_page(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_gif_keeps_colours_that_few_pixels_have(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
+    pixels[..., 2] //= 8  # all but blue
+    pixels[:3, :3] = (60, 90, 255)
+    pages = [Image.fromarray(pixels), Image.fromarray(pixels.transpose(1, 0, 2).copy())]
+    figures.save_animation(pages, tmp_path / "colours.gif")
+    with Image.open(tmp_path / "colours.gif") as gif:
+        shown = np.asarray(gif.convert("RGB")).astype(int)
+    assert np.abs(shown[:3, :3] - (60, 90, 255)).max() <= 24
+
+
 # --- wrong input ----------------------------------------------------------------------------------
 
 

@@ -170,6 +170,20 @@ def test_models_side_by_side(
     assert main(argv) == 0
     assert is_picture(tmp_path / "ranked.png")
     capsys.readouterr()
+    (tmp_path / "beta").mkdir()
+    (tmp_path / "other").rename(tmp_path / "beta" / "run")
+    drawn: list[list[str]] = []
+    side_by_side = figures.side_by_side
+
+    def noted(models: dict[str, JointVAE], **given: Any) -> Figure:
+        drawn.append([*models])
+        return side_by_side(models, **given)
+
+    monkeypatch.setattr(figures, "side_by_side", noted)
+    for runs in (["run"], ["run", "beta/run"]):
+        assert main(["figures", "side-by-side", *runs]) == 0
+    assert drawn == [["run"], ["run", "beta/run"]]
+    capsys.readouterr()
     assert "given twice" in fails(["figures", "side-by-side", "run", "run"], 2, capsys)
     assert "at least one model" in fails(["figures", "side-by-side"], 2, capsys)
 

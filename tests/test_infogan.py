@@ -218,9 +218,10 @@ def test_training_is_stable_and_raises_the_information(data: Path, tmp_path: Pat
     assert trainer.train()
     records = read_metrics(trainer.run)
     assert set(SCALARS) <= records[0].keys()
-    assert records[-1]["information_disc"] > records[0]["information_disc"] + 0.3
-    assert records[-1]["information_cont"] > records[0]["information_cont"]
+    # Of 4 codes for 4 kinds of images, which have no continuous factor to keep the other codes for.
+    assert records[0]["information_disc"] < 1.1 < 1.2 < records[-1]["information_disc"]
     assert records[-1]["information_disc"] <= math.log(4) + 1e-5
+    assert max(record["information_cont"] for record in records) > 0.5
     late = records[4:]
     assert all(0.4 < r["discriminator_accuracy"] < 0.999 for r in late)
     assert all(abs(r[name]) < 10 for r in records for name in SCALARS)

@@ -45,6 +45,7 @@ class SeedResult:
     accuracy_majority: float | None
     accuracy_one_to_one: float | None
     udr: float | None = None
+    collapsed: bool = False  # no better than the mean image
 
 
 _WIDTH = len("reconstruction")
@@ -146,6 +147,8 @@ class SeedsSummary:
             lines.append(f"chosen without labels, by UDR: {_verdict(chosen)}")
         if best := self.best_by_label:
             lines.append(f"best by label, majority: {_verdict(best)}")
+        if collapsed := [str(r.seed) for r in self.results if r.collapsed]:
+            lines.append(f"collapsed, no better than the mean image: {', '.join(collapsed)}")
         if self.unfinished:
             lines.append(f"not finished: {', '.join(map(str, self.unfinished))}")
         return "\n".join(lines)
@@ -236,6 +239,7 @@ def _result(seed: int, evaluation: dict[str, Any]) -> SeedResult:
         kl_disc=evaluation["kl_disc_sum"],
         accuracy_majority=agreeing.get("accuracy_majority"),
         accuracy_one_to_one=agreeing.get("accuracy_one_to_one"),
+        collapsed=evaluation.get("collapsed", False),
     )
 
 

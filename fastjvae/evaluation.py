@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fastjvae import functional
 from fastjvae.checks import ChannelReduction
+from fastjvae.collapse import is_collapsed, mean_image_loss
 from fastjvae.data import ImageData
 from fastjvae.encoding import Encoding, encode
 from fastjvae.errors import ArgumentError
@@ -52,6 +53,12 @@ class Evaluation:
     variables: list[Variable]
     scores: dict[str, float] | None = None  # against the data's factors; None without any
     no_scores: str | None = None  # why there are none although there are factors
+    mean_image: float | None = None  # nats per image that the mean image of the data has
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the reconstructions tell no more of an image than the mean image does."""
+        return self.mean_image is not None and is_collapsed(self.reconstruction, self.mean_image)
 
     @property
     def ranked_units(self) -> list[int]:
@@ -71,6 +78,7 @@ class Evaluation:
             "kl_disc_sum": sum(variable.kl for variable in self.variables),
             "ranked_units": self.ranked_units,
             "active_units": self.active_units,
+            "collapsed": self.collapsed,
         }
 
     def table(self) -> str:
@@ -80,6 +88,10 @@ class Evaluation:
             f"  reconstruction      {self.reconstruction:.2f} nats per image"
             + (", summed over channels" if self.channel_reduction == "sum" else ""),
         ]
+        if self.collapsed:
+            lines.append(
+                f"    no better than the mean image, {self.mean_image:.2f}: the model has collapsed"
+            )
         if self.kl_cont:
             lines.append(
                 f"  KL of z             {sum(self.kl_cont):.3f} nats,"
@@ -165,6 +177,7 @@ def evaluate(
         ],
         scores=found,
         no_scores=no_scores,
+        mean_image=mean_image_loss(data.images, channel_reduction),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import signal
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -117,6 +118,10 @@ class TrainingLoop(ABC, Generic[Config]):
     def summary(self, record: dict[str, Any]) -> str:
         """What the progress bar says of a record."""
 
+    def warning(self, record: dict[str, Any]) -> str | None:
+        """A sentence about a record that its reader should not miss, where there is one."""
+        return None
+
     def train(self) -> bool:
         """Train to the end, or until SIGINT or SIGTERM; True if the end was reached.
 
@@ -211,12 +216,15 @@ class TrainingLoop(ABC, Generic[Config]):
         speed = self._images_since / (time.perf_counter() - since_s)
         self._images_since = 0
         self.recorder.clear()
-        return {
+        record = {
             "step": self.step,
             "epoch": self.step / self.batches.steps_per_epoch,
             **self.recorder.record(rows),
             "images_per_s": speed,
         }
+        if (warning := self.warning(record)) and self.processes.is_first:
+            tqdm.write(f"fastjvae: {warning}", file=sys.stderr)
+        return record
 
     def _record_frame(self) -> None:
         if self.frames.is_due(self.step, self.finished):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from fastjvae.collapse import CollapseWatch, mean_image_loss
 from fastjvae.data import ImageData
 from fastjvae.loop import TrainingLoop, resolve_device, stop_signals
 from fastjvae.objectives import Objective, call_if_offered
@@ -85,10 +86,16 @@ class Trainer(TrainingLoop[TrainConfig]):
             graph=config.cuda_graph,
         )
         self.device_step = self._take.step
+        self._collapse: CollapseWatch | None = None
+        if isinstance(data, ImageData):
+            self._collapse = CollapseWatch(mean_image_loss(data.images, config.channel_reduction))
         self.begin(resuming)
 
     def take(self, number: int) -> None:
         self._take(number)
+
+    def warning(self, record: dict[str, Any]) -> str | None:
+        return self._collapse(record) if self._collapse else None
 
     def summary(self, record: dict[str, Any]) -> str:
         return (

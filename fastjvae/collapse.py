@@ -1,0 +1,78 @@
+"""A model whose images do not depend on its latent variables: how to tell without labels.
+
+KL_z and KL_c can reach their capacities although every image has the same code: a mean that is not
+0 and a category that all images fall into have a KL, too. What such a model cannot do is to
+reconstruct better than the mean image does. It usually ends so within the first hundred steps, when
+the ReLUs of a layer of the encoder have turned off for every image, and no gradient can turn them
+on again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastjvae.checks import ChannelReduction
+from fastjvae.reference import unit_interval
+
+# Room for the batches, which differ a little; a model that has learned something is far below.
+_SHARE = 0.98
+_FIRST_STEP = 300  # before it, models that learn show the mean image as well
+_MOST_IMAGES = 10_000
+_BATCH = 512
+
+
+def mean_image_loss(images: Tensor, channel_reduction: ChannelReduction = "mean") -> float:
+    """Cross-entropy of images and their mean image, nats per image.
+
+    The decoder that knows nothing of an image can do no better.
+
+    >>> mean_image_loss(torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1))
+    0.693...
+
+    Args:
+        images: (N, C, H, W), uint8 0..255 or floats 0..1; up to 10,000, evenly spread, are read.
+        channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
+    """
+    count = min(len(images), _MOST_IMAGES)
+    total = torch.zeros(images.shape[1:], dtype=torch.float64)
+    for rows in torch.split(torch.arange(count) * len(images) // count, _BATCH):
+        batch = images[rows.to(images.device)]
+        total += unit_interval(batch, torch.float64).sum(dim=0).cpu()
+    mean = total / count
+    entropy = -(torch.xlogy(mean, mean) + torch.xlogy(1 - mean, 1 - mean)).sum()
+    return float(entropy / (images.shape[1] if channel_reduction == "mean" else 1))
+
+
+def is_collapsed(reconstruction: float, mean_image: float) -> bool:
+    """Whether a reconstruction error tells no more of an image than the mean image does."""
+    return reconstruction > _SHARE * mean_image
+
+
+class CollapseWatch:
+    """Looks for the collapse in what training records, and says so once.
+
+    Args:
+        mean_image: :func:`mean_image_loss` of the training images.
+    """
+
+    def __init__(self, mean_image: float) -> None:
+        self._mean_image = mean_image
+        self._said = False
+
+    def __call__(self, record: dict[str, Any]) -> str | None:
+        """A sentence about a record of ``metrics.jsonl``, where there is something to say."""
+        kl = sum(record["kl_cont"]) + sum(record["kl_disc"])
+        if self._said or kl < 1 or record["step"] < _FIRST_STEP:
+            return None
+        if not is_collapsed(record["reconstruction"], self._mean_image):
+            return None
+        self._said = True
+        return (
+            f"the model shows the mean image whatever its latent variables say (step"
+            f" {record['step']:,}: reconstruction {record['reconstruction']:.1f} nats, the mean"
+            f" image's {self._mean_image:.1f}, at a KL of {kl:.1f} nats), which more steps rarely"
+            f" change; try --warmup 300, a lower --lr or another --seed"
+        )

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.experiment_list import SECTIONS, Row, Section
 from benchmarks.experiments import RESULTS
+from fastjvae.comparison import seed_result
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 NOT_MEASURED = "not measured"
@@ -65,20 +66,16 @@ def _cells(row: Row, results: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield from [NOT_MEASURED, *["-"] * 8]
         return
     evaluations = [result["evaluation"] for result in results]
-    for matching in ("accuracy_majority", "accuracy_one_to_one"):
-        yield _spread(_best_variable(e, matching) for e in evaluations)
-    yield _spread((e["reconstruction"] for e in evaluations), digits=1, best=min)
-    yield _spread((e["kl_cont_sum"] for e in evaluations), digits=2, best=None)
-    yield _spread((e["kl_disc_sum"] for e in evaluations), digits=2, best=None)
+    seeds = [seed_result(result["seed"], result["evaluation"]) for result in results]
+    yield _spread(seed.accuracy_majority for seed in seeds)
+    yield _spread(seed.accuracy_one_to_one for seed in seeds)
+    yield _spread((seed.reconstruction for seed in seeds), digits=1, best=min)
+    yield _spread((seed.kl_cont for seed in seeds), digits=2, best=None)
+    yield _spread((seed.kl_disc for seed in seeds), digits=2, best=None)
     yield _spread((_information(e) for e in evaluations), digits=2, best=None)
-    yield str(sum(bool(e.get("collapsed")) for e in evaluations))
+    yield str(sum(seed.collapsed for seed in seeds))
     yield f"{results[0]['curve'][-1]['step']:,}"
     yield _spread((result["seconds"] for result in results), digits=0, best=None)
-
-
-def _best_variable(evaluation: dict[str, Any], matching: str) -> float | None:
-    found = [variable[matching] for variable in evaluation["variables"]]
-    return max((value for value in found if value is not None), default=None)
 
 
 def _information(evaluation: dict[str, Any]) -> float:

@@ -22,12 +22,12 @@ from fastjvae import checkpoint
 from fastjvae.checkpoint import load
 from fastjvae.checks import ChannelReduction
 from fastjvae.comparison import summarise
-from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource, ImageData
+from fastjvae.data import SPLIT_DATASETS, DataSource, ImageData
 from fastjvae.data import load as load_data
-from fastjvae.drawing import Subject, animate, draw
+from fastjvae.drawing import Subject, animate, beside, draw
 from fastjvae.errors import ArgumentError, DataError, FastJVAEError
 from fastjvae.evaluation import Evaluation, evaluate
-from fastjvae.figure_commands import FIGURES, Edit, FigureCommand
+from fastjvae.figure_commands import FIGURES, Edit, FigureCommand, ModelAndData
 from fastjvae.figures.frames import frame_files
 from fastjvae.files import write_json
 from fastjvae.infogan import InfoGANTrainer
@@ -155,17 +155,9 @@ class Resume:
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(ModelAndData):
     """Print what a model has learned, as a table or as JSON."""
 
-    run: Positional[Annotated[str, arg(metavar="RUN")]]
-    """a run folder, or any model that fastjvae or the published code saved"""
-    dataset: Positional[DatasetName | None] = None
-    """data set; by default the run's own"""
-    data_root: str | None = None
-    """folder or file of the data"""
-    grid: tuple[str, ...] = ()
-    """sprites: the part of the grid to draw; by default the run's own"""
     split: Literal["train", "test"] = "test"
     """which part of the data set, where it has two"""
     scores: Scores = "fast"
@@ -173,30 +165,18 @@ class Evaluate:
     also DCI, which grows 100 trees for every value of every factor"""
     json: bool = False
     """print JSON instead of a table"""
-    device: str = "auto"
-    """cpu, cuda, ...; auto takes a GPU where there is one"""
 
 
 @dataclass(frozen=True)
-class Figures:
+class Figures(ModelAndData):
     """Draw reconstructions, traversals, samples per category and the growth of KL.
 
     To draw one figure: fastjvae figures FIGURE --help, where FIGURE is reconstructions, traversal,
     grid, side-by-side, samples, metrics, kl-growth, ranked, azimuth or animation
     """
 
-    run: Positional[Annotated[str, arg(metavar="RUN")]]
-    """a run folder, or any model that fastjvae or the published code saved"""
-    dataset: Positional[DatasetName | None] = None
-    """data set for the reconstructions and the order of the units; by default the run's own"""
-    data_root: str | None = None
-    """folder or file of the data"""
-    grid: tuple[str, ...] = ()
-    """sprites: the part of the grid to draw; by default the run's own"""
     out: str | None = None
     """folder for the figures; by default figures/ in the run folder"""
-    device: str = "auto"
-    """cpu, cuda, ...; auto takes a GPU where there is one"""
 
 
 @dataclass(frozen=True)
@@ -421,7 +401,7 @@ def _figures(command: Figures) -> int:
     model = load(command.run).to(resolve_device(command.device))
     run = RunFolder(command.run)
     data = load_data(_source(command, model, "test"))
-    folder = Path(command.out) if command.out else _beside(run.path) / "figures"
+    folder = Path(command.out) if command.out else beside(run.path) / "figures"
     evaluation = evaluate(model, data, _channel_reduction(command.run), "none")
     _draw(model, data, evaluation, folder, run)
     return 0
@@ -442,14 +422,14 @@ def _subject(command: Any, run: str) -> Subject:
         for name in ("dataset", "data_root", "grid")
         if hasattr(command, name)
     }
-    named = Evaluate(run, **given)
+    named = ModelAndData(run, **given)
     return Subject(run, model, lambda: load_data(_source(named, model, "test")))
 
 
 def _export(command: Export) -> int:
     model = load(command.run)
     run = RunFolder(command.run)
-    folder = Path(command.out) if command.out else _beside(run.path) / f"export-{command.to}"
+    folder = Path(command.out) if command.out else beside(run.path) / f"export-{command.to}"
     if command.to == "published":
         checkpoint.save_published(model, folder, _published_specs(run))
     elif command.to == "safetensors":
@@ -474,9 +454,7 @@ def _held_out(config: AnyConfig, data: ImageData) -> ImageData:
         return data
 
 
-def _source(
-    command: Evaluate | Figures, model: JointVAE, split: Literal["train", "test"]
-) -> DataSource:
+def _source(command: ModelAndData, model: JointVAE, split: Literal["train", "test"]) -> DataSource:
     """The data that a command names, by default those of its run, in the size the model takes."""
     run = RunFolder(command.run)
     if command.dataset is None or (run.is_run() and run.read_config().dataset == command.dataset):
@@ -556,10 +534,6 @@ def _channel_reduction(path: str) -> ChannelReduction:
     """How the model's own run summed its cross-entropy over channels."""
     run = RunFolder(path)
     return run.read_config().channel_reduction if run.is_run() else "mean"
-
-
-def _beside(path: Path) -> Path:
-    return path if path.is_dir() else path.parent
 
 
 def _size(img_size: tuple[int, int, int]) -> str:

@@ -9,12 +9,14 @@ on again.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fastjvae.checks import ChannelReduction
+from fastjvae.encoding import evenly_spread
 from fastjvae.reference import unit_interval
 
 # Room for the batches, which differ a little; a model that has learned something is far below.
@@ -36,12 +38,12 @@ def mean_image_loss(images: Tensor, channel_reduction: ChannelReduction = "mean"
         images: (N, C, H, W), uint8 0..255 or floats 0..1; up to 10,000, evenly spread, are read.
         channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
     """
-    count = min(len(images), _MOST_IMAGES)
+    chosen = evenly_spread(len(images), _MOST_IMAGES)
     total = torch.zeros(images.shape[1:], dtype=torch.float64)
-    for rows in torch.split(torch.arange(count) * len(images) // count, _BATCH):
+    for rows in torch.split(chosen, _BATCH):
         batch = images[rows.to(images.device)]
         total += unit_interval(batch, torch.float64).sum(dim=0).cpu()
-    mean = total / count
+    mean = total / len(chosen)
     entropy = -(torch.xlogy(mean, mean) + torch.xlogy(1 - mean, 1 - mean)).sum()
     return float(entropy / (images.shape[1] if channel_reduction == "mean" else 1))
 
@@ -55,12 +57,17 @@ class CollapseWatch:
     """Looks for the collapse in what training records, and says so once.
 
     Args:
-        mean_image: :func:`mean_image_loss` of the training images.
+        images, channel_reduction: the training images, of which :func:`mean_image_loss` is taken
+            once it is needed.
     """
 
-    def __init__(self, mean_image: float) -> None:
-        self._mean_image = mean_image
+    def __init__(self, images: Tensor, channel_reduction: ChannelReduction = "mean") -> None:
+        self._images, self._channel_reduction = images, channel_reduction
         self._said = False
+
+    @cached_property
+    def _mean_image(self) -> float:
+        return mean_image_loss(self._images, self._channel_reduction)
 
     def __call__(self, record: dict[str, Any]) -> str | None:
         """A sentence about a record of ``metrics.jsonl``, where there is something to say."""

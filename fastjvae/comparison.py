@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fastjvae import reference
 from fastjvae.checkpoint import load
-from fastjvae.encoding import encoded_batches
+from fastjvae.encoding import encoded_batches, evenly_spread
 from fastjvae.metrics import udr
 from fastjvae.metrics.udr import INFORMATIVE_NATS
 from fastjvae.model import JointVAE
@@ -197,13 +197,14 @@ def summarise(
     evaluations = [
         json.loads(RunFolder(each.run_folder).evaluation_file.read_text()) for each in done
     ]
-    results = [_result(each.seed, values) for each, values in zip(done, evaluations, strict=True)]
+    results = [
+        seed_result(each.seed, values) for each, values in zip(done, evaluations, strict=True)
+    ]
     no_udr = None
-    count = min(len(images), _MOST_IMAGES)
-    if len(done) < 2 or count < 2:
+    chosen = evenly_spread(len(images), _MOST_IMAGES)
+    if len(done) < 2 or len(chosen) < 2:
         no_udr = "which compares at least 2 finished seeds on at least 2 images"
     else:
-        chosen = torch.arange(count) * len(images) // count
         units = [
             comparable_units(load(each.run_folder).to(device), images[chosen]) for each in done
         ]
@@ -226,7 +227,8 @@ def summarise(
     )
 
 
-def _result(seed: int, evaluation: dict[str, Any]) -> SeedResult:
+def seed_result(seed: int, evaluation: dict[str, Any]) -> SeedResult:
+    """What the content of an ``evaluation.json`` says of a seed."""
     agreeing: dict[str, Any] = max(
         (v for v in evaluation["variables"] if v["accuracy_majority"] is not None),
         key=lambda v: (v["accuracy_majority"], v["accuracy_one_to_one"]),

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from fastjvae import figures
 from fastjvae.data import ImageData
 from fastjvae.editing import read_picture
-from fastjvae.encoding import encode
+from fastjvae.encoding import Encoding, encode
 from fastjvae.errors import ArgumentError, DataError
-from fastjvae.evaluation import Evaluation, evaluate
 from fastjvae.figure_commands import (
     Animation,
     Azimuth,
@@ -60,13 +59,18 @@ class Subject:
         return self.load()
 
     @cached_property
-    def evaluation(self) -> Evaluation:
-        return evaluate(self.model, self.data, scores="none")
+    def encoding(self) -> Encoding:
+        return encode(self.model, self.data.images)
 
     @property
-    def kl_disc(self) -> list[float]:
+    def kl_cont(self) -> NDArray[np.float64]:
+        """KL of each continuous unit, nats."""
+        return self.encoding.kl[: self.model.spec.cont]
+
+    @property
+    def kl_disc(self) -> NDArray[np.float64]:
         """KL of each discrete variable, nats."""
-        return [variable.kl for variable in self.evaluation.variables]
+        return self.encoding.kl[self.model.spec.cont :]
 
 
 Open = Callable[[str], Subject]
@@ -101,9 +105,13 @@ def _target(out: str | None, folder: Path, name: str) -> Path:
     return path if path.suffix.lower() == Path(name).suffix else path / name
 
 
+def beside(path: Path) -> Path:
+    """The folder that what is made of a model goes to: its own, or that of its file."""
+    return path if path.is_dir() else path.parent
+
+
 def _figures_of(run: str) -> Path:
-    path = Path(run)
-    return (path if path.is_dir() else path.parent) / "figures"
+    return beside(Path(run)) / "figures"
 
 
 # --- figures of one model -------------------------------------------------------------------------
@@ -134,7 +142,7 @@ def _grid(command: Grid, open_model: Open) -> _Drawn:
     rows, columns = command.rows, command.columns
     if rows is None or columns is None:
         spec = subject.model.spec
-        units = [f"z{unit}" for unit in subject.evaluation.ranked_units]
+        units = [f"z{unit}" for unit in np.argsort(-subject.kl_cont, kind="stable")]
         variables = [f"c{d}" for d in range(len(spec.disc))]
         columns = columns or _first([*units, *variables], rows)
         rows = rows or _first([*variables[:1], *units, *variables[1:]], columns)
@@ -152,7 +160,7 @@ def _first(names: Iterable[str], taken: str | None) -> str:
 def _samples(command: Samples, open_model: Open) -> _Drawn:
     subject, number = open_model(command.run), command.variable
     discrete_variable(number, subject.model.spec)  # a wrong number shows before the data are read
-    shares = subject.evaluation.variables[number].shares if command.shares else None
+    shares = _shares(subject, number) if command.shares else None
     names = _label_of_categories(subject, number) if command.names else None
     figure = figures.samples_by_category(
         subject.model,
@@ -165,13 +173,19 @@ def _samples(command: Samples, open_model: Open) -> _Drawn:
     return f"samples-c{number}", figure
 
 
+def _shares(subject: Subject, variable: int) -> NDArray[np.float64]:
+    """The share of the images that each category has."""
+    categories = subject.encoding.discrete[:, variable]
+    return np.bincount(categories, minlength=subject.model.spec.disc[variable]) / len(categories)
+
+
 def _label_of_categories(subject: Subject, variable: int) -> list[str]:
     """For each category the label that most of its images have."""
     model, data = subject.model, subject.data
     if data.labels is None:
         raise ArgumentError(f"--names needs labels, and {data.name} has none")
     names = data.label_names or [str(label) for label in range(int(data.labels.max()) + 1)]
-    categories = encode(model, data.images).discrete[:, variable]
+    categories = subject.encoding.discrete[:, variable]
     counts = np.zeros((model.spec.disc[variable], len(names)), dtype=np.int64)
     np.add.at(counts, (categories, data.labels.numpy()), 1)
     return [names[row.argmax()] if row.any() else "no image" for row in counts]
@@ -181,7 +195,7 @@ def _ranked(command: Ranked, open_model: Open) -> _Drawn:
     subject = open_model(command.run)
     figure = figures.ranked_units(
         subject.model,
-        subject.evaluation.kl_cont,
+        subject.kl_cont,
         subject.kl_disc,
         least=command.least,
         steps=command.steps,
@@ -233,7 +247,7 @@ def _side_by_side(command: SideBySide, open_model: Open) -> _Drawn:
     subjects = {name: open_model(path) for name, path in zip(names, paths, strict=True)}
     kl = None
     if command.by_kl:
-        kl = {name: [*s.evaluation.kl_cont, *s.kl_disc] for name, s in subjects.items()}
+        kl = {name: subject.encoding.kl for name, subject in subjects.items()}
     figure = figures.side_by_side(
         {name: subject.model for name, subject in subjects.items()},
         kl=kl,

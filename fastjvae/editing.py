@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fastjvae.data.pictures import channels_first, open_picture
 from fastjvae.data.prepare import fit
-from fastjvae.figures.decoding import change, encode_row, evaluating
+from fastjvae.encoding import evaluating
+from fastjvae.figures.decoding import change, encode_row
 from fastjvae.figures.grid import check_channels
 from fastjvae.model import JointVAE
 

@@ -66,22 +66,29 @@ def encode(
     return Encoding(codes, discrete, kl, category_mean)
 
 
-@torch.no_grad()
+def evenly_spread(number: int, most: int) -> Tensor:
+    """Indices of at most ``most`` of ``number`` items, at even distances: int64, ascending."""
+    count = min(number, most)
+    return torch.arange(count) * number // count
+
+
+@torch.no_grad()  # a generator: between two batches its caller has its own mode
 def encoded_batches(model: JointVAE, images: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of the images and their parameter rows (N, P), both on the model's device."""
-    with _evaluating(model):
+    with evaluating(model):
         for batch in torch.split(images, _BATCH):
             batch = batch.to(model.device)
             yield batch, model.encode_params(batch)
 
 
 @contextmanager
-def _evaluating(model: JointVAE) -> Iterator[None]:
-    """Evaluation mode; afterwards every module is in its own mode again."""
+def evaluating(model: JointVAE) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards every module is in its own mode again."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        yield
+        with torch.no_grad():
+            yield
     finally:
         for module, training in modes.items():
             module.training = training

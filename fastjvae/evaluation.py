@@ -18,14 +18,11 @@ from fastjvae.data import ImageData
 from fastjvae.encoding import Encoding, encode
 from fastjvae.errors import ArgumentError
 from fastjvae.metrics import cluster_accuracy, disentanglement_scores
+from fastjvae.metrics._items import COLLAPSED_NATS
 from fastjvae.metrics.scores import SCORE_TITLES, Scores
 from fastjvae.model import JointVAE
 
 Integers = NDArray[np.int64]
-
-# A unit below this many nats carries nothing one could see in a traversal; Kim & Mnih (2018) prune
-# latent dimensions at the same value.
-ACTIVE_NATS = 0.01
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Evaluation:
     @property
     def active_units(self) -> list[int]:
         """Continuous units with more than 0.01 nats, by decreasing KL."""
-        return [unit for unit in self.ranked_units if self.kl_cont[unit] > ACTIVE_NATS]
+        return [unit for unit in self.ranked_units if self.kl_cont[unit] > COLLAPSED_NATS]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, with the sums and rankings that the table shows."""
@@ -96,7 +93,7 @@ class Evaluation:
             lines.append(
                 f"  KL of z             {sum(self.kl_cont):.3f} nats,"
                 f" {len(self.active_units)} of {len(self.kl_cont)} units active"
-                f" (above {ACTIVE_NATS} nats)"
+                f" (above {COLLAPSED_NATS} nats)"
             )
             lines += [
                 f"    z{unit:<4} {self.kl_cont[unit]:8.3f} nats" for unit in self.ranked_units

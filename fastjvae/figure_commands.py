@@ -11,21 +11,27 @@ from fastjvae.data import DatasetName
 
 
 @dataclass(frozen=True)
-class OfModel:
-    """What every figure of one model is asked for with."""
+class ModelAndData:
+    """What every command is asked for with that takes a model and perhaps data."""
 
     run: Positional[Annotated[str, arg(metavar="RUN")]]
     """a run folder, or any model that fastjvae or the published code saved"""
     dataset: Positional[DatasetName | None] = None
-    """data set, where the figure needs one; by default the run's own"""
+    """data set, where one is needed; by default the run's own"""
     data_root: str | None = None
     """folder or file of the data"""
     grid: tuple[str, ...] = ()
     """sprites: the part of the grid to draw; by default the run's own"""
-    out: str | None = None
-    """file, or folder for it; by default figures/ in the run folder"""
     device: str = "auto"
     """cpu, cuda, ...; auto takes a GPU where there is one"""
+
+
+@dataclass(frozen=True)
+class OfModel(ModelAndData):
+    """What every figure of one model is asked for with."""
+
+    out: str | None = None
+    """file, or folder for it; by default figures/ in the run folder"""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ has never been told a code.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -36,6 +36,7 @@ from fastjvae.recorder import ScalarRecorder
 from fastjvae.reference import unit_interval
 from fastjvae.run import RunFolder
 from fastjvae.settings import InfoGANConfig
+from fastjvae.step import autocast
 
 _BETAS = (0.5, 0.999)  # of Adam, as in DCGAN (Radford et al. 2016), whose training InfoGAN follows
 
@@ -235,9 +236,7 @@ class InfoGANTrainer(TrainingLoop[InfoGANConfig]):
         self.optimizer.step()
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.config.precision == "bf16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
+        return autocast(self.device, self.config.precision)
 
 
 def _initialise(model: JointVAE) -> None:

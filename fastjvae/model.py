@@ -16,7 +16,7 @@ from fastjvae.chain import run_chain
 from fastjvae.checks import check_temperature
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.latents import LatentSpec
-from fastjvae.noise import Noise, check_generator
+from fastjvae.noise import Noise, check_generator, prior_sample
 from fastjvae.objectives import LossOutput, Objective, paper_mnist
 
 if TYPE_CHECKING:
@@ -232,15 +232,8 @@ class JointVAE(nn.Module):
     @torch.no_grad()
     def prior_sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw sample rows (n, L) from the prior: normal units, uniform one-hot categories."""
-        device, dtype = self.device, self.dtype
-        check_generator(generator, device)
-        z = torch.randn(n, self.spec.cont, device=device, dtype=dtype, generator=generator)
-        hot = []
-        for size in self.spec.disc:
-            drawn = torch.randint(size, (n, 1), device=device, generator=generator)
-            # Unlike one_hot this never looks at the numbers, for which it would wait.
-            hot.append((drawn == torch.arange(size, device=device)).to(dtype))
-        return torch.cat([z, *hot], dim=1)
+        check_generator(generator, self.device)
+        return prior_sample(self.spec, n, generator, self.device, self.dtype)
 
     def loss(
         self,

@@ -10,6 +10,7 @@ from torch import Tensor
 from fastjvae import reference
 from fastjvae._numbers import is_integer
 from fastjvae.errors import ArgumentError
+from fastjvae.latents import LatentSpec
 
 
 class Noise(NamedTuple):
@@ -32,6 +33,23 @@ def draw_seed(device: torch.device, generator: torch.Generator | None = None) ->
     return torch.randint(
         -(2**63), 2**63 - 1, (1,), dtype=torch.int64, device=device, generator=generator
     )
+
+
+def prior_sample(
+    spec: LatentSpec,
+    n: int,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Sample rows (n, L) of the prior: normal units, uniform one-hot categories."""
+    z = torch.randn(n, spec.cont, device=device, dtype=dtype, generator=generator)
+    hot = []
+    for size in spec.disc:
+        drawn = torch.randint(size, (n, 1), device=device, generator=generator)
+        # Unlike one_hot this never looks at the numbers, for which it would wait.
+        hot.append((drawn == torch.arange(size, device=device)).to(dtype))
+    return torch.cat([z, *hot], dim=1)
 
 
 def noise_tensors(like: Tensor, noise: Noise, units: int, categories: int) -> tuple[Tensor, Tensor]:

@@ -180,9 +180,7 @@ class TrainingStep:
         return noise_tensors(like, noise, spec.cont, spec.num_categories)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "bf16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
+        return autocast(self.device, self.precision)
 
     def _without_exchange(self, more: bool) -> AbstractContextManager[Any]:
         """Processes exchange gradients once, with those of the last part."""
@@ -274,6 +272,13 @@ class TrainingStep:
                     call_if_offered(self.objective, "load_state_dict", objective)
                 self.noise.set_state(noise)
                 self.recorder.forget(written)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """What a run's networks compute under."""
+    if precision == "bf16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
 
 
 class LossModule(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from fastjvae.collapse import CollapseWatch, mean_image_loss
+from fastjvae.collapse import CollapseWatch
 from fastjvae.data import ImageData
 from fastjvae.loop import TrainingLoop, resolve_device, stop_signals
 from fastjvae.objectives import Objective, call_if_offered
@@ -88,7 +88,7 @@ class Trainer(TrainingLoop[TrainConfig]):
         self.device_step = self._take.step
         self._collapse: CollapseWatch | None = None
         if isinstance(data, ImageData):
-            self._collapse = CollapseWatch(mean_image_loss(data.images, config.channel_reduction))
+            self._collapse = CollapseWatch(data.images, config.channel_reduction)
         self.begin(resuming)
 
     def take(self, number: int) -> None:

@@ -41,8 +41,9 @@ def _record(reconstruction: float, kl: float, step: int = 350) -> dict[str, obje
     return {"step": step, "reconstruction": reconstruction, "kl_cont": [kl], "kl_disc": [0.0]}
 
 
-def test_training_is_warned_once():
-    watch = CollapseWatch(200.0)
+def test_training_is_warned_once(monkeypatch: pytest.MonkeyPatch):
+    watch = CollapseWatch(torch.zeros(1, 1, 1, 1), "mean")
+    monkeypatch.setattr(collapse, "mean_image_loss", lambda *_: 200.0)
     assert watch(_record(199.0, 1.5, step=250)) is None
     assert watch(_record(199.0, 0.5)) is None  # so far the capacities allow no more
     assert watch(_record(150.0, 3.0)) is None

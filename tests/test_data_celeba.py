@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from faults import one_sentence_with
 from PIL import Image, ImageOps
 
 from fastjvae.data import DataSource, ImageData, celeba, load, memory
-from fastjvae.errors import DataError
 
 COUNT = 30
 NAMES = [f"{number:06}.jpg" for number in range(1, COUNT + 1)]
@@ -191,13 +191,8 @@ def test_more_than_memory_is_mapped(
 
 
 def expect(root: Path, *parts: str, **fields: Any) -> None:
-    with pytest.raises(DataError) as caught:
+    with one_sentence_with(*parts):
         load_from(root, **fields)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert not message.endswith(".")
-    for part in parts:
-        assert part in message
 
 
 def test_missing_data(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from faults import one_sentence_with
 from PIL import Image
 
 from fastjvae.data import DataSource, ImageData, chairs, load, memory
-from fastjvae.errors import DataError
 
 AZIMUTHS = (11, 23, 348)
 
@@ -145,13 +145,8 @@ def test_more_than_memory_is_mapped(
 
 
 def expect(root: Path, *parts: str) -> None:
-    with pytest.raises(DataError) as caught:
+    with one_sentence_with(*parts):
         load_from(root)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert not message.endswith(".")
-    for part in parts:
-        assert part in message
 
 
 def test_missing_folder(tmp_path: Path, root: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import write_arrays
+from tiny import assert_same_state, flags_of, tiny_settings, write_arrays
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -32,40 +32,11 @@ def data(tmp_path: Path) -> Path:
 
 
 def config_of(data: Path, **changes: Any) -> InfoGANConfig:
-    """5 steps an epoch, 13 steps."""
-    settings: dict[str, Any] = {
-        "dataset": "arrays",
-        "data_root": str(data),
-        "cont": 2,
-        "disc": (4,),
-        "batch_size": 8,
-        "steps": 13,
-        "log_every": 4,
-        "checkpoint_every": 5,
-        "device": "cpu",
-        **changes,
-    }
-    return InfoGANConfig(**settings)
+    return InfoGANConfig(**tiny_settings(data, **changes))
 
 
 def trainer_of(config: InfoGANConfig, folder: Path) -> InfoGANTrainer:
     return InfoGANTrainer(config, load_data(config.source()), RunFolder(folder))
-
-
-def flags_of(data: Path, out: Path, **changes: Any) -> list[str]:
-    flags: dict[str, Any] = {
-        "data-root": data,
-        "out": out,
-        "cont": 2,
-        "disc": 4,
-        "batch-size": 8,
-        "steps": 13,
-        "log-every": 4,
-        "checkpoint-every": 5,
-        "device": "cpu",
-        **{name.replace("_", "-"): value for name, value in changes.items()},
-    }
-    return ["infogan", "arrays", *(word for k, v in flags.items() for word in (f"--{k}", str(v)))]
 
 
 # --- losses ---------------------------------------------------------------------------------------
@@ -238,20 +209,6 @@ def _stop_at(trainer: InfoGANTrainer, step: int, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(trainer, "take", stopping)
 
 
-def _assert_equal(first: Any, second: Any) -> None:
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            _assert_equal(first[key], second[key])
-    elif isinstance(first, list | tuple):
-        for a, b in zip(first, second, strict=True):
-            _assert_equal(a, b)
-    else:
-        assert first == second
-
-
 @pytest.mark.parametrize("stop", [1, 5, 7])
 def test_resume_is_bitwise_as_if_never_stopped(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
@@ -269,7 +226,7 @@ def test_resume_is_bitwise_as_if_never_stopped(
     states = [read_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts")]
     for state in states:
         state["rng"].pop("cpu")  # of the test, not of the trainer
-    _assert_equal(*states)
+    assert_same_state(*states)
     logs = [read_metrics(RunFolder(tmp_path / name)) for name in ("whole", "parts")]
     for records in logs:
         for record in records:
@@ -316,7 +273,7 @@ def test_it_trains_in_one_process(data: Path, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ArgumentError, match="InfoGAN trains in one process, got 2"):
         InfoGANTrainer(config, images, run, processes=Processes(0, 2, "cpu"))
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(flags_of(data, tmp_path / "run")) == 2
+    assert main(flags_of("infogan", data, tmp_path / "run")) == 2
 
 
 # --- settings and commands ------------------------------------------------------------------------
@@ -353,7 +310,7 @@ def test_a_run_is_trained_resumed_evaluated_drawn_and_exported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     run = tmp_path / "run"
-    assert main(flags_of(data, run)) == 0
+    assert main(flags_of("infogan", data, run)) == 0
     out = capsys.readouterr().out
     assert "accuracy" in out
     assert (run / "figures" / "traversals.png").exists()
@@ -375,7 +332,7 @@ def test_a_run_is_trained_resumed_evaluated_drawn_and_exported(
 
 
 def test_several_seeds(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    flags = flags_of(data, tmp_path / "seeds", seeds="0,1")
+    flags = flags_of("infogan", data, tmp_path / "seeds", seeds="0,1")
     assert main([*flags, "--no-figures"]) == 0
     assert "seed 1" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "seeds").iterdir()} == {

@@ -377,9 +377,9 @@ def test_the_variable_that_agrees_best_gives_the_accuracy():
         {"accuracy_majority": 0.6, "accuracy_one_to_one": 0.5, "kl": 0.5},
     ]
     values = {"reconstruction": 9.0, "kl_cont_sum": 2.0, "kl_disc_sum": 1.5}
-    result = comparison._result(3, {**values, "variables": variables})
+    result = comparison.seed_result(3, {**values, "variables": variables})
     assert result == SeedResult(3, 9.0, 2.0, 1.5, 0.6, 0.5)
-    assert comparison._result(3, {**values, "variables": []}).accuracy_majority is None
+    assert comparison.seed_result(3, {**values, "variables": []}).accuracy_majority is None
 
 
 _UNITS = (np.arange(4.0)[:, None], np.ones(1))

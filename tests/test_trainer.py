@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_config, tiny_flags, write_arrays
+from tiny import assert_same_state, tiny_config, tiny_flags, write_arrays
 
 from fastjvae import BetaObjective, JointVAE, load
 from fastjvae.checkpoint import read_checkpoint
@@ -43,22 +43,6 @@ def _comparable(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return state, records
 
 
-def _assert_equal(first: Any, second: Any) -> None:
-    """Bitwise equality of nested states."""
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            _assert_equal(first[key], second[key])
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second)
-        for a, b in zip(first, second, strict=True):
-            _assert_equal(a, b)
-    else:
-        assert first == second
-
-
 def _stop_at(
     trainer: Trainer, step: int, how: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,7 +67,7 @@ def test_a_run_folder_holds_what_is_promised(data: Path, tmp_path: Path):
     }  # fmt: skip
     assert records[0]["capacity_cont"] == pytest.approx(0.2 * (1 + 2 + 3 + 4) / 4)
     loaded = JointVAE.from_pretrained(tmp_path / "run")
-    _assert_equal(dict(loaded.state_dict()), dict(trainer.model.state_dict()))
+    assert_same_state(dict(loaded.state_dict()), dict(trainer.model.state_dict()))
     assert read_checkpoint(tmp_path / "run" / "checkpoint.previous.pt")["step"] == 10
 
 
@@ -127,7 +111,7 @@ def test_resume_is_bitwise_as_if_never_stopped(
     whole, parts = _comparable(tmp_path / "whole"), _comparable(tmp_path / "parts")
     for state, _ in (whole, parts):
         state["rng"].pop("cpu")  # of the test, not of the trainer
-    _assert_equal(whole, parts)
+    assert_same_state(whole, parts)
 
 
 def test_sigterm_finishes_the_step_and_restores_the_handler(
@@ -240,7 +224,7 @@ def test_a_run_that_goes_on_is_not_loaded_from_its_old_end(
     )
     _stop_at(longer, 20, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
     assert not longer.train()
-    _assert_equal(dict(load(tmp_path / "run").state_dict()), dict(longer.model.state_dict()))
+    assert_same_state(dict(load(tmp_path / "run").state_dict()), dict(longer.model.state_dict()))
     assert RunFolder(tmp_path / "run").read_config().steps == 40
 
 
@@ -299,7 +283,7 @@ def test_an_objective_with_state_is_trained_and_resumed_like_the_model(
     assert second.train()
     assert second.objective.steps == 13
     assert torch.equal(second.objective.beta, whole.objective.beta)
-    _assert_equal(dict(second.model.state_dict()), dict(whole.model.state_dict()))
+    assert_same_state(dict(second.model.state_dict()), dict(whole.model.state_dict()))
     assert read_metrics(second.run)[-1]["beta"] == read_metrics(whole.run)[-1]["beta"]
 
 
@@ -380,7 +364,7 @@ def _check_kills(data: Path, tmp_path: Path, kills: int) -> None:
     assert resumed.train()
     whole = _trainer(config, tmp_path / "whole")
     assert whole.train()
-    _assert_equal(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
+    assert_same_state(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
     first, second = (_comparable(f)[1] for f in (folder, tmp_path / "whole"))
     assert first == second
     left = {p.name for p in folder.iterdir()}

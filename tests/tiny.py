@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fastjvae.settings import CapacityConfig, TrainConfig
 
@@ -25,28 +26,47 @@ def write_arrays(folder: Path, seed: int = 0, images: int = IMAGES) -> Path:
     return path
 
 
-def tiny_config(data: Path, **changes: Any) -> TrainConfig:
-    """5 steps an epoch, 13 steps; capacities that move within them."""
-    settings: dict[str, Any] = {
+def tiny_settings(data: Path, **changes: Any) -> dict[str, Any]:
+    """What any run has: 5 steps an epoch, 13 steps."""
+    return {
         "dataset": "arrays",
         "data_root": str(data),
         "cont": 2,
         "disc": (4,),
         "batch_size": 8,
         "steps": 13,
-        "lr": 1e-3,
         "log_every": 4,
         "checkpoint_every": 5,
-        "cont_capacity": CapacityConfig(0.0, 2.0, 10, 30.0),
-        "disc_capacity": CapacityConfig(0.0, 1.5, 10, 30.0),
         "device": "cpu",
         **changes,
     }
-    return TrainConfig(**settings)
+
+
+def tiny_config(data: Path, **changes: Any) -> TrainConfig:
+    """A run of a JointVAE, with capacities that move within its steps."""
+    settings: dict[str, Any] = {
+        "lr": 1e-3,
+        "cont_capacity": CapacityConfig(0.0, 2.0, 10, 30.0),
+        "disc_capacity": CapacityConfig(0.0, 1.5, 10, 30.0),
+        **changes,
+    }
+    return TrainConfig(**tiny_settings(data, **settings))
 
 
 def tiny_flags(data: Path, out: Path, **changes: Any) -> list[str]:
     """The command line of :func:`tiny_config`."""
+    capacities = {
+        "lr": 1e-3,
+        "cont-capacity.hi": 2.0,
+        "cont-capacity.iters": 10,
+        "disc-capacity.hi": 1.5,
+        "disc-capacity.iters": 10,
+    }
+    return flags_of("train", data, out, **{**capacities, **changes})
+
+
+def flags_of(command: str, data: Path, out: Path, **changes: Any) -> list[str]:
+    """The command line of :func:`tiny_settings`; a change replaces a flag of its name."""
     flags: dict[str, Any] = {
         "data-root": data,
         "out": out,
@@ -54,14 +74,25 @@ def tiny_flags(data: Path, out: Path, **changes: Any) -> list[str]:
         "disc": 4,
         "batch-size": 8,
         "steps": 13,
-        "lr": 1e-3,
         "log-every": 4,
         "checkpoint-every": 5,
-        "cont-capacity.hi": 2.0,
-        "cont-capacity.iters": 10,
-        "disc-capacity.hi": 1.5,
-        "disc-capacity.iters": 10,
         "device": "cpu",
         **{name.replace("_", "-"): value for name, value in changes.items()},
     }
-    return ["train", "arrays", *(word for k, v in flags.items() for word in (f"--{k}", str(v)))]
+    return [command, "arrays", *(word for k, v in flags.items() for word in (f"--{k}", str(v)))]
+
+
+def assert_same_state(first: Any, second: Any) -> None:
+    """Bitwise equality of nested states."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same_state(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for a, b in zip(first, second, strict=True):
+            assert_same_state(a, b)
+    else:
+        assert first == second

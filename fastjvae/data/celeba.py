@@ -17,11 +17,11 @@ import numpy.typing as npt
 from fastjvae.data.cache import gather
 from fastjvae.data.memory import tensor_on
 from fastjvae.data.pictures import (
+    all_pictures,
     channels_first,
     decode_stacked,
     is_picture,
     open_picture,
-    pictures_below,
 )
 from fastjvae.data.prepare import fit, held_out, reading, reason
 from fastjvae.data.source import SIZES, DataSource, ImageData
@@ -50,11 +50,11 @@ def find(source: DataSource) -> list[Path]:
     for base in (root / "celeba", root) if root.is_dir() else ():
         folder, archive = base / _PICTURES, base / f"{_PICTURES}.zip"
         if folder.is_dir():
-            return [*_listing(base, folder, base.parent), *_pictures(folder)]
+            return [*_listing(base, folder, base.parent), *all_pictures(folder, _WANTED)]
         if archive.is_file():
             return [*_listing(base), archive]
     if root.is_dir():
-        return [*_listing(root, root.parent), *_pictures(root)]
+        return [*_listing(root, root.parent), *all_pictures(root, _WANTED)]
     if root.suffix.lower() != ".zip":
         raise DataError(f"{root} is neither a folder nor a .zip file: {_WANTED}")
     return [*_listing(root.parent), root]
@@ -93,16 +93,6 @@ def _listing(*folders: Path) -> list[Path]:
     """The first of the official lists that is in one of the folders, or nothing."""
     lists = [folder / name for folder in folders for name in _LISTS]
     return [file for file in lists if file.is_file()][:1]
-
-
-def _pictures(folder: Path) -> list[Path]:
-    try:
-        files = pictures_below(folder)
-    except OSError as error:
-        raise DataError(f"{error.filename or folder} cannot be read: {reason(error)}") from error
-    if not files:
-        raise DataError(f"{folder} holds no pictures: {_WANTED}")
-    return files
 
 
 @contextmanager

@@ -19,8 +19,8 @@ import torch
 
 from fastjvae.data.cache import gather
 from fastjvae.data.memory import tensor_on
-from fastjvae.data.pictures import channels_first, decode_stacked, open_picture, pictures_below
-from fastjvae.data.prepare import fit, held_out, reason
+from fastjvae.data.pictures import all_pictures, channels_first, decode_stacked, open_picture
+from fastjvae.data.prepare import fit, held_out
 from fastjvae.data.source import SIZES, DataSource, ImageData
 from fastjvae.errors import DataError
 
@@ -41,13 +41,7 @@ def find(source: DataSource) -> list[Path]:
     if not root.is_dir():
         fault = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {fault}: --data-root must be the folder {_FOLDER}")
-    try:
-        files = pictures_below(root)
-    except OSError as error:
-        raise DataError(f"{error.filename or root} cannot be read: {reason(error)}") from error
-    if not files:
-        raise DataError(f"{root} holds no pictures: --data-root must be the folder {_FOLDER}")
-    return files
+    return all_pictures(root, f"--data-root must be the folder {_FOLDER}")
 
 
 def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:

@@ -31,6 +31,17 @@ _BATCH = 64
 _WAITING = 32
 
 
+def all_pictures(folder: Path, wanted: str) -> list[Path]:
+    """The pictures below a folder, which has some; ``wanted`` says what it must be otherwise."""
+    try:
+        files = pictures_below(folder)
+    except OSError as error:
+        raise DataError(f"{error.filename or folder} cannot be read: {reason(error)}") from error
+    if not files:
+        raise DataError(f"{folder} holds no pictures: {wanted}")
+    return files
+
+
 def is_picture(name: str) -> bool:
     """Whether a file is one of a picture by its suffix, and not hidden."""
     return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
-from fastjvae import functional
+from fastjvae import functional, noise
+from fastjvae.encoding import evaluating
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.grid import Images
 from fastjvae.figures.labels import decimal
@@ -24,19 +23,6 @@ _DECODED_AT_ONCE = 256
 
 
 # --- the model ------------------------------------------------------------------------------------
-
-
-@contextmanager
-def evaluating(model: JointVAE) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every module is in its own mode again."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def decode(model: JointVAE, sample: Tensor) -> Images:
@@ -114,12 +100,7 @@ def base_row(spec: LatentSpec, base: Tensor | None) -> Tensor:
 
 def prior_sample(spec: LatentSpec, n: int, seed: int) -> Tensor:
     """Sample rows (n, L): normal, uniform one-hot; the same on every device."""
-    generator = torch.Generator().manual_seed(seed)
-    z = torch.randn(n, spec.cont, generator=generator)
-    hot = [
-        one_hot(torch.randint(size, (n,), generator=generator), size).float() for size in spec.disc
-    ]
-    return torch.cat([z, *hot], dim=1)
+    return noise.prior_sample(spec, n, torch.Generator().manual_seed(seed))
 
 
 def unit_values(steps: int) -> Tensor:

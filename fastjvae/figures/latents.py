@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from fastjvae import functional, reference
+from fastjvae.encoding import evaluating
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.decoding import (
     Latent,
@@ -19,7 +20,6 @@ from fastjvae.figures.decoding import (
     decode,
     decoded_rows,
     discrete_variable,
-    evaluating,
     prior_sample,
     split,
 )

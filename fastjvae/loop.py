@@ -27,6 +27,7 @@ from fastjvae import checkpoint, pretrained
 from fastjvae.allocator import keep_freed_memory
 from fastjvae.data import ImageData
 from fastjvae.data.batches import Batches, LoaderBatches, batches_of
+from fastjvae.data.groups import Groups
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
 from fastjvae.figures.frames import FrameRecorder
 from fastjvae.model import JointVAE
@@ -113,6 +114,10 @@ class TrainingLoop(ABC, Generic[Config]):
     @abstractmethod
     def take(self, number: int) -> None:
         """Take step ``number``, counted from 0, and write a row of the recorder."""
+
+    def groups(self, images: Tensor) -> Groups | None:
+        """How batches of the training images are made of groups, if they are."""
+        return None
 
     @abstractmethod
     def summary(self, record: dict[str, Any]) -> str:
@@ -204,6 +209,7 @@ class TrainingLoop(ABC, Generic[Config]):
             device=self.device,
             rank=processes.rank,
             world=processes.world,
+            groups=self.groups(data.images),
             mapped=data.mapped,
         )
 

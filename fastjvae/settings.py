@@ -10,11 +10,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from tyro.conf import Suppress
 
-from fastjvae.checks import ChannelReduction, DiscreteMeasure, check_weight
+from fastjvae.checks import ChannelReduction, DiscreteCapacity, check_weight
 from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource
 from fastjvae.errors import ArgumentError
+from fastjvae.initialisation import initialise_he
 from fastjvae.latents import LatentSpec
-from fastjvae.model import JointVAE
+from fastjvae.model import Encoder, JointVAE
 from fastjvae.objectives import (
     BetaObjective,
     BetaTCObjective,
@@ -34,6 +35,7 @@ RUN_SETTINGS = frozenset(
 
 Precision = Literal["fp32", "tf32", "bf16"]
 ObjectiveName = Literal["joint", "beta", "cc-beta", "factor", "beta-tc"]
+Initialisation = Literal["torch", "he"]
 
 
 @dataclass(frozen=True)
@@ -207,9 +209,11 @@ class TrainConfig(RunConfig):
         default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
     )
     """joint: capacity of the discrete variables together; never above sum log K"""
-    discrete_capacity: DiscreteMeasure = "kl"
-    """joint: what the discrete capacity bounds, the paper's KL_c or that part of it which tells
-    images apart, the batch's mutual information H(category mean) - mean H(p)"""
+    discrete_capacity: DiscreteCapacity = "kl"
+    """joint: what the discrete capacity bounds. kl: the paper's KL_c; information: that part of it
+    which tells images apart, the batch's mutual information H(category mean) - mean H(p); shared:
+    that part of the information which the images of a group have in common, see --group, of
+    categories that are to be equally frequent"""
     total_capacity: CapacityConfig = field(
         default_factory=lambda: CapacityConfig(0.0, 10.0, 25_000, 30.0)
     )
@@ -221,7 +225,21 @@ class TrainConfig(RunConfig):
     channel_reduction: ChannelReduction = "mean"
     """cross-entropy averaged over channels, as the published code has it, or summed over them"""
 
+    # --- groups of images that likely show the same thing -----------------------------------------
+    group: int = 1
+    """a batch is made of groups of this many images, each an image with some of its neighbours; an
+    epoch ends when every image has led a group"""
+    neighbours: int = 0
+    """nearest neighbours of an image, by its pixels, that its group is drawn from; 0 for the same
+    image again, to be transformed each time in its own way"""
+    augment: float = 0.0
+    """strength of random rotations, shears, scales and shifts of the training images: 1 for up to
+    20 degrees, a shear of 0.35, 20 % of the size and moves by 10 % of it; 0 for none"""
+
     # --- optimisation -----------------------------------------------------------------------------
+    initialisation: Initialisation = "torch"
+    """of the weights; he: normal ones in the encoder (He et al. 2015), with which its codes differ
+    from image to image at the first step and no layer's ReLUs end"""
     lr: float = 5e-4
     """learning rate of Adam, per step"""
     warmup: int = 0
@@ -243,6 +261,9 @@ class TrainConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_positive("accumulate", self.accumulate)
+        _check_positive("group", self.group)
+        check_weight("--augment", self.augment)
+        self._check_groups()
         if self.warmup < 0:
             raise ArgumentError(f"--warmup must be at least 0, got {self.warmup}")
         _check_above_0("lr", self.lr)
@@ -250,6 +271,26 @@ class TrainConfig(RunConfig):
         _check_above_0("temperature", self.temperature)
         with torch.device("meta"):  # an objective that cannot be is an error here already
             build_objective(self)
+
+    def _check_groups(self) -> None:
+        if self.batch_size % self.group:
+            raise ArgumentError(
+                f"--batch-size must be a multiple of --group {self.group}, got {self.batch_size}"
+            )
+        if self.neighbours < 0 or 0 < self.neighbours < self.group - 1:
+            raise ArgumentError(
+                f"--neighbours must be 0 or at least {max(1, self.group - 1)}, what a group of"
+                f" {self.group} takes, got {self.neighbours}"
+            )
+        if self.discrete_capacity == "shared" and self.group == 1:
+            raise ArgumentError(
+                "--discrete-capacity shared needs a --group of at least 2 images, got 1"
+            )
+        if self.group > 1 and not (self.neighbours or self.augment):
+            raise ArgumentError(
+                f"a --group of {self.group} needs --neighbours or --augment: its images would be"
+                f" the same"
+            )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
@@ -339,7 +380,11 @@ def build_model(config: AnyConfig, img_size: tuple[int, int, int]) -> JointVAE:
     """Build the model of a run; its initialisation depends on ``config.seed`` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return JointVAE(img_size, config.spec, config.temperature)
+        model = JointVAE(img_size, config.spec, config.temperature)
+        if isinstance(config, TrainConfig) and config.initialisation == "he":
+            assert isinstance(model.encoder, Encoder)
+            initialise_he(model.encoder, model.spec)
+        return model
 
 
 def build_objective(config: TrainConfig) -> Objective:
@@ -365,6 +410,7 @@ def build_objective(config: TrainConfig) -> Objective:
         config.disc_capacity.build(),
         config.channel_reduction,
         config.discrete_capacity,
+        config.group,
     )
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fastjvae.data.augment import NUMBERS, random_affine
 from fastjvae.data.batches import Batches
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import divergence_sums, joined_rows, latent_sample
@@ -26,6 +27,7 @@ from fastjvae.objectives import LossOutput, Objective, call_if_offered
 from fastjvae.parts import add_up, part_of_batch
 from fastjvae.processes import Processes
 from fastjvae.recorder import LossRecorder
+from fastjvae.reference import unit_interval
 from fastjvae.settings import Precision
 
 _WARM_UP = 3  # steps before a capture, in which libraries choose and allocate
@@ -44,6 +46,7 @@ class TrainingStep:
         processes: those that share each batch.
         accumulate: parts of a process' images that follow one another, for less memory.
         warmup: steps in which the learning rates grow linearly to those of the optimizer.
+        augment: strength of :func:`fastjvae.data.augment.random_affine` on the images.
         precision: "bf16" runs the networks under autocast.
         compiled: whether ``torch.compile`` is asked for.
         graph: whether a CUDA graph is asked for.
@@ -63,6 +66,7 @@ class TrainingStep:
         processes: Processes,
         accumulate: int = 1,
         warmup: int = 0,
+        augment: float = 0.0,
         precision: Precision = "fp32",
         compiled: bool = False,
         graph: bool = False,
@@ -72,7 +76,7 @@ class TrainingStep:
         self.processes, self.accumulate, self.precision = processes, accumulate, precision
         self.device = model.device
         self.step = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.warmup = warmup
+        self.warmup, self.augment = warmup, augment
         self._full_lr = [group["lr"] for group in optimizer.param_groups]
         self._lr = [torch.zeros((), device=self.device) for _ in self._full_lr]
         self.loss: Any = LossModule(model, objective)
@@ -97,7 +101,7 @@ class TrainingStep:
 
     def take(self, selected: Tensor, number: int) -> None:
         """The step itself."""
-        images = self.batches.gather(selected)
+        images = self._augmented(self.batches.gather(selected), self.batches.whole(number))
         self.step += 1
         self.optimizer.zero_grad(set_to_none=True)
         if self.in_parts:
@@ -111,6 +115,14 @@ class TrainingStep:
         self.optimizer.step()
         call_if_offered(self.objective, "after_step")
         self.recorder.append(out)
+
+    def _augmented(self, images: Tensor, whole: int) -> Tensor:
+        """The images of this process, each transformed by its own of the whole batch's numbers."""
+        if not self.augment:
+            return images
+        uniform = torch.rand(whole, NUMBERS, generator=self.noise, device=self.device)
+        own = uniform.tensor_split(self.processes.world)[self.processes.rank]
+        return random_affine(unit_interval(images, self.model.dtype), own, self.augment)
 
     def _set_learning_rates(self) -> None:
         """Those of this step, in tensors that keep their addresses; a checkpoint brings others."""

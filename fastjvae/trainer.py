@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fastjvae.collapse import CollapseWatch
 from fastjvae.data import ImageData
+from fastjvae.data.groups import Groups, nearest_neighbours
 from fastjvae.loop import TrainingLoop, resolve_device, stop_signals
 from fastjvae.objectives import Objective, call_if_offered
 from fastjvae.processes import Processes
@@ -81,6 +83,7 @@ class Trainer(TrainingLoop[TrainConfig]):
             processes=self.processes,
             accumulate=config.accumulate,
             warmup=config.warmup,
+            augment=config.augment,
             precision=config.precision,
             compiled=config.compile,
             graph=config.cuda_graph,
@@ -93,6 +96,12 @@ class Trainer(TrainingLoop[TrainConfig]):
 
     def take(self, number: int) -> None:
         self._take(number)
+
+    def groups(self, images: Tensor) -> Groups | None:
+        if self.config.group == 1:
+            return None
+        neighbours = nearest_neighbours(images, self.config.neighbours, self.device)
+        return Groups(self.config.group, neighbours)
 
     def warning(self, record: dict[str, Any]) -> str | None:
         return self._collapse(record) if self._collapse else None

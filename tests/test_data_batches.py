@@ -30,6 +30,7 @@ from fastjvae.data.batches import (
     StreamedBatches,
     batches_of,
 )
+from fastjvae.data.order import Order
 from fastjvae.errors import ArgumentError, DataError
 
 CPU = torch.device("cpu")
@@ -102,9 +103,9 @@ def test_a_batch_stays_as_it_was_given() -> None:
 
 def test_no_more_than_a_few_batches_are_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    indices = module._Order.indices
+    indices = Order.indices
     monkeypatch.setattr(
-        module._Order, "indices", lambda self, step: asked.append(step) or indices(self, step)
+        Order, "indices", lambda self, step: asked.append(step) or indices(self, step)
     )
     batches = StreamedBatches(IMAGES, 5, 0, CPU)
     batches.select(0)

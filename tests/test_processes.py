@@ -102,13 +102,24 @@ def test_several_processes_train_as_one(data: Path, tmp_path: Path, alone: Path,
     assert names == {path.name for path in alone.iterdir()}
 
 
-@pytest.mark.parametrize("name", ["factor", "beta-tc"])
+SHARED = {"discrete-capacity": "shared", "group": 2, "neighbours": 3, "augment": 0.5}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"objective": "factor", "factor.layers": 2, "factor.width": 16, "factor.lr": 1e-3},
+        {"objective": "beta-tc"},
+        {"batch_size": 6, **SHARED},  # a process has one group and a half
+    ],
+    ids=["factor", "beta-tc", "shared"],
+)
 def test_several_processes_compare_the_images_of_a_batch_as_one(
-    data: Path, tmp_path: Path, name: str
+    data: Path, tmp_path: Path, own: dict[str, Any]
 ):
-    own = {"objective": name, "factor.layers": 2, "factor.width": 16, "factor.lr": 1e-3}
+    own = {"batch_size": 7, **own}
     flags = {
-        folder: [*tiny_flags(data, tmp_path / folder, batch_size=7, **own), "--no-figures"]
+        folder: [*tiny_flags(data, tmp_path / folder, **own), "--no-figures"]
         for folder in ("alone", "run")
     }
     assert main(flags["alone"]) == 0

@@ -120,6 +120,7 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 SMALL = {"factor": FactorConfig(layers=2, width=16)}
+SHARED = {"discrete_capacity": "shared", "group": 2, "neighbours": 3, "augment": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,8 @@ SMALL = {"factor": FactorConfig(layers=2, width=16)}
         {},
         {"accumulate": 3},
         {"warmup": 3},
+        SHARED,
+        {"accumulate": 3, **SHARED},
         {"objective": "cc-beta"},
         {"objective": "beta-tc"},
         {"objective": "beta-tc", "accumulate": 3},
@@ -299,12 +302,15 @@ def test_a_loader_trains_and_resumes_bitwise(data: Path, tmp_path: Path, floats:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("objective", ["joint", "factor", "beta-tc"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, SHARED, {"objective": "factor", **SMALL}, {"objective": "beta-tc"}],
+    ids=["joint", "shared", "factor", "beta-tc"],
+)
 def test_a_cuda_graph_trains_as_the_plain_step(
-    trainer: Callable[..., Trainer], capsys: Any, compiled: bool, objective: str
+    trainer: Callable[..., Trainer], capsys: Any, compiled: bool, changes: dict[str, Any]
 ):
-    settings = {"device": "cuda", "log_every": 13, "compile": compiled, "objective": objective}
-    settings |= SMALL
+    settings = {"device": "cuda", "log_every": 13, "compile": compiled, **changes}
     plain = trainer(cuda_graph=False, **settings)
     graph = trainer(cuda_graph=True, **settings)
     for each in (plain, graph):

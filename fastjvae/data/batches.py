@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fastjvae.data import memory
+from fastjvae.data.groups import Groups
+from fastjvae.data.order import Order, epoch_seed
 from fastjvae.data.prepare import reason
 from fastjvae.errors import ArgumentError, DataError
 
@@ -66,7 +68,7 @@ class Batches(Protocol):
 
 
 class _ArrayBatches(Batches):
-    """Batches of one array of images, in the order of :class:`_Order`."""
+    """Batches of one array of images, in the order of :class:`Order`."""
 
     def __init__(
         self,
@@ -76,10 +78,11 @@ class _ArrayBatches(Batches):
         device: torch.device,
         rank: int = 0,
         world: int = 1,
+        groups: Groups | None = None,
         kept_on: torch.device | str | None = None,
     ) -> None:
         self.images, self.img_size = _count_and_size(images)
-        self._order = _Order(self.images, batch_size, seed, device, rank, world, kept_on)
+        self._order = Order(self.images, batch_size, seed, device, rank, world, groups, kept_on)
         self.steps_per_epoch = self._order.steps_per_epoch
 
     def whole(self, step: int) -> int:
@@ -99,6 +102,9 @@ class ResidentBatches(_ArrayBatches):
         device: where the images are wanted.
         rank: which process this is of ``world``; the parts of a batch differ by at most one image,
             and may be empty where an epoch's last batch is smaller than ``world``.
+        groups: a batch is made of groups, one after the other: images of the epoch's order, and
+            each with neighbours of its own. The batch size counts them all, and an epoch ends when
+            every image has led a group.
 
     Raises:
         ArgumentError: images of another form, or a batch size or rank that cannot be.
@@ -112,8 +118,9 @@ class ResidentBatches(_ArrayBatches):
         device: torch.device,
         rank: int = 0,
         world: int = 1,
+        groups: Groups | None = None,
     ) -> None:
-        super().__init__(images, batch_size, seed, device, rank, world)
+        super().__init__(images, batch_size, seed, device, rank, world, groups)
         self._pixels = images.to(device)
 
     def select(self, step: int) -> Tensor:
@@ -138,11 +145,12 @@ class StreamedBatches(_ArrayBatches):
         device: torch.device,
         rank: int = 0,
         world: int = 1,
+        groups: Groups | None = None,
     ) -> None:
-        super().__init__(images, batch_size, seed, device, rank, world, kept_on="cpu")
+        super().__init__(images, batch_size, seed, device, rank, world, groups, kept_on="cpu")
         # Torch would start a team of OpenMP threads for the reader, beside that of the training.
         self._rows = images.numpy()
-        self._most_rows = -(-min(batch_size, self.images) // world)
+        self._most_rows = -(-self._order.largest // world)
         self._device = device
         self._reader = ThreadPoolExecutor(1, "fastjvae-batches")
         self._ahead: deque[Future[Tensor]] = deque()  # of the steps from self._next on
@@ -245,7 +253,7 @@ class LoaderBatches(Batches):
 
     def _start(self, epoch: int) -> None:
         self.close()
-        seed = _epoch_seed(self._seed, epoch)
+        seed = epoch_seed(self._seed, epoch)
         self._random_state = torch.Generator().manual_seed(seed).get_state()
         loader = self._loader
         for part in (loader, loader.sampler, loader.batch_sampler):
@@ -286,6 +294,7 @@ def batches_of(
     device: torch.device,
     rank: int = 0,
     world: int = 1,
+    groups: Groups | None = None,
     mapped: bool = False,
     share: float = memory.SHARE,
 ) -> ResidentBatches | StreamedBatches:
@@ -298,7 +307,7 @@ def batches_of(
         mapped: whether the images lie on a memory map, as ``ImageData.mapped`` says.
         share: of the memory that is free now, 0 to 1.
     """
-    order = (batch_size, seed, device, rank, world)
+    order = (batch_size, seed, device, rank, world, groups)
     if device.type == "cuda":
         resident = images.nbytes <= share * torch.cuda.mem_get_info(device)[0]
     else:
@@ -308,54 +317,6 @@ def batches_of(
     if mapped and device.type == "cpu":
         images = images.clone()
     return ResidentBatches(images, *order)
-
-
-class _Order:
-    """The indices of each step: one process' part of a slice of the epoch's permutation."""
-
-    def __init__(
-        self,
-        images: int,
-        batch_size: int,
-        seed: int,
-        device: torch.device,
-        rank: int,
-        world: int,
-        kept_on: torch.device | str | None = None,
-    ) -> None:
-        if batch_size < 1:
-            raise ArgumentError(f"batch size must be at least 1, got {batch_size}")
-        if not 0 <= rank < world:
-            raise ArgumentError(
-                f"rank must be from 0 to one less than the number of processes, got rank {rank} "
-                f"of {world}"
-            )
-        self.steps_per_epoch = -(-images // batch_size)
-        self._images, self._batch_size, self._seed = images, batch_size, seed
-        self._device, self._rank, self._world = device, rank, world
-        self._kept_on = kept_on or device
-        self._epoch = -1
-        self._permutation = torch.empty(0, dtype=torch.int64)
-
-    def indices(self, step: int) -> Tensor:
-        """(B,) int64 on the device; ``world`` processes get the parts of one batch."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            generator = torch.Generator(self._device).manual_seed(_epoch_seed(self._seed, epoch))
-            permutation = torch.randperm(self._images, device=self._device, generator=generator)
-            self._permutation = permutation.to(self._kept_on)
-            self._epoch = epoch
-        start = position * self._batch_size
-        batch = self._permutation[start : start + self._batch_size]
-        return batch.tensor_split(self._world)[self._rank]
-
-    def whole(self, step: int) -> int:
-        position = step % self.steps_per_epoch
-        return min(self._batch_size, self._images - position * self._batch_size)
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return seed * 1_000_003 + epoch
 
 
 def _count_and_size(images: Tensor) -> tuple[int, tuple[int, int, int]]:

@@ -13,6 +13,7 @@ from fastjvae.objectives.bounds import (
     paper_mnist,
 )
 from fastjvae.objectives.factor import FactorObjective
+from fastjvae.objectives.shared import SharedInformation, shared_information
 
 __all__ = [
     "BetaObjective",
@@ -22,6 +23,8 @@ __all__ = [
     "JointObjective",
     "LossOutput",
     "Objective",
+    "SharedInformation",
     "call_if_offered",
     "paper_mnist",
+    "shared_information",
 ]

@@ -12,15 +12,16 @@ from torch import Tensor
 from fastjvae import functional
 from fastjvae.checks import (
     ChannelReduction,
-    DiscreteMeasure,
+    DiscreteCapacity,
     check_channel_reduction,
-    check_disc_measure,
+    check_discrete_capacity,
     check_weight,
 )
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import Noise
-from fastjvae.latents import LatentSpec
+from fastjvae.latents import LatentSpec, largest_kl
 from fastjvae.objectives.base import LossOutput, bound_terms, loss_output
+from fastjvae.objectives.shared import SharedInformation, shared_information
 from fastjvae.schedules import Capacity
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ class JointObjective:
         channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
         disc_measure: what ``disc`` bounds. "kl" is the paper's KL_c = log K - H(p), which is large
             also when every image falls into one category; "information" is that part of it which
-            tells images apart, H(category mean) - mean H(p), estimated on the batch.
+            tells images apart, H(category mean) - mean H(p), estimated on the batch, whose N images
+            give up to (K - 1) / (2 N) nats too little; "shared" is that part of the information
+            which the images of a group have in common, :func:`shared_information`, of categories
+            that are to be equally frequent: its penalty is gamma_c (|I - C_c(t)| + KL(category mean
+            || uniform)), and ``extra`` has ``shared_information`` and ``imbalance``.
+        group: "shared" takes batches of groups of this many images, one group after the other.
 
     A model with continuous units needs ``cont``, one with discrete variables ``disc``; the capacity
     of a part that the model does not have is not used.
@@ -47,18 +53,21 @@ class JointObjective:
     cont: Capacity | None = None
     disc: Capacity | None = None
     channel_reduction: ChannelReduction = "mean"
-    disc_measure: DiscreteMeasure = "kl"
+    disc_measure: DiscreteCapacity = "kl"
+    group: int = 1
 
     def __post_init__(self) -> None:
         check_channel_reduction(self.channel_reduction)
-        check_disc_measure(self.disc_measure)
+        check_discrete_capacity(self.disc_measure, self.group)
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         spec = model.spec
         cont = _needed(self.cont, spec.cont, "cont", f"{spec.cont} continuous units")
         disc = _needed(self.disc, len(spec.disc), "disc", f"discrete variables {list(spec.disc)}")
+        shared = disc if self.disc_measure == "shared" else None
+        params = model.encode_params(x)
         block = functional.latent_block(
-            model.encode_params(x), spec, model.temperature, noise, training=model.training
+            params, spec, model.temperature, noise, training=model.training
         )
         terms = functional.joint_loss(
             model.decode_logits(block.sample),
@@ -67,11 +76,37 @@ class JointObjective:
             spec,
             step,
             cont=cont,
-            disc=disc,
+            disc=None if shared else disc,
             channel_reduction=self.channel_reduction,
-            disc_measure=self.disc_measure,
+            disc_measure="information" if self.disc_measure == "information" else "kl",
         )
-        return LossOutput(*terms, extra={})
+        out = LossOutput(*terms, extra={})
+        if shared is None:
+            return out
+        rows, _ = functional.batch_rows(params, block.sample)
+        return self._with_shared(out, shared_information(rows, spec, self.group), step, model)
+
+    def _with_shared(
+        self, out: LossOutput, shared: SharedInformation, step: int | Tensor, model: JointVAE
+    ) -> LossOutput:
+        """The loss with the penalty of the shared information beside the others."""
+        assert self.disc is not None
+        information, imbalance = shared
+        capacity = self.disc.at(
+            step,
+            device=information.device,
+            dtype=information.dtype,
+            maximum=largest_kl(model.spec.disc),
+        )
+        penalty = functional.capacity_loss(information, capacity, self.disc.gamma)
+        return out._replace(
+            loss=out.loss + (penalty + self.disc.gamma * imbalance) / model.num_pixels,
+            capacity_disc=capacity.to(out.capacity_disc.dtype),
+            extra={
+                "shared_information": information.detach(),
+                "imbalance": imbalance.detach(),
+            },
+        )
 
 
 @dataclass(frozen=True)

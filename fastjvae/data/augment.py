@@ -1,0 +1,46 @@
+"""Random rotations, shears, scales and shifts of a batch, on its device."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NUMBERS = 6  # random numbers that an image takes
+_LARGEST = (
+    0.35,  # radians of rotation, 20 degrees
+    0.35,  # horizontal shear, columns a row
+    0.2,  # of the width, by which it grows or shrinks
+    0.2,  # of the height
+    0.1,  # of the width, by which the image moves
+    0.1,  # of the height
+)
+
+
+def random_affine(images: Tensor, uniform: Tensor, strength: float) -> Tensor:
+    """Transform every image in its own way; pixels are interpolated, the border goes on outwards.
+
+    Args:
+        images: (N, C, H, W) floats.
+        uniform: (N, 6) in [0, 1): rotation, shear, width, height, and moves along both.
+        strength: 1 for up to 20 degrees, a shear of 0.35, 20 % of the size and moves by 10 % of it;
+            0 changes nothing.
+
+    Returns:
+        (N, C, H, W), dtype and range of the images.
+    """
+    largest = torch.tensor(_LARGEST, dtype=images.dtype, device=images.device)
+    turn, shear, width, height, right, down = (
+        (2 * uniform.to(images.dtype) - 1) * (strength * largest)
+    ).unbind(dim=1)
+    cos, sin = turn.cos(), turn.sin()
+    # What a pixel of the result takes its value from, in units of half a side.
+    matrix = torch.stack(
+        [
+            torch.stack([(1 + width) * cos, (1 + width) * (shear * cos - sin), 2 * right], dim=1),
+            torch.stack([(1 + height) * sin, (1 + height) * (cos + shear * sin), 2 * down], dim=1),
+        ],
+        dim=1,
+    )
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fastjvae.checks import ChannelReduction
+from fastjvae.data.augment import NUMBERS, random_affine
 from fastjvae.encoding import evenly_spread
 from fastjvae.reference import unit_interval
 
@@ -26,7 +27,9 @@ _MOST_IMAGES = 10_000
 _BATCH = 512
 
 
-def mean_image_loss(images: Tensor, channel_reduction: ChannelReduction = "mean") -> float:
+def mean_image_loss(
+    images: Tensor, channel_reduction: ChannelReduction = "mean", augment: float = 0.0
+) -> float:
     """Cross-entropy of images and their mean image, nats per image.
 
     The decoder that knows nothing of an image can do no better.
@@ -37,12 +40,18 @@ def mean_image_loss(images: Tensor, channel_reduction: ChannelReduction = "mean"
     Args:
         images: (N, C, H, W), uint8 0..255 or floats 0..1; up to 10,000, evenly spread, are read.
         channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
+        augment: strength of :func:`fastjvae.data.augment.random_affine` on each of them first.
     """
     chosen = evenly_spread(len(images), _MOST_IMAGES)
+    generator = torch.Generator().manual_seed(0)
     total = torch.zeros(images.shape[1:], dtype=torch.float64)
     for rows in torch.split(chosen, _BATCH):
-        batch = images[rows.to(images.device)]
-        total += unit_interval(batch, torch.float64).sum(dim=0).cpu()
+        batch = unit_interval(images[rows.to(images.device)], torch.float64).cpu()
+        if augment:
+            batch = random_affine(
+                batch, torch.rand(len(batch), NUMBERS, generator=generator), augment
+            )
+        total += batch.sum(dim=0)
     mean = total / len(chosen)
     entropy = -(torch.xlogy(mean, mean) + torch.xlogy(1 - mean, 1 - mean)).sum()
     return float(entropy / (images.shape[1] if channel_reduction == "mean" else 1))
@@ -57,17 +66,22 @@ class CollapseWatch:
     """Looks for the collapse in what training records, and says so once.
 
     Args:
-        images, channel_reduction: the training images, of which :func:`mean_image_loss` is taken
-            once it is needed.
+        images, channel_reduction, augment: of the training, for :func:`mean_image_loss`, which is
+            taken once it is needed.
     """
 
-    def __init__(self, images: Tensor, channel_reduction: ChannelReduction = "mean") -> None:
-        self._images, self._channel_reduction = images, channel_reduction
+    def __init__(
+        self,
+        images: Tensor,
+        channel_reduction: ChannelReduction = "mean",
+        augment: float = 0.0,
+    ) -> None:
+        self._images, self._channel_reduction, self._augment = images, channel_reduction, augment
         self._said = False
 
     @cached_property
     def _mean_image(self) -> float:
-        return mean_image_loss(self._images, self._channel_reduction)
+        return mean_image_loss(self._images, self._channel_reduction, self._augment)
 
     def __call__(self, record: dict[str, Any]) -> str | None:
         """A sentence about a record of ``metrics.jsonl``, where there is something to say."""

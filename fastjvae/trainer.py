@@ -91,7 +91,7 @@ class Trainer(TrainingLoop[TrainConfig]):
         self.device_step = self._take.step
         self._collapse: CollapseWatch | None = None
         if isinstance(data, ImageData):
-            self._collapse = CollapseWatch(data.images, config.channel_reduction)
+            self._collapse = CollapseWatch(data.images, config.channel_reduction, config.augment)
         self.begin(resuming)
 
     def take(self, number: int) -> None:

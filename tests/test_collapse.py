@@ -32,6 +32,19 @@ def test_it_is_the_cross_entropy_of_the_mean_image(images: int, channels: int):
     assert mean_image_loss(pixels, "sum") == pytest.approx(summed)
 
 
+def test_the_mean_of_transformed_images_tells_less():
+    x = torch.zeros(200, 1, 16, 16, dtype=torch.uint8)
+    x[:, :, 4:12, 6:10] = 255  # a bar, the same everywhere
+    assert mean_image_loss(x) == 0
+    losses = [mean_image_loss(x, augment=strength) for strength in (0.3, 1.0)]
+    assert 5 < losses[0] < losses[1]
+    watch = CollapseWatch(x, augment=1.0)
+    assert watch(_record(0.5 * losses[1], 1.5)) is None
+    warning = watch(_record(losses[1], 1.5))
+    assert warning is not None
+    assert f"the mean image's {losses[1]:.1f}" in warning
+
+
 def test_pixels_that_never_change_cost_nothing():
     black_and_white = torch.tensor([0, 255], dtype=torch.uint8).reshape(1, 1, 1, 2)
     assert mean_image_loss(black_and_white.expand(3, -1, -1, -1)) == 0

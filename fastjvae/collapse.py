@@ -22,7 +22,10 @@ from fastjvae.reference import unit_interval
 
 # Room for the batches, which differ a little; a model that has learned something is far below.
 _SHARE = 0.98
-_FIRST_STEP = 300  # before it, models that learn show the mean image as well
+# Models that learn show the mean image as well at first, and some time longer where the continuous
+# units have no capacity yet.
+_FIRST_STEP = 300
+_STEPS_IN_DOUBT = 200
 _MOST_IMAGES = 10_000
 _BATCH = 512
 
@@ -77,6 +80,7 @@ class CollapseWatch:
         augment: float = 0.0,
     ) -> None:
         self._images, self._channel_reduction, self._augment = images, channel_reduction, augment
+        self._doubtful_since: int | None = None  # step
         self._said = False
 
     @cached_property
@@ -85,15 +89,20 @@ class CollapseWatch:
 
     def __call__(self, record: dict[str, Any]) -> str | None:
         """A sentence about a record of ``metrics.jsonl``, where there is something to say."""
-        kl = sum(record["kl_cont"]) + sum(record["kl_disc"])
-        if self._said or kl < 1 or record["step"] < _FIRST_STEP:
+        step, kl = record["step"], sum(record["kl_cont"]) + sum(record["kl_disc"])
+        if self._said or kl < 1 or step < _FIRST_STEP:
             return None
         if not is_collapsed(record["reconstruction"], self._mean_image):
+            self._doubtful_since = None
+            return None
+        if self._doubtful_since is None:
+            self._doubtful_since = step
+        if step < self._doubtful_since + _STEPS_IN_DOUBT:
             return None
         self._said = True
         return (
             f"the model shows the mean image whatever its latent variables say (step"
-            f" {record['step']:,}: reconstruction {record['reconstruction']:.1f} nats, the mean"
+            f" {step:,}: reconstruction {record['reconstruction']:.1f} nats, the mean"
             f" image's {self._mean_image:.1f}, at a KL of {kl:.1f} nats), which more steps rarely"
             f" change; try --warmup 300, a lower --lr or another --seed"
         )

@@ -1,11 +1,15 @@
 """Results over seeds: every experiment of ``docs/results.md``, one (experiment, seed) at a time.
 
     python -m benchmarks.experiments mnist-joint --seeds 0..4 --data-root DATA
+    python -m benchmarks.experiments mnist-published --published FOLDER --data-root DATA
+    python -m benchmarks.experiments mnist-joint --compare --data-root DATA
     python -m benchmarks.experiments --list
 
 Each unit trains in ``FASTJVAE_RUNS/EXPERIMENT/seed-SEED`` (by default in the user's cache folder)
 and leaves ``benchmarks/results/experiments/EXPERIMENT/seed-SEED.json`` when it ends. A unit whose
-file is there is skipped; one that was stopped goes on from its checkpoint.
+file is there is skipped; one that was stopped goes on from its checkpoint. ``--compare`` scores the
+seeds that are done without labels, for a choice among them, and writes ``EXPERIMENT/seeds.json``
+anew; it needs their runs.
 """
 
 from __future__ import annotations
@@ -19,8 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import counterparts
 from benchmarks.environment import environment
 from benchmarks.experiment_list import EXPERIMENTS, Experiment
+from benchmarks.seed_choice import unlabelled_scores
 from fastjvae.data import ImageData, load
 from fastjvae.data.cache import user_folder
 from fastjvae.evaluation import evaluate
@@ -68,13 +74,32 @@ class WatchedTrainer(Trainer):
         super().save()
         path = self.run.path / "curve.jsonl"
         rows = [row for row in read_lines(path) if row["step"] < self.step]
-        rows.append({"step": self.step, **brief(evaluate(self.model, self.watched).to_dict())})
+        evaluation = evaluate(self.model, self.watched, scores="none")
+        rows.append({"step": self.step, **brief(evaluation.to_dict())})
         write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
-def run_unit(unit: Unit, data_root: str | None) -> dict[str, Any] | None:
-    """Train and evaluate one unit and write its result; None if a signal stopped it."""
+def run_unit(
+    unit: Unit, data_root: str | None, published: Path | None = None
+) -> dict[str, Any] | None:
+    """Measure one unit and write its result; None if a signal stopped its training."""
     config = unit.experiment.config_of(unit.seed, data_root)
+    if unit.experiment.method == "train":
+        measured = _trained(unit, config)
+    elif unit.experiment.method == "k-means":
+        measured = counterparts.kmeans(config)
+    else:
+        assert published is not None
+        measured = counterparts.published(config, published)
+    if measured is None:
+        return None
+    result = {"experiment": unit.name, "seed": unit.seed, "about": environment(), **measured}
+    unit.result.parent.mkdir(parents=True, exist_ok=True)
+    write_json(unit.result, result)
+    return result
+
+
+def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
     train = load(config.source("train"))
     trainer = WatchedTrainer(config, train, unit.run)
     trainer.watched = train
@@ -82,21 +107,30 @@ def run_unit(unit: Unit, data_root: str | None) -> dict[str, Any] | None:
     if not trainer.train():
         return None
     final = load(config.source("test")) if unit.experiment.final else train
-    evaluation = evaluate(trainer.model.eval(), final, config.channel_reduction)
+    evaluation = evaluate(trainer.model.eval(), final, config.channel_reduction, "all")
     records = read_metrics(unit.run)
-    result = {
-        "experiment": unit.name,
-        "seed": unit.seed,
-        "about": environment(),
+    return {
         "config": _portable(config),
         "seconds": seconds_of(records, config.batch_size),
         "evaluation": evaluation.to_dict(),
         "curve": read_lines(unit.run.path / "curve.jsonl"),
         "growth": [_sums(record) for record in _thinned(records)],
     }
-    unit.result.parent.mkdir(parents=True, exist_ok=True)
-    write_json(unit.result, result)
-    return result
+
+
+def compare(name: str, data_root: str | None) -> None:
+    """Score the seeds of an experiment that are done without labels, and write it down."""
+    experiment = EXPERIMENTS[name]
+    units = [Unit(name, experiment, seed) for seed in experiment.seeds]
+    runs = {unit.seed: unit.run for unit in units if unit.result.exists()}
+    images = load(experiment.config_of(0, data_root).source("train")).images
+    scores = unlabelled_scores(runs, images)
+    write_json(seeds_file(name), {"experiment": name, "about": environment(), **scores})
+    print(json.dumps({"experiment": name, **scores}), flush=True)
+
+
+def seeds_file(name: str) -> Path:
+    return RESULTS / name / "seeds.json"
 
 
 def seconds_of(records: Sequence[dict[str, Any]], batch_size: int) -> float:
@@ -107,15 +141,18 @@ def seconds_of(records: Sequence[dict[str, Any]], batch_size: int) -> float:
 
 def brief(evaluation: dict[str, Any]) -> dict[str, Any]:
     """The numbers of an evaluation that a curve keeps."""
-    variables = evaluation["variables"]
     return {
         "reconstruction": evaluation["reconstruction"],
         "kl_cont": evaluation["kl_cont_sum"],
         "kl_disc": evaluation["kl_disc_sum"],
-        "information": sum(variable["information"] for variable in variables),
-        "accuracy_majority": [variable["accuracy_majority"] for variable in variables],
-        "accuracy_one_to_one": [variable["accuracy_one_to_one"] for variable in variables],
+        "information": sum(variable["information"] for variable in evaluation["variables"]),
+        **_accuracies(evaluation),
     }
+
+
+def _accuracies(evaluation: dict[str, Any]) -> dict[str, list[float | None]]:
+    names = ("accuracy_majority", "accuracy_one_to_one")
+    return {name: [variable[name] for variable in evaluation["variables"]] for name in names}
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -151,13 +188,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="by default all, in order")
     parser.add_argument("--seeds", help="such as 0..4 or 0,3; by default each experiment's own")
     parser.add_argument("--data-root", help="folder of MNIST and FashionMNIST")
+    parser.add_argument("--published", type=Path, help="folder of the authors' model of MNIST")
     parser.add_argument("--list", action="store_true", help="say what there is and what is done")
+    parser.add_argument(
+        "--compare", action="store_true", help="score the seeds that are done without labels"
+    )
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.names if name not in EXPERIMENTS]:
         parser.error(f"no experiment {unknown[0]!r}: there are {', '.join(EXPERIMENTS)}")
+    names = options.names or list(EXPERIMENTS)
+    if options.compare:
+        for name in names:
+            if EXPERIMENTS[name].method == "train":
+                compare(name, options.data_root)
+        return 0
     units = [
         Unit(name, EXPERIMENTS[name], seed)
-        for name in options.names or EXPERIMENTS
+        for name in names
         for seed in (parse_seeds(options.seeds) if options.seeds else EXPERIMENTS[name].seeds)
     ]
     if options.list:
@@ -167,11 +214,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for unit in units:
         if unit.result.exists():
             continue
-        result = run_unit(unit, options.data_root)
+        if unit.experiment.method == "published" and options.published is None:
+            print(f"{unit.name}: left out, needs --published, the folder of the authors' model")
+            continue
+        result = run_unit(unit, options.data_root, options.published)
         if result is None:
             print("stopped; go on with the same command again")
             return 1
-        print(json.dumps({"seed": unit.seed, **brief(result["evaluation"])}), flush=True)
+        print(json.dumps({"seed": unit.seed, **_accuracies(result["evaluation"])}), flush=True)
     return 0
 
 

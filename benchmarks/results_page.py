@@ -14,23 +14,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment_list import SECTIONS, Row, Section
+from benchmarks.experiment_list import EXPERIMENTS, SECTIONS, Row, Section
 from benchmarks.experiments import RESULTS
-from fastjvae.comparison import seed_result
+from benchmarks.results_words import Results, choices, information, information_of_c
+from fastjvae.comparison import agreeing_variable
+from fastjvae.metrics.scores import SCORE_TITLES
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+PICTURES = PAGE.parent / "results"
 NOT_MEASURED = "not measured"
 INTRODUCTION = """\
 # What it learns
 
 Written by `python -m benchmarks.results_page` from the JSON in `benchmarks/results/experiments`,
 one file a seed, each with its settings, machine, versions and growth of losses;
-`python -m benchmarks.experiments EXPERIMENT --seeds 0..4 --data-root DATA` makes them.
+`python -m benchmarks.experiments EXPERIMENT --seeds 0..4 --data-root DATA` makes them, and
+`python -m benchmarks.results_pictures` the pictures.
 
 Spreads are mean ± standard deviation over seeds, with the best seed in brackets. Accuracy is that
 of the most probable category as a classifier, under the majority assignment and under the best
-one-to-one assignment; no label took part in training. Reconstruction and KL are in nats per image.
-A run counts as collapsed where its decoder shows the mean image whatever the latent variables say.
+one-to-one assignment; no label took part in training. k-means stands beside it: on the pixels of
+the same training images, the best of ten initialisations, judged on the same test images.
+Reconstruction and KL are in nats per image. A run counts as collapsed where its decoder shows the
+mean image whatever the latent variables say.
+
+Without labels a seed is chosen by UDR (arXiv:1905.12614), the model most like the others, or by the
+training objective of the last 1,000 steps, reconstruction and penalties; both look at training
+images alone (`python -m benchmarks.experiments EXPERIMENT --compare`). Rank 1 is the best by label.
+Traversals are of the seed of median accuracy, of two the lower one, not of the best; where there
+are factors, of median score by Kim & Mnih.
 """
 
 
@@ -40,46 +52,95 @@ def results_of(name: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: int(row["seed"]))
 
 
-def markdown(folder: Path = RESULTS) -> str:
-    """The whole page."""
-    return "\n".join([INTRODUCTION, *(line for s in SECTIONS for line in _section(s, folder))])
+def markdown(folder: Path = RESULTS, pictures: Path = PICTURES) -> str:
+    """The whole page; pictures that have not been drawn are left out."""
+    parts = [line for section in SECTIONS for line in _section(section, folder, pictures)]
+    return "\n".join([INTRODUCTION, *parts])
 
 
-def _section(section: Section, folder: Path) -> Iterator[str]:
+def _section(section: Section, folder: Path, pictures: Path) -> Iterator[str]:
     yield from [f"## {section.title}", "", section.text, ""]
-    rows = [(row, results_of(row.experiment, folder)) for row in section.rows]
+    trained = [(row, results_of(row.experiment, folder)) for row in section.rows]
+    clusters = [(_kmeans_row(name), results_of(name, folder)) for name in section.kmeans]
+    rows = [*trained, *clusters]
+    yield from _main_table(rows)
+    yield from _score_table(trained)
+    yield from _sentences(trained, folder)
+    machines = {_machine(result["about"]) for _, results in rows for result in results}
+    yield from [f"Machine: {machine}." for machine in sorted(machines)]
+    if machines:
+        yield ""
+    for picture in section.pictures:
+        if (pictures / picture.file).exists():
+            yield from [
+                f"{picture.caption}:",
+                "",
+                f"![{picture.caption}](results/{picture.file})",
+                "",
+            ]
+
+
+def _kmeans_row(name: str) -> Row:
+    (clusters,) = EXPERIMENTS[name].config_of(0, None).disc
+    return Row(name, f"k-means on pixels, {clusters} clusters")
+
+
+def _main_table(rows: Sequence[tuple[Row, Results]]) -> Iterator[str]:
     columns = ["seeds", "majority", "one-to-one", "reconstruction", "KL_z", "KL_c", "information"]
     yield _line(["", *columns, "collapsed", "steps", "training, s"])
     yield _line(["---", *["--:"] * (len(columns) + 3)])
     for row, results in rows:
         yield _line(_cells(row, results))
     yield ""
-    machines = {_machine(result["about"]) for _, results in rows for result in results}
-    yield from [f"Machine: {machine}." for machine in sorted(machines)]
-    yield ""
 
 
-def _cells(row: Row, results: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _cells(row: Row, results: Results) -> Iterator[str]:
     yield row.label
     yield str(len(results))
     if not results:
         yield from [NOT_MEASURED, *["-"] * 8]
         return
     evaluations = [result["evaluation"] for result in results]
-    seeds = [seed_result(result["seed"], result["evaluation"]) for result in results]
-    yield _spread(seed.accuracy_majority for seed in seeds)
-    yield _spread(seed.accuracy_one_to_one for seed in seeds)
-    yield _spread((seed.reconstruction for seed in seeds), digits=1, best=min)
-    yield _spread((seed.kl_cont for seed in seeds), digits=2, best=None)
-    yield _spread((seed.kl_disc for seed in seeds), digits=2, best=None)
-    yield _spread((_information(e) for e in evaluations), digits=2, best=None)
-    yield str(sum(seed.collapsed for seed in seeds))
-    yield f"{results[0]['curve'][-1]['step']:,}"
-    yield _spread((result["seconds"] for result in results), digits=0, best=None)
+    agreeing = [agreeing_variable(evaluation) for evaluation in evaluations]
+    yield _spread(variable.get("accuracy_majority") for variable in agreeing)
+    yield _spread(variable.get("accuracy_one_to_one") for variable in agreeing)
+    yield _spread((e.get("reconstruction") for e in evaluations), digits=1, best=min)
+    yield _spread((e.get("kl_cont_sum") for e in evaluations), digits=2, best=None)
+    yield _spread((e.get("kl_disc_sum") for e in evaluations), digits=2, best=None)
+    is_model = "reconstruction" in evaluations[0]  # k-means is none
+    yield _spread((information(e) for e in evaluations if is_model), digits=2, best=None)
+    yield str(sum(e.get("collapsed", False) for e in evaluations)) if is_model else "-"
+    curve = results[0].get("curve")
+    yield f"{curve[-1]['step']:,}" if curve else "-"
+    yield _spread((result.get("seconds") for result in results), digits=0, best=None)
 
 
-def _information(evaluation: dict[str, Any]) -> float:
-    return float(sum(variable["information"] for variable in evaluation["variables"]))
+def _score_table(rows: Sequence[tuple[Row, Results]]) -> Iterator[str]:
+    """Scores against the factors, of the experiments that have them."""
+    scored = [
+        (row, scores)
+        for row, results in rows
+        if (scores := [s for result in results if (s := result["evaluation"].get("scores"))])
+    ]
+    if not scored:
+        return
+    names = [name for name in SCORE_TITLES if any(name in each for _, s in scored for each in s)]
+    yield _line(["", *(SCORE_TITLES[name] for name in names)])
+    yield _line(["---", *["--:"] * len(names)])
+    for row, scores in scored:
+        yield _line([row.label, *(_spread(each.get(name) for each in scores) for name in names)])
+    yield ""
+
+
+def _sentences(rows: Sequence[tuple[Row, Results]], folder: Path) -> Iterator[str]:
+    said = [sentence for row, results in rows for sentence in information_of_c(row.label, results)]
+    for row, results in rows:
+        path = folder / row.experiment / "seeds.json"
+        if path.exists():
+            said += choices(row.label, results, json.loads(path.read_text()))
+    yield from [f"- {sentence}" for sentence in said]
+    if said:
+        yield ""
 
 
 def _spread(values: Iterable[float | None], digits: int = 3, best: Any = max) -> str:

@@ -200,24 +200,11 @@ def summarise(
     results = [
         seed_result(each.seed, values) for each, values in zip(done, evaluations, strict=True)
     ]
-    no_udr = None
-    chosen = evenly_spread(len(images), _MOST_IMAGES)
-    if len(done) < 2 or len(chosen) < 2:
-        no_udr = "which compares at least 2 finished seeds on at least 2 images"
-    else:
-        units = [
-            comparable_units(load(each.run_folder).to(device), images[chosen]) for each in done
+    scores, no_udr = udr_of_runs([each.run_folder for each in done], images, device)
+    if scores is not None:
+        results = [
+            dataclasses.replace(r, udr=float(s)) for r, s in zip(results, scores, strict=True)
         ]
-        if all((kl <= INFORMATIVE_NATS).all() for _, kl in units):
-            no_udr = (
-                f"there is nothing to compare: no unit or category of any seed carries more than"
-                f" {INFORMATIVE_NATS} nats"
-            )
-        else:
-            scores = udr([codes for codes, _ in units], [kl for _, kl in units])
-            results = [
-                dataclasses.replace(r, udr=float(s)) for r, s in zip(results, scores, strict=True)
-            ]
     return SeedsSummary(
         data=evaluations[0]["data"],
         images=evaluations[0]["images"],
@@ -227,13 +214,31 @@ def summarise(
     )
 
 
+def udr_of_runs(
+    runs: Sequence[str | Path], images: Tensor, device: torch.device | str = "cpu"
+) -> tuple[Floats | None, str | None]:
+    """UDR of the models of runs, see :func:`comparable_units`; or why there is none.
+
+    Args:
+        runs: run folders, of one data set.
+        images: (N, C, H, W); up to 10,000, evenly spread, are compared.
+        device: where to encode them.
+    """
+    chosen = images[evenly_spread(len(images), _MOST_IMAGES)]
+    if len(runs) < 2 or len(chosen) < 2:
+        return None, "which compares at least 2 finished seeds on at least 2 images"
+    units = [comparable_units(load(run).to(device), chosen) for run in runs]
+    if all((kl <= INFORMATIVE_NATS).all() for _, kl in units):
+        return None, (
+            f"there is nothing to compare: no unit or category of any seed carries more than"
+            f" {INFORMATIVE_NATS} nats"
+        )
+    return udr([codes for codes, _ in units], [kl for _, kl in units]), None
+
+
 def seed_result(seed: int, evaluation: dict[str, Any]) -> SeedResult:
     """What the content of an ``evaluation.json`` says of a seed."""
-    agreeing: dict[str, Any] = max(
-        (v for v in evaluation["variables"] if v["accuracy_majority"] is not None),
-        key=lambda v: (v["accuracy_majority"], v["accuracy_one_to_one"]),
-        default={},
-    )
+    agreeing = agreeing_variable(evaluation)
     return SeedResult(
         seed=seed,
         reconstruction=evaluation["reconstruction"],
@@ -242,6 +247,15 @@ def seed_result(seed: int, evaluation: dict[str, Any]) -> SeedResult:
         accuracy_majority=agreeing.get("accuracy_majority"),
         accuracy_one_to_one=agreeing.get("accuracy_one_to_one"),
         collapsed=evaluation.get("collapsed", False),
+    )
+
+
+def agreeing_variable(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The discrete variable that agrees best with the labels; empty where there is none."""
+    return max(
+        (v for v in evaluation["variables"] if v["accuracy_majority"] is not None),
+        key=lambda v: (v["accuracy_majority"], v["accuracy_one_to_one"]),
+        default={},
     )
 
 

@@ -1,0 +1,70 @@
+"""The pictures of ``docs/results.md``, from the runs of :mod:`benchmarks.experiments`.
+
+    python -m benchmarks.results_pictures --data-root DATA
+
+draws ``docs/results/EXPERIMENT-KIND.png`` for each experiment whose runs are in ``FASTJVAE_RUNS``,
+of the seed of median quality, and says which are left out. With names of experiments, only theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fastjvae
+from benchmarks.experiment_list import EXPERIMENTS, SECTIONS, Picture
+from benchmarks.experiments import Unit
+from benchmarks.failures import failures
+from benchmarks.results_page import PICTURES, results_of
+from benchmarks.results_words import median_seed
+from fastjvae import figures
+from fastjvae.data import load
+from fastjvae.pretrained import WEIGHTS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw(picture: Picture, result: dict[str, Any], unit: Unit, data_root: str | None) -> Figure:
+    """Draw a picture of the model of one result."""
+    model = fastjvae.load(unit.run.path)
+    title = f"{picture.experiment}, seed {unit.seed}"
+    if picture.kind == "failures":
+        source = unit.experiment.config_of(unit.seed, data_root).source("test")
+        return failures(model, load(source), title=title)
+    evaluation = result["evaluation"]
+    return figures.traversals(
+        model,
+        evaluation["kl_cont"],
+        kl_disc=[variable["kl"] for variable in evaluation["variables"]],
+        title=title,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="by default all")
+    parser.add_argument("--data-root", help="folder of MNIST and FashionMNIST")
+    parser.add_argument("--out", type=Path, default=PICTURES, help="folder of the pictures")
+    options = parser.parse_args(arguments)
+    for picture in (picture for section in SECTIONS for picture in section.pictures):
+        name = picture.experiment
+        if options.names and name not in options.names:
+            continue
+        results = results_of(name)
+        if not results:
+            print(f"{picture.file}: left out, {name} has no result yet")
+            continue
+        result = median_seed(results)
+        unit = Unit(name, EXPERIMENTS[name], result["seed"])
+        if not (unit.run.path / WEIGHTS).exists():
+            print(f"{picture.file}: left out, no model in {unit.run}")
+            continue
+        figures.save(draw(picture, result, unit, options.data_root), options.out / picture.file)
+        print(f"{picture.file}: seed {unit.seed} of {[each['seed'] for each in results]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What the page of results says in words; every sentence is made of the numbers it is about."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from fastjvae.comparison import agreeing_variable
+
+_IGNORED = 0.05  # share of log K below which c is said to be ignored
+
+Results = Sequence[dict[str, Any]]
+
+
+def quality(evaluation: dict[str, Any]) -> float | None:
+    """What seeds are ranked by: Kim & Mnih's score where there are factors, else the accuracy."""
+    if evaluation.get("scores"):
+        return float(evaluation["scores"]["factor_vae"])
+    accuracy: float | None = agreeing_variable(evaluation).get("accuracy_majority")
+    return accuracy
+
+
+def median_seed(results: Results) -> dict[str, Any]:
+    """The result of median quality, of two the lower one; of results that have none the first."""
+    ranked = sorted(results, key=lambda result: quality(result["evaluation"]) or 0.0)
+    return ranked[(len(ranked) - 1) // 2]
+
+
+def information_of_c(label: str, results: Results) -> Iterator[str]:
+    """Whether the discrete variables of an experiment are used."""
+    if not results or not results[0].get("config", {}).get("disc"):
+        return
+    most = sum(math.log(size) for size in results[0]["config"]["disc"])
+    nats = statistics.fmean(information(result["evaluation"]) for result in results)
+    verdict = "c is ignored, it tells" if nats < _IGNORED * most else "c tells"
+    yield f"{label}: {verdict} {nats:.2f} of at most {most:.2f} nats about an image."
+
+
+def information(evaluation: dict[str, Any]) -> float:
+    """Of all discrete variables together, nats."""
+    return float(sum(variable["information"] for variable in evaluation["variables"]))
+
+
+def choices(label: str, results: Results, compared: Mapping[str, Any]) -> Iterator[str]:
+    """Which seed each score without labels chooses, and its rank by label.
+
+    Args:
+        label: of the experiment.
+        results: its seeds.
+        compared: the scores of its seeds, as ``seeds.json`` has them.
+    """
+    qualities = {
+        result["seed"]: value
+        for result in results
+        if (value := quality(result["evaluation"])) is not None
+    }
+    scored = [row for row in compared["seeds"] if row["seed"] in qualities]
+    if len(scored) < 2:
+        return
+    by_score = bool(results[0]["evaluation"].get("scores"))
+    measure = "Kim & Mnih's score (disentanglement_lib)" if by_score else "majority accuracy"
+    chosen = []
+    for name, key, best in (("UDR", "udr", max), ("the training objective", "objective", min)):
+        known = [row for row in scored if row[key] is not None]
+        if known:
+            seed = _chosen(known, key, best)
+            better = sum(qualities[row["seed"]] > qualities[seed] for row in scored)
+            chosen.append(f"{name} chose seed {seed}: rank {better + 1} of {len(scored)}")
+    yield f"{label}, by {measure}: {'; '.join(chosen)}."
+    if compared["no_udr"]:
+        yield f"{label}: no UDR, {compared['no_udr']}."
+
+
+def _chosen(rows: Results, key: str, best: Callable[..., Any]) -> int:
+    """Of equals, as the two seeds of a pair are by UDR, the one with the lower objective."""
+    value = best(row[key] for row in rows)
+    equals = [row for row in rows if row[key] == value]
+    return int(min(equals, key=lambda row: float(row["objective"]))["seed"])

@@ -1,0 +1,50 @@
+"""A choice among the seeds of an experiment that no label takes part in: by UDR, by the objective.
+
+Both scores are of the training images. UDR is :func:`fastjvae.comparison.udr_of_runs`; higher is
+better. The objective is what training minimised, in nats per image: its reconstruction error and
+its penalties, as the last training steps recorded them; lower is better.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from fastjvae.comparison import udr_of_runs
+from fastjvae.pretrained import WEIGHTS
+from fastjvae.run import RunFolder, read_metrics
+
+_LAST_STEPS = 1_000  # several passes over all but the largest of the data sets
+
+
+def unlabelled_scores(runs: Mapping[int, RunFolder], images: Tensor) -> dict[str, Any]:
+    """The scores of seeds; a seed whose run is not here is left out and named.
+
+    Args:
+        runs: of each seed.
+        images: (N, C, H, W) the training images.
+    """
+    here = {seed: run for seed, run in runs.items() if (run.path / WEIGHTS).exists()}
+    scores, no_udr = udr_of_runs([run.path for run in here.values()], images)
+    return {
+        "steps": _LAST_STEPS,
+        "seeds": [
+            {
+                "seed": seed,
+                "udr": None if scores is None else float(scores[i]),
+                "objective": final_objective(read_metrics(run)),
+            }
+            for i, (seed, run) in enumerate(here.items())
+        ],
+        "no_udr": no_udr,
+        "without_run": [seed for seed in runs if seed not in here],
+    }
+
+
+def final_objective(records: Sequence[dict[str, Any]]) -> float:
+    """Mean loss of the last 1,000 training steps, nats per image."""
+    begin = records[-1]["step"] - _LAST_STEPS
+    return statistics.fmean(record["loss"] for record in records if record["step"] > begin)

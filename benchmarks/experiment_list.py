@@ -133,6 +133,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
 }
 
+# Experiments whose time to the accuracy at which another ends is of interest.
+COMPARED_IN_TIME = {"mnist-fast": "mnist-joint"}
+
 SECTIONS: tuple[Section, ...] = (
     Section(
         "MNIST",

@@ -14,9 +14,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment_list import EXPERIMENTS, SECTIONS, Row, Section
+from benchmarks.experiment_list import COMPARED_IN_TIME, EXPERIMENTS, SECTIONS, Row, Section
 from benchmarks.experiments import RESULTS
-from benchmarks.results_words import Results, choices, information, information_of_c
+from benchmarks.results_discrete import discrete_section
+from benchmarks.results_words import (
+    Results,
+    choices,
+    information,
+    information_of_c,
+    time_to_accuracy,
+)
 from fastjvae.comparison import agreeing_variable
 from fastjvae.metrics.scores import SCORE_TITLES
 
@@ -55,7 +62,8 @@ def results_of(name: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
 def markdown(folder: Path = RESULTS, pictures: Path = PICTURES) -> str:
     """The whole page; pictures that have not been drawn are left out."""
     parts = [line for section in SECTIONS for line in _section(section, folder, pictures)]
-    return "\n".join([INTRODUCTION, *parts])
+    labels = {row.experiment: row.label for section in SECTIONS for row in section.rows}
+    return "\n".join([INTRODUCTION, *parts, *discrete_section(labels)])
 
 
 def _section(section: Section, folder: Path, pictures: Path) -> Iterator[str]:
@@ -134,6 +142,10 @@ def _score_table(rows: Sequence[tuple[Row, Results]]) -> Iterator[str]:
 
 def _sentences(rows: Sequence[tuple[Row, Results]], folder: Path) -> Iterator[str]:
     said = [sentence for row, results in rows for sentence in information_of_c(row.label, results)]
+    by_name = {row.experiment: (row.label, results) for row, results in rows}
+    for name, other in COMPARED_IN_TIME.items():
+        if name in by_name and other in by_name:
+            said += time_to_accuracy(*by_name[name], *by_name[other])
     for row, results in rows:
         path = folder / row.experiment / "seeds.json"
         if path.exists():

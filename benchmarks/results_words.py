@@ -43,6 +43,46 @@ def information(evaluation: dict[str, Any]) -> float:
     return float(sum(variable["information"] for variable in evaluation["variables"]))
 
 
+def time_to_accuracy(label: str, results: Results, of: str, reference: Results) -> Iterator[str]:
+    """When an experiment is as accurate as another at its end, by the labels of training images.
+
+    Between two points of the curve, the later one counts.
+
+    Args:
+        label, results: of the experiment.
+        of, reference: label and results of the other.
+    """
+    if not results or not reference:
+        return
+    accuracy = statistics.fmean(max(r["curve"][-1]["accuracy_majority"]) for r in reference)
+    ends = statistics.fmean(result["seconds"] for result in reference)
+    yield (
+        f"{of} ends at {accuracy:.3f} on the training images (majority, mean over seeds) after"
+        f" {ends:,.0f} s. {_reaches(label, results, accuracy)};"
+        f" {_reaches(of, reference, accuracy)}."
+    )
+
+
+def _reaches(label: str, results: Results, accuracy: float) -> str:
+    seconds = [
+        result["seconds"] * row["step"] / result["curve"][-1]["step"]
+        for result in results
+        for row in [_first_row(result["curve"], accuracy)]
+        if row is not None
+    ]
+    if not seconds:
+        return f"{label} has as much in none of {len(results)} seeds"
+    spread = f" ± {statistics.stdev(seconds):,.0f}" if len(seconds) > 1 else ""
+    return (
+        f"{label} has as much after {statistics.fmean(seconds):,.0f}{spread} s in {len(seconds)} of"
+        f" {len(results)} seeds"
+    )
+
+
+def _first_row(curve: Results, accuracy: float) -> dict[str, Any] | None:
+    return next((row for row in curve if max(row["accuracy_majority"]) >= accuracy), None)
+
+
 def choices(label: str, results: Results, compared: Mapping[str, Any]) -> Iterator[str]:
     """Which seed each score without labels chooses, and its rank by label.
 

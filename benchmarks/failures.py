@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fastjvae import JointVAE
 from fastjvae.data import ImageData
 from fastjvae.encoding import encode, evenly_spread
-from fastjvae.figures.decoding import Latent, decoded_rows, encode_row, first_categories
+from fastjvae.figures.decoding import Latent, decoded_rows, first_categories
 from fastjvae.figures.grid import Block, Images, image_grid
 from fastjvae.reference import unit_interval
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 _COLUMNS = 10
 _ROWS = 3  # of a unit, one for each category
 Integers = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 
 class Confusion(NamedTuple):
@@ -32,7 +32,7 @@ class Confusion(NamedTuple):
 
 
 def failures(model: JointVAE, data: ImageData, *, title: str) -> Figure:
-    """A category that mixes labels, a label that is split, a unit that changes the category.
+    """A category that mixes labels, a label that is split, a unit that moves them.
 
     Args:
         model: with a discrete variable, whose first one is looked at, and continuous units.
@@ -40,14 +40,15 @@ def failures(model: JointVAE, data: ImageData, *, title: str) -> Figure:
         title: above the figure.
     """
     assert data.labels is not None
-    assignments = encode(model, data.images).discrete[:, 0]
-    labels = data.labels.numpy()
+    encoding = encode(model, data.images)
+    assignments, labels = encoding.discrete[:, 0], data.labels.numpy()
     counts = contingency(assignments, labels, model.spec.disc[0])
     blocks = [
         _images(data, assignments, labels, counts, confusion)
         for confusion in (mixed_category(counts), split_label(counts))
     ]
-    return image_grid([*blocks, _restless_unit(model)], title)
+    blocks.append(_unit_that_moves_labels(model, encoding.codes, assignments, labels))
+    return image_grid(blocks, title)
 
 
 def contingency(assignments: Integers, labels: Integers, categories: int) -> Integers:
@@ -81,10 +82,12 @@ def _images(
     rows: list[Images] = []
     names = []
     for category, label in zip(*confusion, strict=True):
+        number, inside = counts[category, label], counts[category].sum()
+        if number == 0:  # the other one has them all
+            continue
         found = torch.from_numpy(np.flatnonzero((assignments == category) & (labels == label)))
         chosen = found[evenly_spread(len(found), _COLUMNS)]
         rows.append(unit_interval(data.images[chosen], torch.float32).numpy())
-        number, inside = counts[category, label], counts[category].sum()
         name = data.label_names[label] if data.label_names else str(label)
         names.append(
             f"category {category}, label {name}\n{number / inside:.0%} of the category,"
@@ -93,39 +96,44 @@ def _images(
     return Block(rows, names)
 
 
-def _restless_unit(model: JointVAE) -> Block:
-    """The unit whose sweeps most often end in another category, from the worst categories."""
-    swept = sweeps(model)
-    changed = changes(model, swept)  # (Z, K)
-    unit = int(changed.sum(axis=1).argmax())
-    worst = np.argsort(-changed[unit], kind="stable")[:_ROWS].tolist()
-    rows = [swept[unit][category] for category in worst]
+def _unit_that_moves_labels(
+    model: JointVAE, codes: Floats, assignments: Integers, labels: Integers
+) -> Block:
+    """The unit that moves labels most, swept from the categories where it does so most."""
+    spec = model.spec
+    shifts = label_shifts(codes, assignments, labels, spec.disc[0])  # (Z, K)
+    shares = np.bincount(assignments, minlength=spec.disc[0]) / len(assignments)
+    unit = int((shifts @ shares).argmax())
+    worst = np.argsort(-shifts[unit], kind="stable")[:_ROWS].tolist()
+    bases, _ = Latent("c", 0).sweep(first_categories(spec), spec.disc[0], spec)
+    moving = Latent("z", unit)
+    rows = [moving.sweep(bases[category], _COLUMNS, spec)[0] for category in worst]
     names = [
-        f"category {category}, moving z{unit}\nseen as another in {changed[unit][category]}"
-        f" of {_COLUMNS}"
+        f"category {category}, moving z{unit}\nits halves differ in {shifts[unit][category]:.0%}"
         for category in worst
     ]
-    _, values = Latent("z", unit).values(model.spec, _COLUMNS)
+    _, values = moving.values(spec, _COLUMNS)
     return Block(decoded_rows(model, rows), names, values, f"value of z{unit}")
 
 
-def sweeps(model: JointVAE) -> list[list[Tensor]]:
-    """For each unit and each category the sample rows (10, L) in which the unit moves."""
-    spec = model.spec
-    bases, _ = Latent("c", 0).sweep(first_categories(spec), spec.disc[0], spec)
-    return [
-        [Latent("z", unit).sweep(base, _COLUMNS, spec)[0] for base in bases]
-        for unit in range(spec.cont)
-    ]
+def label_shifts(
+    codes: Floats, assignments: Integers, labels: Integers, categories: int
+) -> NDArray[np.float64]:
+    """(Z, K) how far a unit moves the labels within a category, 0 to 1.
 
-
-def changes(model: JointVAE, swept: list[list[Tensor]]) -> Integers:
-    """(Z, K) decoded images of each sweep whose most probable category is not the sweep's."""
-    categories = model.spec.categories[0]
-    counts = []
-    for rows in swept:
-        images = np.concatenate(decoded_rows(model, rows))
-        seen = encode_row(model, torch.from_numpy(images))[:, categories].argmax(dim=1)
-        put_in = torch.arange(len(rows)).repeat_interleave(_COLUMNS)
-        counts.append((seen != put_in).reshape(len(rows), _COLUMNS).sum(dim=1).numpy())
-    return np.stack(counts).astype(np.int64)
+    It is the total variation distance of the labels of the category's images below and above the
+    median of the unit: the share of labels that would have to change to make the halves alike.
+    """
+    shifts = np.zeros((codes.shape[1], categories))
+    for category in range(categories):
+        inside = assignments == category
+        if inside.sum() < 2:
+            continue
+        for unit, values in enumerate(codes[inside].T):
+            order = np.argsort(values, kind="stable")
+            halves = np.array_split(labels[inside][order], 2)
+            below, above = (
+                np.bincount(half, minlength=labels.max() + 1) / len(half) for half in halves
+            )
+            shifts[unit, category] = np.abs(below - above).sum() / 2
+    return shifts

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastjvae
 from benchmarks.experiment_list import EXPERIMENTS, SECTIONS, Picture
-from benchmarks.experiments import Unit
+from benchmarks.experiments import RESULTS, Unit
 from benchmarks.failures import failures
 from benchmarks.results_page import PICTURES, results_of
 from benchmarks.results_words import median_seed
@@ -47,13 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="by default all")
     parser.add_argument("--data-root", help="folder of MNIST and FashionMNIST")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--out", type=Path, default=PICTURES, help="folder of the pictures")
     options = parser.parse_args(arguments)
     for picture in (picture for section in SECTIONS for picture in section.pictures):
         name = picture.experiment
         if options.names and name not in options.names:
             continue
-        results = results_of(name)
+        results = results_of(name, options.results)
         if not results:
             print(f"{picture.file}: left out, {name} has no result yet")
             continue

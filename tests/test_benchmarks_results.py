@@ -13,6 +13,7 @@ from benchmarks.experiment_list import EXPERIMENTS, SECTIONS, Experiment
 from fastjvae.data import load
 from fastjvae.run import RunFolder
 
+RESULTS = experiments.RESULTS
 _SMALL = Experiment(
     "digits",
     {"steps": 6, "checkpoint_every": 2, "log_every": 1, "cont": 2, "batch_size": 4},
@@ -126,6 +127,82 @@ def test_the_page_shows_spreads_over_seeds(tmp_path: Path):
     ]  # fmt: skip
     assert "Machine: P, threads: 2; Python 3.11, PyTorch 2.14." in page
     assert "| CC-beta-VAE | 0 | not measured |" in page
+
+
+def _write(folder: Path, name: str, **result: Any) -> None:
+    about = {"processor": "P", "threads": 1, "python": "3.11", "torch": "2.14"}
+    path = folder / name / f"seed-{result.setdefault('seed', 0)}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"about": about, **result}))
+
+
+def _cells(page: str, label: str) -> list[str]:
+    (row,) = {line for line in page.splitlines() if line.startswith(f"| {label} | 1 |")}
+    return [cell.strip() for cell in row.split("|")[3:-1]]
+
+
+def test_kmeans_and_the_authors_model_are_lines_of_the_table(tmp_path: Path):
+    accuracies = {"accuracy_majority": 0.5, "accuracy_one_to_one": 0.4}
+    _write(
+        tmp_path, "mnist-kmeans-10", seconds=3.0,
+        evaluation={"variables": [accuracies]}, config={"clusters": 10},
+    )  # fmt: skip
+    evaluation = {
+        "variables": [{**accuracies, "information": 1.5}], "reconstruction": 150.0,
+        "kl_cont_sum": 5.0, "kl_disc_sum": 2.25,
+    }  # fmt: skip
+    _write(tmp_path, "mnist-published", evaluation=evaluation, config={"disc": [10]})
+    page = results_page.markdown(tmp_path)
+    assert _cells(page, "k-means on pixels, 10 clusters") == [
+        "0.500", "0.400", "-", "-", "-", "-", "-", "-", "3",
+    ]  # fmt: skip
+    assert _cells(page, "JointVAE, the authors' model") == [
+        "0.500", "0.400", "150.0", "5.00", "2.25", "1.50", "0", "-", "-",
+    ]  # fmt: skip
+    assert "- JointVAE, the authors' model: c tells 1.50 of at most 2.30 nats" in page
+
+
+def test_scores_and_the_choice_of_a_seed_are_on_the_page(tmp_path: Path):
+    for seed, score in ((0, 0.5), (1, 0.75)):
+        evaluation = {
+            "variables": [], "reconstruction": 20.0, "kl_cont_sum": 9.0, "kl_disc_sum": 0.0,
+            "scores": {"factor_vae": score, "mig": 0.25}, "collapsed": seed == 1,
+        }  # fmt: skip
+        _write(tmp_path, "sprites-beta", seed=seed, evaluation=evaluation, config={"disc": []})
+    scored = [{"seed": 0, "udr": 0.3, "objective": 30.0}, {"seed": 1, "udr": 0.2, "objective": 2.0}]
+    compared = {"seeds": scored, "no_udr": None}
+    (tmp_path / "sprites-beta" / "seeds.json").write_text(json.dumps(compared))
+    page = results_page.markdown(tmp_path)
+    assert "|  | Kim & Mnih, as in disentanglement_lib | MIG |" in page
+    label = "beta-VAE, beta = 4, 10 units"
+    assert f"| {label} | 0.625 ± 0.177 (0.750) | 0.250 ± 0.000 (0.250) |" in page
+    assert f"| {label} | 2 | - | - | 20.0 ± 0.0 (20.0) |" in page
+    assert f"- {label}, by Kim & Mnih's score (disentanglement_lib): UDR chose seed 0" in page
+
+
+def test_pictures_that_have_been_drawn_are_shown(tmp_path: Path):
+    picture = SECTIONS[0].pictures[0]
+    assert f"(results/{picture.file})" not in results_page.markdown(tmp_path, tmp_path)
+    (tmp_path / picture.file).touch()
+    assert f"![{picture.caption}](results/{picture.file})" in results_page.markdown(
+        tmp_path, tmp_path
+    )
+
+
+def test_what_sections_name_is_there():
+    for section in SECTIONS:
+        assert all(EXPERIMENTS[name].method == "k-means" for name in section.kmeans)
+        assert all(EXPERIMENTS[each.experiment].method == "train" for each in section.pictures)
+    for experiment in EXPERIMENTS.values():
+        experiment.config_of(0, None)
+
+
+def test_the_committed_page_is_that_of_the_committed_results():
+    page = results_page.PAGE.read_text(encoding="utf-8")
+    assert page == results_page.markdown(RESULTS), "run python -m benchmarks.results_page"
+    for picture in results_page.PICTURES.glob("*.png"):
+        assert f"(results/{picture.name})" in page
+        assert picture.stat().st_size < 200_000
 
 
 def test_runs_lie_in_the_users_cache_by_default(monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,89 @@
+"""What stands beside trained models on the page of results: k-means and the authors' model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import tiny_config, write_arrays
+
+from benchmarks import counterparts, experiments
+from benchmarks.experiment_list import EXPERIMENTS, Experiment
+from fastjvae import JointVAE
+
+COMMITTED = experiments.RESULTS
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    return tmp_path / "results"
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((folder / name / "seed-0.json").read_text())
+    return result
+
+
+def test_kmeans_finds_what_the_pixels_show(tmp_path: Path):
+    found = counterparts.kmeans(tiny_config(write_arrays(tmp_path)))
+    assert found["config"] == {"dataset": "arrays", "clusters": 4, "n_init": 10}
+    (variable,) = found["evaluation"]["variables"]
+    assert variable == {"accuracy_majority": 1.0, "accuracy_one_to_one": 1.0}
+    assert found["seconds"] > 0
+
+
+def test_the_driver_runs_kmeans_with_as_many_clusters_as_categories(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(counterparts, "_INITIALISATIONS", 1)
+    experiment = Experiment("digits", {"disc": (4,)}, seeds=(0,), method="k-means")
+    monkeypatch.setitem(EXPERIMENTS, "clusters", experiment)
+    assert experiments.main(["clusters"]) == 0
+    result = _read(results, "clusters")
+    assert (result["experiment"], result["seed"]) == ("clusters", 0)
+    assert result["config"]["clusters"] == 4
+    assert result["about"]["torch"]
+    assert result["evaluation"]["images"] == 300  # the test images
+    (variable,) = result["evaluation"]["variables"]
+    assert 0.2 < variable["accuracy_one_to_one"] <= variable["accuracy_majority"] <= 0.5
+    capsys.readouterr()
+    experiments.main(["clusters"])
+    assert capsys.readouterr().out == ""  # done
+
+
+def test_the_authors_model_is_measured_where_it_is_named(
+    results: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    experiment = Experiment("digits", seeds=(0,), method="published")
+    monkeypatch.setitem(EXPERIMENTS, "authors", experiment)
+    assert experiments.main(["authors"]) == 0
+    assert "authors: left out, needs --published" in capsys.readouterr().out
+    assert not results.exists()
+    folder = tmp_path / "published"
+    folder.mkdir()
+    spec = {"cont": 3, "disc": [7]}
+    torch.save(JointVAE((1, 32, 32), spec).published_state_dict(), folder / "model.pt")
+    specs = {"cont_capacity": [0, 5, 9, 30], "disc_capacity": [0, 5, 9, 30], "latent_spec": spec}
+    (folder / "specs.json").write_text(json.dumps(specs))
+    assert experiments.main(["authors", "--published", str(folder)]) == 0
+    result = _read(results, "authors")
+    assert result["config"] == {"dataset": "digits", "cont": 3, "disc": [7]}
+    assert result["evaluation"]["images"] == 300
+    assert len(result["evaluation"]["kl_cont"]) == 3
+
+
+def test_what_the_authors_model_gave():
+    """As the published code itself measured it."""
+    evaluation = _read(COMMITTED, "mnist-published")["evaluation"]
+    (variable,) = evaluation["variables"]
+    assert variable["accuracy_majority"] == variable["accuracy_one_to_one"] == 0.8873
+    assert evaluation["kl_cont_sum"] == pytest.approx(4.997, abs=5e-4)
+    assert evaluation["kl_disc_sum"] == pytest.approx(2.274, abs=5e-4)
+    assert evaluation["reconstruction"] == pytest.approx(147.64, abs=5e-3)

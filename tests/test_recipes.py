@@ -73,9 +73,26 @@ def test_data_sets_that_are_not_in_the_paper_say_what_they_have():
         recipe("mnist", "slow")
 
 
+@pytest.mark.parametrize(("dataset", "name"), [("mnist", "fast"), ("digits", "default")])
+def test_categories_that_neighbours_share_are_found_before_the_units(
+    dataset: DatasetName, name: str
+):
+    config = recipe(dataset, name)
+    objective = build_objective(config)
+    assert isinstance(objective, JointObjective)
+    assert (objective.disc_measure, objective.group) == ("shared", config.group)
+    assert objective.cont is not None
+    assert objective.disc is not None
+    assert config.steps is not None
+    assert float(objective.disc.at(1)) == float(objective.disc.at(config.steps))
+    assert float(objective.cont.at(config.steps * 2 // 5)) == 0
+    assert float(objective.cont.at(config.steps)) == 5.0
+
+
 def test_settings_of_a_run_from_before_a_setting_was_there():
     values = recipe("sprites").to_dict()
-    del values["grid"]
+    for name in ("grid", "group", "neighbours", "augment", "initialisation"):
+        del values[name]
     assert TrainConfig.from_dict(json.loads(json.dumps(values))) == recipe("sprites")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.discrete_study import BATCHES, PATH
+from benchmarks.discrete_study import BATCHES
 
 _TEXT = """\
 ## What c holds
@@ -26,7 +26,7 @@ explains it, so that a batch of 64 images is within {at_64:.2f} nats for 10 cate
 """
 
 
-def discrete_section(labels: Mapping[str, str], path: Path = PATH) -> Iterator[str]:
+def discrete_section(labels: Mapping[str, str], path: Path) -> Iterator[str]:
     """Lines of the section; none where nothing has been measured.
 
     Args:

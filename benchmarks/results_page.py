@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.discrete_study import PATH
 from benchmarks.experiment_list import COMPARED_IN_TIME, EXPERIMENTS, SECTIONS, Row, Section
 from benchmarks.experiments import RESULTS
 from benchmarks.results_discrete import discrete_section
@@ -63,7 +64,7 @@ def markdown(folder: Path = RESULTS, pictures: Path = PICTURES) -> str:
     """The whole page; pictures that have not been drawn are left out."""
     parts = [line for section in SECTIONS for line in _section(section, folder, pictures)]
     labels = {row.experiment: row.label for section in SECTIONS for row in section.rows}
-    return "\n".join([INTRODUCTION, *parts, *discrete_section(labels)])
+    return "\n".join([INTRODUCTION, *parts, *discrete_section(labels, folder.parent / PATH.name)])
 
 
 def _section(section: Section, folder: Path, pictures: Path) -> Iterator[str]:

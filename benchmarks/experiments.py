@@ -123,6 +123,9 @@ def compare(name: str, data_root: str | None) -> None:
     experiment = EXPERIMENTS[name]
     units = [Unit(name, experiment, seed) for seed in experiment.seeds]
     runs = {unit.seed: unit.run for unit in units if unit.result.exists()}
+    if not runs:
+        print(f"{name}: left out, no seed is done")
+        return
     images = load(experiment.config_of(0, data_root).source("train")).images
     scores = unlabelled_scores(runs, images)
     write_json(seeds_file(name), {"experiment": name, "about": environment(), **scores})

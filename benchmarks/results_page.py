@@ -47,8 +47,9 @@ Reconstruction and KL are in nats per image. A run counts as collapsed where its
 mean image whatever the latent variables say.
 
 Without labels a seed is chosen by UDR (arXiv:1905.12614), the model most like the others, or by the
-training objective of the last 1,000 steps, reconstruction and penalties; both look at training
-images alone (`python -m benchmarks.experiments EXPERIMENT --compare`). Rank 1 is the best by label.
+training objective of the last tenth of the steps, reconstruction and penalties; both look at
+training images alone (`python -m benchmarks.experiments EXPERIMENT --compare`). Rank 1 is the best
+by label.
 Traversals are of the seed of median accuracy, of two the lower one, not of the best; where there
 are factors, of median score by Kim & Mnih.
 """
@@ -81,12 +82,8 @@ def _section(section: Section, folder: Path, pictures: Path) -> Iterator[str]:
         yield ""
     for picture in section.pictures:
         if (pictures / picture.file).exists():
-            yield from [
-                f"{picture.caption}:",
-                "",
-                f"![{picture.caption}](results/{picture.file})",
-                "",
-            ]
+            shown = f"![{picture.experiment}, {picture.kind}](results/{picture.file})"
+            yield from [f"{picture.caption}:", "", shown, ""]
 
 
 def _kmeans_row(name: str) -> Row:

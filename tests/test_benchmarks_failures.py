@@ -62,7 +62,7 @@ def test_pictures_are_drawn_of_the_runs_that_are_here(
     monkeypatch.setattr(experiments, "RESULTS", results)
     settings = {"steps": 2, "checkpoint_every": 2, "log_every": 1, "cont": 2, "batch_size": 4}
     monkeypatch.setitem(EXPERIMENTS, "small", Experiment("digits", settings, seeds=(0,)))
-    pictures = [Picture("small", kind, kind) for kind in ("traversals", "failures")]  # type: ignore[arg-type]
+    pictures = [Picture("small", kind, kind) for kind in ("traversals", "failures")]
     section = Section("A", "B", (), pictures=(*pictures, Picture("mnist-beta", "traversals", "C")))
     monkeypatch.setattr(results_pictures, "SECTIONS", (section,))
     experiments.main(["small"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 from benchmarks import experiments, results_page
 from benchmarks.experiment_list import EXPERIMENTS, SECTIONS, Experiment
@@ -184,9 +186,8 @@ def test_pictures_that_have_been_drawn_are_shown(tmp_path: Path):
     picture = SECTIONS[0].pictures[0]
     assert f"(results/{picture.file})" not in results_page.markdown(tmp_path, tmp_path)
     (tmp_path / picture.file).touch()
-    assert f"![{picture.caption}](results/{picture.file})" in results_page.markdown(
-        tmp_path, tmp_path
-    )
+    page = results_page.markdown(tmp_path, tmp_path)
+    assert f"\n{picture.caption}:\n\n![mnist-joint, traversals](results/{picture.file})\n" in page
 
 
 def test_what_sections_name_is_there():
@@ -203,6 +204,26 @@ def test_the_committed_page_is_that_of_the_committed_results():
     for picture in results_page.PICTURES.glob("*.png"):
         assert f"(results/{picture.name})" in page
         assert picture.stat().st_size < 200_000
+
+
+def test_the_readme_has_the_numbers_of_the_digits():
+    """Rounded as the page rounds them."""
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    seeds = results_page.results_of("digits", RESULTS)
+    clusters = results_page.results_of("digits-kmeans", RESULTS)
+
+    def spread(results: list[dict[str, Any]], matching: str) -> str:
+        values = [each["evaluation"]["variables"][0][f"accuracy_{matching}"] for each in results]
+        return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+    best = max(each["evaluation"]["variables"][0]["accuracy_majority"] for each in seeds)
+    assert f"over {len(seeds)} seeds {spread(seeds, 'majority')} (mean" in readme
+    assert f"best {best:.3f}, counted by majority" in readme
+    assert f"{spread(seeds, 'one_to_one')} one-to-one." in readme
+    assert f"k-means on the same pixels reaches {spread(clusters, 'majority')}." in readme
+    seconds = statistics.median(each["seconds"] for each in seeds)
+    assert f"Training takes {seconds:.0f} s on one thread" in readme
+    assert {each["about"]["threads"] for each in seeds} == {1}
 
 
 def test_runs_lie_in_the_users_cache_by_default(monkeypatch: pytest.MonkeyPatch):

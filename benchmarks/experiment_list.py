@@ -157,6 +157,7 @@ SECTIONS: tuple[Section, ...] = (
         kmeans=("mnist-kmeans-10",),
         pictures=(
             Picture("mnist-joint", "traversals", "JointVAE, as in figure 3 of the paper"),
+            Picture("mnist-fast", "traversals", "JointVAE, `--recipe fast`"),
             Picture("mnist-beta", "traversals", "beta-VAE with the same latent variables"),
             Picture("mnist-cc-beta", "traversals", "CC-beta-VAE with the same latent variables"),
             Picture(

@@ -65,6 +65,15 @@ def test_its_gradient():
     assert torch.autograd.gradcheck(lambda p: tuple(shared_information(p, spec, 3)), (params,))
 
 
+def test_autocast_takes_no_digits_from_it():
+    spec = LatentSpec(0, (10,))
+    params = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
+    right = shared_information(params, spec, GROUP)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = shared_information(params, spec, GROUP)
+    assert [float(value) for value in ours] == [float(value) for value in right]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_sure_categories_have_a_finite_gradient(dtype: torch.dtype):
     spec = LatentSpec(0, (4,))

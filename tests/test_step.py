@@ -197,8 +197,11 @@ def test_a_warm_up_leaves_everything_as_it_was(
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
-def test_a_compiled_step_agrees(trainer: Callable[..., Trainer], capsys: Any):
-    ours, compiled = trainer(log_every=STEPS), trainer(log_every=STEPS, compile=True)
+@pytest.mark.parametrize("changes", [{}, SHARED], ids=["joint", "shared"])
+def test_a_compiled_step_agrees(
+    trainer: Callable[..., Trainer], capsys: Any, changes: dict[str, Any]
+):
+    ours, compiled = (trainer(log_every=STEPS, compile=each, **changes) for each in (False, True))
     for each in (ours, compiled):
         for _ in range(STEPS):
             each.train_step()

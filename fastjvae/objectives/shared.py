@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
@@ -63,8 +64,9 @@ def shared_information(params: Tensor, spec: LatentSpec, group: int) -> SharedIn
 def _of_variable(p: Tensor, group: int) -> SharedInformation:
     """Of one variable's probabilities (N, K)."""
     totals = p.view(-1, group, p.shape[1]).sum(dim=1)  # (N / group, K)
-    # Pairs of an image with itself do not count.
-    pairs = totals.t() @ totals - p.t() @ p
+    with torch.autocast(p.device.type, enabled=False):
+        # Pairs of an image with itself do not count.
+        pairs = totals.t() @ totals - p.t() @ p
     joint = (pairs / (max(len(p), 1) * (group - 1))).clamp_min(_FLOOR)
     log_mean = joint.sum(dim=0).log()
     information = (joint * (joint.log() - log_mean[:, None] - log_mean[None])).sum()

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 import fastjvae
 from fastjvae.data import load
 from fastjvae.evaluation import evaluate
@@ -20,14 +22,11 @@ def kmeans(config: TrainConfig) -> dict[str, Any]:
 
     There are as many clusters as the discrete variable has categories.
     """
-    from sklearn.cluster import KMeans
-
     train, test = load(config.source("train")), load(config.source("test"))
     assert test.labels is not None
     (clusters,) = config.disc
-    machine = KMeans(clusters, n_init=_INITIALISATIONS, random_state=config.seed)
     begin = time.perf_counter()
-    machine.fit(train.images.flatten(1).numpy() / 255.0)
+    machine = fitted_kmeans(train.images, clusters, config.seed)
     seconds = time.perf_counter() - begin
     assignments = machine.predict(test.images.flatten(1).numpy() / 255.0)
     variable = {
@@ -39,6 +38,14 @@ def kmeans(config: TrainConfig) -> dict[str, Any]:
         "seconds": seconds,
         "evaluation": {"data": test.name, "images": len(test), "variables": [variable]},
     }
+
+
+def fitted_kmeans(images: Tensor, clusters: int, seed: int) -> Any:
+    """scikit-learn's k-means of the pixels of images (N, C, H, W) uint8."""
+    from sklearn.cluster import KMeans
+
+    machine = KMeans(clusters, n_init=_INITIALISATIONS, random_state=seed)
+    return machine.fit(images.flatten(1).numpy() / 255.0)
 
 
 def published(config: TrainConfig, folder: Path) -> dict[str, Any]:

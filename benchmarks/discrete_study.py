@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import fastjvae
+from benchmarks.counterparts import fitted_kmeans
 from benchmarks.environment import environment
 from benchmarks.experiment_list import EXPERIMENTS
 from benchmarks.experiments import Unit
@@ -43,15 +44,12 @@ _PARTS = 10  # of slant, ink and width, each with as many images
 
 def attributes(data: ImageData, seed: int = 0) -> dict[str, NDArray[np.int64]]:
     """(N,) each: what divides the images, by name."""
-    from sklearn.cluster import KMeans
-
     assert data.labels is not None
     pixels = data.images[:, 0].numpy() / 255.0
     slant, width = _moments(pixels)
-    kmeans = KMeans(_PARTS, n_init=10, random_state=seed).fit(pixels.reshape(len(pixels), -1))
     return {
         "digit": data.labels.numpy().astype(np.int64),
-        "k-means cluster": kmeans.labels_.astype(np.int64),
+        "k-means cluster": fitted_kmeans(data.images, _PARTS, seed).labels_.astype(np.int64),
         "slant": _tenths(slant),
         "ink": _tenths(pixels.mean(axis=(1, 2))),
         "width": _tenths(width),

@@ -13,6 +13,7 @@ from fastjvae.data import ImageData
 from fastjvae.encoding import encode, evenly_spread
 from fastjvae.figures.decoding import Latent, decoded_rows, first_categories
 from fastjvae.figures.grid import Block, Images, image_grid
+from fastjvae.metrics.clusters import contingency
 from fastjvae.reference import unit_interval
 
 if TYPE_CHECKING:
@@ -42,20 +43,13 @@ def failures(model: JointVAE, data: ImageData, *, title: str) -> Figure:
     assert data.labels is not None
     encoding = encode(model, data.images)
     assignments, labels = encoding.discrete[:, 0], data.labels.numpy()
-    counts = contingency(assignments, labels, model.spec.disc[0])
+    counts = contingency(assignments, labels, (model.spec.disc[0], labels.max() + 1))
     blocks = [
         _images(data, assignments, labels, counts, confusion)
         for confusion in (mixed_category(counts), split_label(counts))
     ]
     blocks.append(_unit_that_moves_labels(model, encoding.codes, assignments, labels))
     return image_grid(blocks, title)
-
-
-def contingency(assignments: Integers, labels: Integers, categories: int) -> Integers:
-    """(K, classes) numbers of images."""
-    counts = np.zeros((categories, labels.max() + 1), dtype=np.int64)
-    np.add.at(counts, (assignments, labels), 1)
-    return counts
 
 
 def mixed_category(counts: Integers) -> Confusion:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import layers
+from benchmarks.markdown import table_line
 from benchmarks.quick import LABELS
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def quick(results: Path) -> Iterator[str]:
     yield from _machine(about, "python -m benchmarks.quick")
     yield from ["", "| batches of 64 | median (quartiles) |", "|---|--:|"]
     for key, label in LABELS.items():
-        yield _line([label, _spread(content.get(key))])
+        yield table_line([label, _spread(content.get(key))])
 
 
 def epoch(results: Path) -> Iterator[str]:
@@ -154,10 +155,10 @@ def _own_loop(loops: list[dict[str, Any]]) -> Iterator[str]:
 
 def _sizes(sizes: list[dict[str, Any]]) -> Iterator[str]:
     yield from ["", "fastjvae over the size of the data set:", ""]
-    yield _line(["images", "ms a step", "images/s", "to the smallest", "peak, MiB"])
-    yield _line(["--:"] * 5)
+    yield table_line(["images", "ms a step", "images/s", "to the smallest", "peak, MiB"])
+    yield table_line(["--:"] * 5)
     for row in sizes:
-        yield _line(
+        yield table_line(
             [
                 f"{row['images']:,}", _spread(row["ms"]), f"{row['images_per_s']:,.0f}",
                 _spread(row["speed_to_smallest"], 3), _number(row.get("peak_mib")),
@@ -252,11 +253,11 @@ def _times(rows: list[dict[str, Any]], columns: Iterable[str]) -> Iterator[str]:
     shown = [name for name in columns if any(row.get(name) is not None for row in rows)]
     numbers = ["ms a step", *(COLUMNS[name] for name in shown)]
     results = ["steps", "loss", "KL_z", "KL_c", "reference: loss", "KL_z", "KL_c"]
-    yield _line(["provider", *numbers, *results])
-    yield _line(["---", *["--:"] * (len(numbers) + len(results))])
+    yield table_line(["provider", *numbers, *results])
+    yield table_line(["---", *["--:"] * (len(numbers) + len(results))])
     for row in rows:
         cells = [_cell(name, row.get(name)) for name in shown]
-        yield _line([row["provider"], _spread(row["ms"]), *cells, *_outcomes(row)])
+        yield table_line([row["provider"], _spread(row["ms"]), *cells, *_outcomes(row)])
 
 
 def _outcomes(row: dict[str, Any]) -> Iterator[str]:
@@ -290,10 +291,6 @@ def _spread(value: dict[str, Any] | None, decimals: int = 2) -> str:
         return NOT_MEASURED
     low, high = value["iqr"]
     return f"{value['median']:,.{decimals}f} ({low:,.{decimals}f} - {high:,.{decimals}f})"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 # --- plots ----------------------------------------------------------------------------------------

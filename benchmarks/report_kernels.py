@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.markdown import table_line
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -157,12 +159,12 @@ def _table(measured: Measured) -> Iterator[str]:
         "operation", "pass", "spec", "N", "dtype", *measured.providers,
         "compile / kernels", "eager / kernels", "kernels, % of copy bandwidth",
     ]  # fmt: skip
-    yield _line(header)
-    yield _line(["---", "---", "---", "--:", "---", *["--:"] * (len(header) - 5)])
+    yield table_line(header)
+    yield table_line(["---", "---", "---", "--:", "---", *["--:"] * (len(header) - 5)])
     for case, by_name in measured.times.items():
         kernels = by_name.get("kernels")
         percent = kernels and kernels.percent_of_copy_bandwidth
-        yield _line(
+        yield table_line(
             [
                 case.operation, case.direction, case.spec, f"{case.rows:,}", case.dtype,
                 *(_cell(by_name.get(name)) for name in measured.providers),
@@ -171,10 +173,6 @@ def _table(measured: Measured) -> Iterator[str]:
                 "-" if percent is None else f"{percent:.0f}",
             ]
         )  # fmt: skip
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _cell(time: Time | None) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.discrete_study import BATCHES
+from benchmarks.markdown import table_line
 
 _TEXT = """\
 ## What c holds
@@ -38,26 +39,22 @@ def discrete_section(labels: Mapping[str, str], path: Path) -> Iterator[str]:
     experiments: dict[str, Any] = json.loads(path.read_text())["experiments"]
     yield _TEXT
     names = list(next(iter(experiments.values()))["attributes"])
-    yield _line(["", "seeds", *names])
-    yield _line(["---", *["--:"] * (len(names) + 1)])
+    yield table_line(["", "seeds", *names])
+    yield table_line(["---", *["--:"] * (len(names) + 1)])
     for name, experiment in experiments.items():
         seeds = [seed["holds"] for seed in experiment["seeds"].values()]
         means = (f"{statistics.fmean(seed[n] for seed in seeds):.3f}" for n in names)
-        yield _line([labels.get(name, name), str(len(seeds)), *means])
+        yield table_line([labels.get(name, name), str(len(seeds)), *means])
     held = next(iter(experiments.values()))["attributes"]
-    yield _line(["k-means on pixels", "1", *(f"{held[n]:.3f}" for n in names)])
+    yield table_line(["k-means on pixels", "1", *(f"{held[n]:.3f}" for n in names)])
     yield ""
     name, experiment = next(iter(experiments.items()))
     biases = [seed["batches"] for seed in experiment["seeds"].values()]
     means = {rows: statistics.fmean(b[str(rows)]["mean"] for b in biases) for rows in BATCHES}
     yield _BATCHES.format(experiment=labels.get(name, name), at_64=abs(means[64]))
-    yield _line(["images N", *map(str, BATCHES)])
-    yield _line(["---", *["--:"] * len(BATCHES)])
-    yield _line(["nats", *(f"{means[rows]:.3f}" for rows in BATCHES)])
+    yield table_line(["images N", *map(str, BATCHES)])
+    yield table_line(["---", *["--:"] * len(BATCHES)])
+    yield table_line(["nats", *(f"{means[rows]:.3f}" for rows in BATCHES)])
     spreads = (statistics.fmean(b[str(rows)]["std"] for b in biases) for rows in BATCHES)
-    yield _line(["deviation", *(f"{spread:.3f}" for spread in spreads)])
+    yield table_line(["deviation", *(f"{spread:.3f}" for spread in spreads)])
     yield ""
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

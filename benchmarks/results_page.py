@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.discrete_study import PATH
 from benchmarks.experiment_list import COMPARED_IN_TIME, EXPERIMENTS, SECTIONS, Row, Section
 from benchmarks.experiments import RESULTS
+from benchmarks.markdown import table_line
 from benchmarks.results_discrete import discrete_section
 from benchmarks.results_words import (
     Results,
@@ -93,10 +94,10 @@ def _kmeans_row(name: str) -> Row:
 
 def _main_table(rows: Sequence[tuple[Row, Results]]) -> Iterator[str]:
     columns = ["seeds", "majority", "one-to-one", "reconstruction", "KL_z", "KL_c", "information"]
-    yield _line(["", *columns, "collapsed", "steps", "training, s"])
-    yield _line(["---", *["--:"] * (len(columns) + 3)])
+    yield table_line(["", *columns, "collapsed", "steps", "training, s"])
+    yield table_line(["---", *["--:"] * (len(columns) + 3)])
     for row, results in rows:
-        yield _line(_cells(row, results))
+        yield table_line(_cells(row, results))
     yield ""
 
 
@@ -131,10 +132,12 @@ def _score_table(rows: Sequence[tuple[Row, Results]]) -> Iterator[str]:
     if not scored:
         return
     names = [name for name in SCORE_TITLES if any(name in each for _, s in scored for each in s)]
-    yield _line(["", *(SCORE_TITLES[name] for name in names)])
-    yield _line(["---", *["--:"] * len(names)])
+    yield table_line(["", *(SCORE_TITLES[name] for name in names)])
+    yield table_line(["---", *["--:"] * len(names)])
     for row, scores in scored:
-        yield _line([row.label, *(_spread(each.get(name) for each in scores) for name in names)])
+        yield table_line(
+            [row.label, *(_spread(each.get(name) for each in scores) for name in names)]
+        )
     yield ""
 
 
@@ -168,10 +171,6 @@ def _spread(values: Iterable[float | None], digits: int = 3, best: Any = max) ->
 def _machine(about: dict[str, Any]) -> str:
     device = about.get("device") or f"{about['processor']}, threads: {about['threads']}"
     return f"{device}; Python {about['python']}, PyTorch {about['torch']}"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

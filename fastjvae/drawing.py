@@ -34,6 +34,7 @@ from fastjvae.figure_commands import (
 )
 from fastjvae.figures.decoding import discrete_variable, prior_sample
 from fastjvae.files import write_bytes
+from fastjvae.metrics.clusters import contingency
 from fastjvae.model import JointVAE
 from fastjvae.run import RunFolder, read_metrics
 
@@ -186,8 +187,7 @@ def _label_of_categories(subject: Subject, variable: int) -> list[str]:
         raise ArgumentError(f"--names needs labels, and {data.name} has none")
     names = data.label_names or [str(label) for label in range(int(data.labels.max()) + 1)]
     categories = subject.encoding.discrete[:, variable]
-    counts = np.zeros((model.spec.disc[variable], len(names)), dtype=np.int64)
-    np.add.at(counts, (categories, data.labels.numpy()), 1)
+    counts = contingency(categories, data.labels.numpy(), (model.spec.disc[variable], len(names)))
     return [names[row.argmax()] if row.any() else "no image" for row in counts]
 
 

@@ -12,7 +12,6 @@ from benchmarks import experiments, results_pictures
 from benchmarks.experiment_list import EXPERIMENTS, Experiment, Picture, Section
 from benchmarks.failures import (
     Confusion,
-    contingency,
     failures,
     label_shifts,
     mixed_category,
@@ -20,13 +19,14 @@ from benchmarks.failures import (
 )
 from fastjvae import JointVAE
 from fastjvae.data import DataSource, load
+from fastjvae.metrics.clusters import contingency
 
 # Category 1 holds two labels, label 2 lies in two categories; category 3 is unused.
 _COUNTS = np.array([[9, 0, 0], [4, 0, 6], [0, 8, 0], [0, 0, 0], [0, 0, 5]])
 
 
 def test_numbers_of_images():
-    counts = contingency(np.array([0, 0, 2]), np.array([1, 1, 0]), 3)
+    counts = contingency(np.array([0, 0, 2]), np.array([1, 1, 0]), (3, 2))
     assert counts.tolist() == [[0, 2], [0, 0], [1, 0]]
 
 

@@ -57,17 +57,15 @@ class Order:
         start = position * self._drawn
         batch = self._permutation[start : start + self._drawn]
         if self._neighbours is not None:
-            batch = self._grouped(batch, step)
+            batch = self._grouped(batch, self._neighbours, step)
         return batch.tensor_split(self._world)[self._rank]
 
     def whole(self, step: int) -> int:
         position = step % self.steps_per_epoch
         return min(self._drawn, self._images - position * self._drawn) * self._group
 
-    def _grouped(self, leading: Tensor, step: int) -> Tensor:
+    def _grouped(self, leading: Tensor, neighbours: Tensor, step: int) -> Tensor:
         """Every image and then its neighbours, the same ones by rank for the whole batch."""
-        neighbours = self._neighbours
-        assert neighbours is not None
         if neighbours.shape[1] == 0:
             return leading.repeat_interleave(self._group)
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, step))

@@ -38,8 +38,7 @@ def cluster_accuracy(
         )
     categories, rows = np.unique(assignments, return_inverse=True)
     classes, columns = np.unique(labels, return_inverse=True)
-    counts = np.zeros((len(categories), len(classes)), dtype=np.int64)
-    np.add.at(counts, (rows, columns), 1)
+    counts = contingency(rows, columns, (len(categories), len(classes)))
     if matching == "majority":
         agreeing = counts.max(axis=1).sum()
     elif matching == "one-to-one":
@@ -49,6 +48,17 @@ def cluster_accuracy(
     else:
         raise ArgumentError(f"matching must be 'majority' or 'one-to-one', got {matching!r}")
     return float(agreeing / len(labels))
+
+
+def contingency(
+    assignments: NDArray[np.integer[Any]],
+    labels: NDArray[np.integer[Any]],
+    shape: tuple[int, int],
+) -> NDArray[np.int64]:
+    """How many items have each category and label, (categories, labels) of them, counted from 0."""
+    counts = np.zeros(shape, dtype=np.int64)
+    np.add.at(counts, (assignments, labels), 1)
+    return counts
 
 
 def _integers(name: str, values: Any) -> NDArray[np.integer[Any]]:

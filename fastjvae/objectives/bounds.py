@@ -21,7 +21,7 @@ from fastjvae.errors import ArgumentError
 from fastjvae.functional import Noise
 from fastjvae.latents import LatentSpec, largest_kl
 from fastjvae.objectives.base import LossOutput, bound_terms, loss_output
-from fastjvae.objectives.shared import SharedInformation, shared_information
+from fastjvae.objectives.shared import shared_information
 from fastjvae.schedules import Capacity
 
 if TYPE_CHECKING:
@@ -84,23 +84,16 @@ class JointObjective:
         if shared is None:
             return out
         rows, _ = functional.batch_rows(params, block.sample)
-        return self._with_shared(out, shared_information(rows, spec, self.group), step, model)
-
-    def _with_shared(
-        self, out: LossOutput, shared: SharedInformation, step: int | Tensor, model: JointVAE
-    ) -> LossOutput:
-        """The loss with the penalty of the shared information beside the others."""
-        assert self.disc is not None
-        information, imbalance = shared
-        capacity = self.disc.at(
+        information, imbalance = shared_information(rows, spec, self.group)
+        capacity = shared.at(
             step,
             device=information.device,
             dtype=information.dtype,
-            maximum=largest_kl(model.spec.disc),
+            maximum=largest_kl(spec.disc),
         )
-        penalty = functional.capacity_loss(information, capacity, self.disc.gamma)
+        penalty = functional.capacity_loss(information, capacity, shared.gamma)
         return out._replace(
-            loss=out.loss + (penalty + self.disc.gamma * imbalance) / model.num_pixels,
+            loss=out.loss + (penalty + shared.gamma * imbalance) / model.num_pixels,
             capacity_disc=capacity.to(out.capacity_disc.dtype),
             extra={
                 "shared_information": information.detach(),

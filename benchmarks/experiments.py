@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,9 @@ def run_unit(
 
 def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
     train = load(config.source("train"))
+    since = time.perf_counter()
     trainer = WatchedTrainer(config, train, unit.run)
+    preparation_s = time.perf_counter() - since
     trainer.watched = train
     print(f"{unit.name}, seed {unit.seed}: from step {trainer.step:,} to {trainer.total_steps:,}")
     if not trainer.train():
@@ -111,7 +114,7 @@ def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
     records = read_metrics(unit.run)
     return {
         "config": _portable(config),
-        "seconds": seconds_of(records, config.batch_size),
+        "seconds": preparation_s + seconds_of(records, config.batch_size),
         "evaluation": evaluation.to_dict(),
         "curve": read_lines(unit.run.path / "curve.jsonl"),
         "growth": [_sums(record) for record in _thinned(records)],
@@ -139,7 +142,8 @@ def seeds_file(name: str) -> Path:
 def seconds_of(records: Sequence[dict[str, Any]], batch_size: int) -> float:
     """Training time, by the median speed: evaluation and disturbances do not count."""
     speed = statistics.median(record["images_per_s"] for record in records)
-    return float(records[-1]["step"] * batch_size / speed)
+    beside_s = sum(record.get("beside_steps_s", 0.0) for record in records)
+    return float(records[-1]["step"] * batch_size / speed + beside_s)
 
 
 def brief(evaluation: dict[str, Any]) -> dict[str, Any]:

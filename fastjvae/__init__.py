@@ -21,6 +21,7 @@ from fastjvae.objectives import (
     FactorObjective,
     JointObjective,
     LossOutput,
+    SharedObjective,
 )
 from fastjvae.schedules import Capacity
 
@@ -37,6 +38,7 @@ __all__ = [
     "JointVAE",
     "LatentSpec",
     "LossOutput",
+    "SharedObjective",
     "__version__",
     "backend",
     "errors",

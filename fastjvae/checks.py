@@ -14,9 +14,7 @@ from fastjvae.latents import LatentSpec
 
 ChannelReduction = Literal["mean", "sum"]
 DiscreteMeasure = Literal["kl", "information"]
-DiscreteCapacity = Literal["kl", "information", "shared"]
 _CHANNEL_REDUCTIONS, _DISCRETE_MEASURES = get_args(ChannelReduction), get_args(DiscreteMeasure)
-_DISCRETE_CAPACITIES = get_args(DiscreteCapacity)
 
 
 def check_matrix(name: str, tensor: Tensor) -> None:
@@ -131,15 +129,3 @@ def check_disc_measure(name: str) -> None:
     """Raise ArgumentError unless ``name`` is one of :data:`DiscreteMeasure`."""
     if name not in _DISCRETE_MEASURES:
         raise ArgumentError(f"disc_measure must be 'kl' or 'information', got {name!r}")
-
-
-def check_discrete_capacity(name: str, group: int) -> None:
-    """Raise ArgumentError unless ``name`` is a :data:`DiscreteCapacity` of groups of that size."""
-    if name not in _DISCRETE_CAPACITIES:
-        raise ArgumentError(f"disc_measure must be 'kl', 'information' or 'shared', got {name!r}")
-    if not is_integer(group) or group < 1:
-        raise ArgumentError(f"a group has at least 1 image, got {group!r}")
-    if name == "shared" and group == 1:
-        raise ArgumentError(
-            "information can be shared in groups of at least 2 images, got groups of 1"
-        )

@@ -426,23 +426,26 @@ def divergence_sums(params: Tensor, spec: LatentSpec | Mapping[str, Any]) -> Ten
     return sums.sum(dim=0) * (params.shape[0] / rows)
 
 
-def batch_rows(params: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
-    """Parameter rows (N, P) and sample rows (N, L) of the whole batch, for what compares images.
+def batch_rows(*rows: Tensor) -> tuple[Tensor, ...]:
+    """Parameter rows (N, P), sample rows (N, L) and others of the whole batch, for what compares
+    images.
 
     They are as given, but for float32 (float64 for float64). Inside
     :func:`fastjvae.parts.part_of_batch` they are those of all parts, in one order on every process,
     and a loss of them that every part computes has the whole batch's value and gradient.
     """
-    rows = joined_rows(params, sample)
+    joined = joined_rows(*rows)
     if part := current_part():
-        rows = whole_rows(part, rows)
-    return rows[:, : params.shape[1]], rows[:, params.shape[1] :]
+        joined = whole_rows(part, joined)
+    return torch.split(joined, [each.shape[1] for each in rows], dim=1)
 
 
-def joined_rows(params: Tensor, sample: Tensor) -> Tensor:
-    """(N, P + L) rows as :func:`fastjvae.parts.part_of_batch` takes them, float32 or float64."""
-    compute = reference._compute_dtype(params)
-    return torch.cat([params.to(compute), sample.to(compute)], dim=1)
+def joined_rows(*rows: Tensor) -> Tensor:
+    """Rows (N, ...) side by side as :func:`fastjvae.parts.part_of_batch` takes them, float32 or
+    float64.
+    """
+    compute = reference._compute_dtype(rows[0])
+    return torch.cat([each.to(compute) for each in rows], dim=1)
 
 
 def batch_share(rows: int) -> float:

@@ -92,6 +92,7 @@ class TrainingLoop(ABC, Generic[Config]):
         self.stop_signal: int | None = None  # what ended train() early
         self.data_digest = data.digest() if isinstance(data, ImageData) else None
         self._images_since = 0  # the last record
+        self.beside_steps_s = 0.0  # since then, of work between the steps that belongs to training
 
     def begin(self, resuming: bool) -> None:
         """Make the run folder or take up the run that is there.
@@ -219,7 +220,8 @@ class TrainingLoop(ABC, Generic[Config]):
         """Means over the steps since the last record; waits for the device."""
         rows = self.recorder.read()
         self._check_finite(rows)
-        speed = self._images_since / (time.perf_counter() - since_s)
+        beside_s, self.beside_steps_s = self.beside_steps_s, 0.0
+        speed = self._images_since / (time.perf_counter() - since_s - beside_s)
         self._images_since = 0
         self.recorder.clear()
         record = {
@@ -228,6 +230,8 @@ class TrainingLoop(ABC, Generic[Config]):
             **self.recorder.record(rows),
             "images_per_s": speed,
         }
+        if beside_s:
+            record["beside_steps_s"] = beside_s
         if (warning := self.warning(record)) and self.processes.is_first:
             tqdm.write(f"fastjvae: {warning}", file=sys.stderr)
         return record

@@ -192,6 +192,30 @@ class JointVAE(nn.Module):
 
     def encode_params(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W), uint8 0..255 or floats 0..1 -> parameter rows (N, P)."""
+        params: Tensor = self.encoder(self._encoder_input(x))
+        if tuple(params.shape) != (x.shape[0], self.spec.num_params):
+            raise ArgumentError(
+                f"the encoder must return {(x.shape[0], self.spec.num_params)} parameters for"
+                f" {self.spec.to_dict()}, it returned {tuple(params.shape)}"
+            )
+        return params
+
+    def encode_hidden(self, x: Tensor) -> Tensor:
+        """Images as for :meth:`encode_params` -> what the encoder's head reads, (N, 256).
+
+        ``model.encoder.head`` of it are the parameter rows.
+
+        Raises:
+            ArgumentError: the model has an encoder of its own.
+        """
+        if not isinstance(self.encoder, Encoder):
+            raise ArgumentError(
+                "the hidden features are those of the standard encoder, the model has its own,"
+                f" a {type(self.encoder).__name__}"
+            )
+        return self.encoder.hidden_features(self._encoder_input(x))
+
+    def _encoder_input(self, x: Tensor) -> Tensor:
         if x.dim() != 4 or tuple(x.shape[1:]) != self.img_size:
             raise ArgumentError(
                 f"the model takes images of shape (N, {', '.join(map(str, self.img_size))}),"
@@ -201,13 +225,7 @@ class JointVAE(nn.Module):
             raise ArgumentError(
                 f"images must be uint8 (0..255) or floating point (0..1), got {x.dtype}"
             )
-        params: Tensor = self.encoder(reference.unit_interval(x, self.dtype))
-        if tuple(params.shape) != (x.shape[0], self.spec.num_params):
-            raise ArgumentError(
-                f"the encoder must return {(x.shape[0], self.spec.num_params)} parameters for"
-                f" {self.spec.to_dict()}, it returned {tuple(params.shape)}"
-            )
-        return params
+        return reference.unit_interval(x, self.dtype)
 
     def decode_logits(self, latent_sample: Tensor) -> Tensor:
         """Sample rows (N, L) -> logits of the pixels (N, C, H, W), in any memory layout."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from tyro.conf import Suppress
 
-from fastjvae.checks import ChannelReduction, DiscreteCapacity, check_weight
+from fastjvae.checks import ChannelReduction, DiscreteMeasure, check_weight
 from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource
 from fastjvae.errors import ArgumentError
 from fastjvae.initialisation import initialise_he
@@ -23,6 +23,7 @@ from fastjvae.objectives import (
     FactorObjective,
     JointObjective,
     Objective,
+    SharedObjective,
 )
 from fastjvae.schedules import Capacity
 
@@ -36,6 +37,7 @@ RUN_SETTINGS = frozenset(
 Precision = Literal["fp32", "tf32", "bf16"]
 ObjectiveName = Literal["joint", "beta", "cc-beta", "factor", "beta-tc"]
 Initialisation = Literal["torch", "he"]
+DiscreteCapacity = Literal[DiscreteMeasure, "shared"]
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,13 @@ class TrainConfig(RunConfig):
     neighbours: int = 0
     """nearest neighbours of an image, by its pixels, that its group is drawn from; 0 for the same
     image again, to be transformed each time in its own way"""
+    overclusters: int = 0
+    """shared: categories of a further head of the encoder, many more than the discrete variable
+    has, whose images are to share them too; it keeps apart what the discrete variable has not yet
+    told apart, and is no part of the model; 0 for none"""
+    refits: tuple[int, ...] = ()
+    """shared: training steps before which the head of the discrete variables is fitted anew to the
+    encoder's features, from 30 beginnings, and replaced by the best where that shares more"""
     augment: float = 0.0
     """strength of random rotations, shears, scales and shifts of the training images: 1 for up to
     20 degrees, a shear of 0.35, 20 % of the size and moves by 10 % of it; 0 for none"""
@@ -285,6 +294,14 @@ class TrainConfig(RunConfig):
         if self.discrete_capacity == "shared" and self.group == 1:
             raise ArgumentError(
                 "--discrete-capacity shared needs a --group of at least 2 images, got 1"
+            )
+        if self.overclusters < 0 or self.overclusters == 1:
+            raise ArgumentError(
+                f"--overclusters must be 0 or at least 2 categories, got {self.overclusters}"
+            )
+        if any(step < 1 for step in self.refits):
+            raise ArgumentError(
+                f"--refits must be training steps of at least 1, got {min(self.refits)}"
             )
         if self.group > 1 and not (self.neighbours or self.augment):
             raise ArgumentError(
@@ -372,7 +389,7 @@ def config_from_dict(values: dict[str, Any]) -> AnyConfig:
 
 def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
     """What JSON has made lists of, as tuples again."""
-    names = [n for n in ("disc", "image_size", "grid") if values.get(n) is not None]
+    names = [n for n in ("disc", "image_size", "grid", "refits") if values.get(n) is not None]
     return {**values, **{name: tuple(values[name]) for name in names}}
 
 
@@ -405,13 +422,21 @@ def build_objective(config: TrainConfig) -> Objective:
             channel_reduction=config.channel_reduction,
             seed=config.seed,
         )
-    return JointObjective(
-        config.cont_capacity.build(),
-        config.disc_capacity.build(),
-        config.channel_reduction,
-        config.discrete_capacity,
-        config.group,
-    )
+    cont, disc = config.cont_capacity.build(), config.disc_capacity.build()
+    if config.discrete_capacity == "shared" and config.disc:
+        return SharedObjective(
+            config.spec,
+            cont=cont,
+            disc=disc,
+            group=config.group,
+            overclusters=config.overclusters,
+            channel_reduction=config.channel_reduction,
+            seed=config.seed,
+        )
+    measure = config.discrete_capacity
+    if measure == "shared":  # by no categories
+        measure = "kl"
+    return JointObjective(cont, disc, config.channel_reduction, measure)
 
 
 def _check_positive(name: str, value: int) -> None:

@@ -23,7 +23,7 @@ from fastjvae.errors import ArgumentError
 from fastjvae.functional import divergence_sums, joined_rows, latent_sample
 from fastjvae.model import JointVAE
 from fastjvae.noise import Noise, draw_seed, noise_tensors
-from fastjvae.objectives import LossOutput, Objective, call_if_offered
+from fastjvae.objectives import LossOutput, Objective, call_if_offered, encode_rows
 from fastjvae.parts import add_up, part_of_batch
 from fastjvae.processes import Processes
 from fastjvae.recorder import LossRecorder
@@ -101,13 +101,13 @@ class TrainingStep:
 
     def take(self, selected: Tensor, number: int) -> None:
         """The step itself."""
-        images = self._augmented(self.batches.gather(selected), self.batches.whole(number))
+        images = self.augmented(self.batches.gather(selected), self.batches.whole(number))
         self.step += 1
         self.optimizer.zero_grad(set_to_none=True)
         if self.in_parts:
             out = self._backward_in_parts(images, self.batches.whole(number))
         else:
-            with self._autocast():
+            with self.autocast():
                 out = self.loss(images, self.step, *self._draw_noise(len(images)))
             out.loss.backward()
         if self.warmup:
@@ -116,7 +116,7 @@ class TrainingStep:
         call_if_offered(self.objective, "after_step")
         self.recorder.append(out)
 
-    def _augmented(self, images: Tensor, whole: int) -> Tensor:
+    def augmented(self, images: Tensor, whole: int) -> Tensor:
         """The images of this process, each transformed by its own of the whole batch's numbers."""
         if not self.augment:
             return images
@@ -148,7 +148,7 @@ class TrainingStep:
         for part, n, u in parts:
             more = len(outs) < len(parts) - 1
             among = part_of_batch(whole, sums=sums, rows=rows, first=first)
-            with among, self._without_exchange(more), self._autocast():
+            with among, self._without_exchange(more), self.autocast():
                 outs.append(self.loss(part, self.step, n, u))
                 outs[-1].loss.backward()  # type: ignore[no-untyped-call]
             first += len(part)
@@ -166,13 +166,13 @@ class TrainingStep:
         model, sums, own = self.model, [], []
         for images, normal, uniform in parts:
             noise = Noise(normal, uniform)
-            with self._autocast():
-                params = model.encode_params(images)
+            with self.autocast():
+                params, *compared = encode_rows(self.objective, model, images)
                 sample = latent_sample(
                     params, model.spec, model.temperature, noise, training=model.training
                 )
             sums.append(divergence_sums(params, model.spec))
-            own.append(joined_rows(params, sample))
+            own.append(joined_rows(params, sample, *compared))
         found = torch.cat(own)
         rows = found.new_zeros(whole, found.shape[1])
         rows[first : first + len(found)] = found
@@ -191,7 +191,8 @@ class TrainingStep:
         noise = Noise(generator=self.noise)
         return noise_tensors(like, noise, spec.cont, spec.num_categories)
 
-    def _autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[Any]:
+        """What the networks compute under."""
         return autocast(self.device, self.precision)
 
     def _without_exchange(self, more: bool) -> AbstractContextManager[Any]:

@@ -5,19 +5,24 @@ What one step computes is in :mod:`fastjvae.step`. Nothing there waits for the d
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from fastjvae.collapse import CollapseWatch
 from fastjvae.data import ImageData
 from fastjvae.data.groups import Groups, nearest_neighbours
+from fastjvae.errors import ArgumentError
 from fastjvae.loop import TrainingLoop, resolve_device, stop_signals
-from fastjvae.objectives import Objective, call_if_offered
+from fastjvae.objectives import Objective, SharedObjective, call_if_offered
 from fastjvae.processes import Processes
 from fastjvae.recorder import LossRecorder
+from fastjvae.refit import refit_categories
 from fastjvae.run import RunFolder
 from fastjvae.settings import TrainConfig, build_objective
 from fastjvae.step import TrainingStep
@@ -60,6 +65,8 @@ class Trainer(TrainingLoop[TrainConfig]):
         resuming: bool = False,
         processes: Processes | None = None,
     ) -> None:
+        if config.refits and not isinstance(data, ImageData):
+            raise ArgumentError("--refits take images, which can be asked for twice, no DataLoader")
         super().__init__(config, data, run, processes)
         self.objective = build_objective(config) if objective is None else objective
         call_if_offered(self.objective, "to", self.device)
@@ -96,6 +103,30 @@ class Trainer(TrainingLoop[TrainConfig]):
 
     def take(self, number: int) -> None:
         self._take(number)
+
+    def train_step(self) -> None:
+        if self.step in self.config.refits and isinstance(self.objective, SharedObjective):
+            self._refit()
+        super().train_step()
+
+    def _refit(self) -> None:
+        since = time.perf_counter()
+        found = refit_categories(
+            self.model,
+            self.optimizer,
+            self._take,
+            group=self.config.group,
+            first=self.step,
+            seed=self.config.seed,
+        )
+        self.beside_steps_s += time.perf_counter() - since
+        if self.processes.is_first:
+            scores = ", ".join(f"{score.before:.3f} -> {score.after:.3f}" for score in found)
+            tqdm.write(
+                f"fastjvae: categories fitted anew after step {self.step:,}, shared information"
+                f" less imbalance: {scores} nats",
+                file=sys.stderr,
+            )
 
     def groups(self, images: Tensor) -> Groups | None:
         if self.config.group == 1:

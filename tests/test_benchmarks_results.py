@@ -98,6 +98,8 @@ def test_the_list_says_what_is_open(folders: Path, capsys: pytest.CaptureFixture
 def test_training_time_is_by_the_median_speed():
     records = [{"step": s, "images_per_s": v} for s, v in ((50, 640), (100, 640), (150, 1))]
     assert experiments.seconds_of(records, 64) == 150 * 64 / 640
+    records[1]["beside_steps_s"] = 4.5
+    assert experiments.seconds_of(records, 64) == 150 * 64 / 640 + 4.5
 
 
 def test_every_row_of_the_page_names_an_experiment():

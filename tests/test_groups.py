@@ -200,6 +200,8 @@ def test_he_weights_of_an_encoder_without_units():
 
 SHARED = {
     "discrete_capacity": "shared",
+    "overclusters": 6,
+    "refits": (5,),
     "group": 2,
     "neighbours": 3,
     "augment": 0.5,
@@ -230,7 +232,7 @@ def test_transformations_differ_from_step_to_step(data: Path, tmp_path: Path):
     config = tiny_config(data, augment=1.0)
     trainer = Trainer(config, load(config.source()), RunFolder(tmp_path / "run"))
     images = trainer.batches.gather(trainer.batches.select(0))
-    one, other = (trainer._take._augmented(images, 8) for _ in range(2))
+    one, other = (trainer._take.augmented(images, 8) for _ in range(2))
     assert one.shape == images.shape
     assert not torch.equal(one, other)
 
@@ -254,7 +256,13 @@ def test_groups_may_lie_in_several_parts(data: Path, tmp_path: Path):
         for parts in (1, 4)
     ]
     for one, other in zip(*records, strict=True):
-        for name in ("loss", "shared_information", "imbalance", "reconstruction"):
+        for name in (
+            "loss",
+            "shared_information",
+            "overclustered_information",
+            "imbalance",
+            "reconstruction",
+        ):
             assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5), name
 
 
@@ -266,6 +274,8 @@ def test_groups_may_lie_in_several_parts(data: Path, tmp_path: Path):
         ({"neighbours": -1}, "--neighbours must be 0 or at least 1"),
         ({"discrete_capacity": "shared"}, "--discrete-capacity shared needs a --group of at least"),
         ({"group": 2}, "needs --neighbours or --augment"),
+        ({**SHARED, "overclusters": 1}, "--overclusters must be 0 or at least 2 categories, got 1"),
+        ({**SHARED, "refits": (3, 0)}, "--refits must be training steps of at least 1, got 0"),
         ({"group": 0}, "--group must be at least 1"),
         ({"augment": -1.0}, "--augment must be a finite number of at least 0, got -1.0"),
     ],

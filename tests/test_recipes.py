@@ -15,6 +15,7 @@ from fastjvae import (
     CCBetaObjective,
     FactorObjective,
     JointObjective,
+    SharedObjective,
 )
 from fastjvae.data import DATASETS, DatasetName
 from fastjvae.errors import ArgumentError
@@ -79,19 +80,27 @@ def test_categories_that_neighbours_share_are_found_before_the_units(
 ):
     config = recipe(dataset, name)
     objective = build_objective(config)
-    assert isinstance(objective, JointObjective)
-    assert (objective.disc_measure, objective.group) == ("shared", config.group)
+    assert isinstance(objective, SharedObjective)
+    assert objective.group == config.group
     assert objective.cont is not None
-    assert objective.disc is not None
     assert config.steps is not None
+    assert all(0 < step < config.steps for step in config.refits)
     assert float(objective.disc.at(1)) == float(objective.disc.at(config.steps))
-    assert float(objective.cont.at(config.steps * 2 // 5)) == 0
+    assert float(objective.cont.at(config.steps // 2)) == 0
     assert float(objective.cont.at(config.steps)) == 5.0
 
 
 def test_settings_of_a_run_from_before_a_setting_was_there():
     values = recipe("sprites").to_dict()
-    for name in ("grid", "group", "neighbours", "augment", "initialisation"):
+    for name in (
+        "grid",
+        "group",
+        "neighbours",
+        "augment",
+        "initialisation",
+        "overclusters",
+        "refits",
+    ):
         del values[name]
     assert TrainConfig.from_dict(json.loads(json.dumps(values))) == recipe("sprites")
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
-from fastjvae import Capacity, JointObjective, JointVAE, LatentSpec
+from fastjvae import Capacity, JointObjective, JointVAE, LatentSpec, SharedObjective
 from fastjvae.errors import ArgumentError
 from fastjvae.objectives import shared_information
 
 GROUP = 2
+FREE = Capacity(0.0, 0.0, 1, 0.0)
 
 
 def pair_by_pair(p: Tensor, group: int) -> tuple[float, float]:
@@ -125,25 +127,37 @@ def model() -> JointVAE:
     return model
 
 
-def test_the_loss_has_the_penalties_of_shared_information_and_imbalance(model: JointVAE):
+@pytest.mark.parametrize("overclusters", [0, 5])
+def test_the_loss_has_the_penalties_of_shared_information_and_imbalance(
+    model: JointVAE, overclusters: int
+):
     cont, disc = Capacity(0.0, 1.0, 10, 30.0), Capacity(0.0, 0.4, 10, 7.0)
     images = torch.rand(6, 1, 16, 16, dtype=torch.float64)
     noise = {
         "normal": torch.randn(6, 2, dtype=torch.float64),
         "uniform": torch.rand(6, 5, dtype=torch.float64),
     }
-    out = model.loss(images, 5, JointObjective(cont, disc, disc_measure="shared", group=3), **noise)
+    objective = SharedObjective(
+        model.spec, cont=cont, disc=disc, group=3, overclusters=overclusters
+    ).double()
+    out = model.loss(images, 5, objective, **noise)
     free = JointObjective(cont, Capacity(0.0, 0.0, 1, 0.0))
     rest = model.loss(images, 5, free, **noise)
     shared = shared_information(model.encode_params(images), model.spec, 3)
-    penalty = 7.0 * ((shared.information - 0.2).abs() + shared.imbalance)
+    penalty = 7.0 * ((shared.information - 0.2).abs() + 0.3 * shared.imbalance)
+    if objective.head is not None:
+        p = objective.head(model.encode_hidden(images)).softmax(dim=1)
+        further = shared_information(p.log(), LatentSpec(0, (5,)), 3)
+        penalty = penalty + 7.0 * (math.log(5) - further.information + 0.3 * further.imbalance)
+        information, _ = pair_by_pair(p.detach(), 3)
+        assert float(out.extra["overclustered_information"]) == pytest.approx(information, abs=1e-5)
     right_loss = rest.loss + penalty / 256
     torch.testing.assert_close(out.loss, right_loss, rtol=1e-12, atol=0)
     assert float(out.capacity_disc) == pytest.approx(0.2)
     torch.testing.assert_close(out.extra["shared_information"], shared.information.detach())
     torch.testing.assert_close(out.extra["imbalance"], shared.imbalance.detach())
     torch.testing.assert_close(out.kl_disc, rest.kl_disc)
-    parameters = list(model.parameters())
+    parameters = [*model.parameters(), *objective.parameters()]
     ours = torch.autograd.grad(2 * out.loss, parameters)
     right = torch.autograd.grad(2 * right_loss, parameters)
     for one, other in zip(ours, right, strict=True):
@@ -151,23 +165,53 @@ def test_the_loss_has_the_penalties_of_shared_information_and_imbalance(model: J
 
 
 def test_its_capacity_ends_at_what_the_categories_can_hold(model: JointVAE):
-    objective = JointObjective(
-        Capacity(0, 0, 1, 0.0), Capacity(9.0, 9.0, 1, 1.0), disc_measure="shared", group=2
+    objective = SharedObjective(
+        model.spec, cont=Capacity(0, 0, 1, 0.0), disc=Capacity(9.0, 9.0, 1, 1.0), group=2
     )
     out = model.loss(torch.rand(4, 1, 16, 16, dtype=torch.float64), 1, objective)
     assert float(out.capacity_disc) == pytest.approx(math.log(6))
 
 
-def test_a_model_without_discrete_variables_shares_nothing():
-    model = JointVAE((1, 16, 16), {"cont": 2})
-    objective = JointObjective(Capacity(0.0, 1.0, 10, 30.0), disc_measure="shared", group=2)
-    assert model.loss(torch.rand(4, 1, 16, 16), 1, objective).extra == {}
+def test_the_further_head_is_of_the_seed_and_no_part_of_the_model(model: JointVAE):
+    settings = {"cont": FREE, "disc": FREE, "group": 2, "overclusters": 7}
+    one, same, other = (SharedObjective(model.spec, **settings, seed=seed) for seed in (3, 3, 4))
+    assert one.head is not None
+    assert same.head is not None
+    assert other.head is not None
+    assert torch.equal(one.head.weight, same.head.weight)
+    assert not torch.equal(one.head.weight, other.head.weight)
+    (group,) = one.parameter_groups()
+    assert [tuple(each.shape) for each in group["params"]] == [(7, 256), (7,)]
+    plain = SharedObjective(model.spec, cont=FREE, disc=FREE, group=2)
+    assert plain.parameter_groups() == []
 
 
-def test_groups_that_cannot_be_are_an_error():
-    with pytest.raises(ArgumentError, match="at least 2 images, got groups of 1"):
-        JointObjective(disc_measure="shared")
-    with pytest.raises(ArgumentError, match="a group has at least 1 image, got 0"):
-        JointObjective(group=0)
-    with pytest.raises(ArgumentError, match="'kl', 'information' or 'shared', got 'mutual'"):
-        JointObjective(disc_measure="mutual")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group": 1}, "at least 2 images, got groups of 1"),
+        ({"spec": {"cont": 2}}, "categorical variables, got {'cont': 2"),
+        ({"disc": None}, "the objective has no disc=Capacity"),
+        ({"cont": None}, "the objective has no cont=Capacity"),
+        ({"overclusters": 1}, "must be 0 or at least 2 categories, got 1"),
+        ({"channel_reduction": "max"}, "channel_reduction must be"),
+    ],
+)
+def test_an_objective_that_cannot_be_is_an_error(changes: dict[str, Any], message: str):
+    settings = {"spec": {"cont": 2, "disc": [3]}, "cont": FREE, "disc": FREE, "group": 2}
+    with pytest.raises(ArgumentError, match=message):
+        SharedObjective(**{**settings, **changes})
+
+
+def test_models_that_do_not_fit_are_an_error(model: JointVAE):
+    images = torch.rand(4, 1, 16, 16, dtype=torch.float64)
+    objective = SharedObjective({"disc": [3]}, disc=FREE, group=2)
+    with pytest.raises(ArgumentError, match=r"for the latent variables .* the model has"):
+        model.loss(images, 1, objective)
+    own = JointVAE(
+        (1, 16, 16), {"disc": [3]}, encoder=nn.Sequential(nn.Flatten(), nn.Linear(256, 3))
+    )
+    overclustering = SharedObjective(own.spec, disc=FREE, group=2, overclusters=6)
+    with pytest.raises(ArgumentError, match="the model has its own, a Sequential"):
+        own.loss(images.float(), 1, overclustering)
+    assert own.loss(images.float(), 1, objective).loss.isfinite()

@@ -120,7 +120,13 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 SMALL = {"factor": FactorConfig(layers=2, width=16)}
-SHARED = {"discrete_capacity": "shared", "group": 2, "neighbours": 3, "augment": 0.5}
+SHARED = {
+    "discrete_capacity": "shared",
+    "group": 2,
+    "neighbours": 3,
+    "augment": 0.5,
+    "overclusters": 6,
+}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ JointVAE (paper eq. 8), beta-VAE (Higgins et al. 2017), CC-beta-VAE (Burgess et 
 (Kim & Mnih 2018) and beta-TCVAE (Chen et al. 2018).
 """
 
-from fastjvae.objectives.base import LossOutput, Objective, call_if_offered
+from fastjvae.objectives.base import LossOutput, Objective, call_if_offered, encode_rows
 from fastjvae.objectives.beta_tc import BetaTCObjective
 from fastjvae.objectives.bounds import (
     BetaObjective,
@@ -13,7 +13,7 @@ from fastjvae.objectives.bounds import (
     paper_mnist,
 )
 from fastjvae.objectives.factor import FactorObjective
-from fastjvae.objectives.shared import SharedInformation, shared_information
+from fastjvae.objectives.shared import SharedInformation, SharedObjective, shared_information
 
 __all__ = [
     "BetaObjective",
@@ -24,7 +24,9 @@ __all__ = [
     "LossOutput",
     "Objective",
     "SharedInformation",
+    "SharedObjective",
     "call_if_offered",
+    "encode_rows",
     "paper_mnist",
     "shared_information",
 ]

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from fastjvae import functional
 from fastjvae.checks import ChannelReduction
+from fastjvae.errors import ArgumentError
 from fastjvae.functional import JointLatent, Noise
+from fastjvae.schedules import Capacity
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE
@@ -45,6 +47,12 @@ def call_if_offered(objective: Objective, method: str, *arguments: Any) -> Any:
     """Call what an objective may but need not offer; None where it does not."""
     function = getattr(objective, method, None)
     return None if function is None else function(*arguments)
+
+
+def encode_rows(objective: Objective, model: JointVAE, x: Tensor) -> tuple[Tensor, ...]:
+    """Parameter rows (N, P), and what else of each image the objective compares."""
+    rows: tuple[Tensor, ...] | None = call_if_offered(objective, "encode_rows", model, x)
+    return (model.encode_params(x),) if rows is None else rows
 
 
 class BoundTerms(NamedTuple):
@@ -103,3 +111,17 @@ def loss_output(
         capacity_disc=zero,
         extra={name: tensor.detach() for name, tensor in (extra or {}).items()},
     )
+
+
+def needed(capacity: Capacity | None, size: int, name: str, part: str) -> Capacity | None:
+    """The capacity of a part of the latent variables; None where the model does not have the part.
+
+    Raises:
+        ArgumentError: it has the part, but there is no capacity.
+    """
+    if size and capacity is None:
+        raise ArgumentError(
+            f"the model has {part} but the objective has no {name}=Capacity(lo, hi, iters, gamma);"
+            f" gamma=0.0 leaves them free"
+        )
+    return capacity if size else None

@@ -76,8 +76,8 @@ class BetaTCObjective:
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         terms = bound_terms(model, x, noise, self.channel_reduction)
-        rows = functional.batch_rows(terms.params, terms.latent.sample)
-        tc, dimension_kl = decompose(*rows, model.spec)
+        params, sample = functional.batch_rows(terms.params, terms.latent.sample)
+        tc, dimension_kl = decompose(params, sample, model.spec)
         total = terms.reconstruction + terms.kl + (self.beta - 1) * tc
         extra = {
             "mutual_information": terms.kl - tc - dimension_kl,

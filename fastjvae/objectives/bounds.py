@@ -12,16 +12,14 @@ from torch import Tensor
 from fastjvae import functional
 from fastjvae.checks import (
     ChannelReduction,
-    DiscreteCapacity,
+    DiscreteMeasure,
     check_channel_reduction,
-    check_discrete_capacity,
+    check_disc_measure,
     check_weight,
 )
-from fastjvae.errors import ArgumentError
 from fastjvae.functional import Noise
-from fastjvae.latents import LatentSpec, largest_kl
-from fastjvae.objectives.base import LossOutput, bound_terms, loss_output
-from fastjvae.objectives.shared import shared_information
+from fastjvae.latents import LatentSpec
+from fastjvae.objectives.base import LossOutput, bound_terms, loss_output, needed
 from fastjvae.schedules import Capacity
 
 if TYPE_CHECKING:
@@ -40,11 +38,7 @@ class JointObjective:
         disc_measure: what ``disc`` bounds. "kl" is the paper's KL_c = log K - H(p), which is large
             also when every image falls into one category; "information" is that part of it which
             tells images apart, H(category mean) - mean H(p), estimated on the batch, whose N images
-            give up to (K - 1) / (2 N) nats too little; "shared" is that part of the information
-            which the images of a group have in common, :func:`shared_information`, of categories
-            that are to be equally frequent: its penalty is gamma_c (|I - C_c(t)| + KL(category mean
-            || uniform)), and ``extra`` has ``shared_information`` and ``imbalance``.
-        group: "shared" takes batches of groups of this many images, one group after the other.
+            give up to (K - 1) / (2 N) nats too little.
 
     A model with continuous units needs ``cont``, one with discrete variables ``disc``; the capacity
     of a part that the model does not have is not used.
@@ -53,21 +47,18 @@ class JointObjective:
     cont: Capacity | None = None
     disc: Capacity | None = None
     channel_reduction: ChannelReduction = "mean"
-    disc_measure: DiscreteCapacity = "kl"
-    group: int = 1
+    disc_measure: DiscreteMeasure = "kl"
 
     def __post_init__(self) -> None:
         check_channel_reduction(self.channel_reduction)
-        check_discrete_capacity(self.disc_measure, self.group)
+        check_disc_measure(self.disc_measure)
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         spec = model.spec
-        cont = _needed(self.cont, spec.cont, "cont", f"{spec.cont} continuous units")
-        disc = _needed(self.disc, len(spec.disc), "disc", f"discrete variables {list(spec.disc)}")
-        shared = disc if self.disc_measure == "shared" else None
-        params = model.encode_params(x)
+        cont = needed(self.cont, spec.cont, "cont", f"{spec.cont} continuous units")
+        disc = needed(self.disc, len(spec.disc), "disc", f"discrete variables {list(spec.disc)}")
         block = functional.latent_block(
-            params, spec, model.temperature, noise, training=model.training
+            model.encode_params(x), spec, model.temperature, noise, training=model.training
         )
         terms = functional.joint_loss(
             model.decode_logits(block.sample),
@@ -76,30 +67,11 @@ class JointObjective:
             spec,
             step,
             cont=cont,
-            disc=None if shared else disc,
+            disc=disc,
             channel_reduction=self.channel_reduction,
-            disc_measure="information" if self.disc_measure == "information" else "kl",
+            disc_measure=self.disc_measure,
         )
-        out = LossOutput(*terms, extra={})
-        if shared is None:
-            return out
-        rows, _ = functional.batch_rows(params, block.sample)
-        information, imbalance = shared_information(rows, spec, self.group)
-        capacity = shared.at(
-            step,
-            device=information.device,
-            dtype=information.dtype,
-            maximum=largest_kl(spec.disc),
-        )
-        penalty = functional.capacity_loss(information, capacity, shared.gamma)
-        return out._replace(
-            loss=out.loss + (penalty + shared.gamma * imbalance) / model.num_pixels,
-            capacity_disc=capacity.to(out.capacity_disc.dtype),
-            extra={
-                "shared_information": information.detach(),
-                "imbalance": imbalance.detach(),
-            },
-        )
+        return LossOutput(*terms, extra={})
 
 
 @dataclass(frozen=True)
@@ -136,15 +108,6 @@ class CCBetaObjective:
         return loss_output(
             model, terms.reconstruction + penalty, terms, {"capacity_total": capacity}
         )
-
-
-def _needed(capacity: Capacity | None, size: int, name: str, part: str) -> Capacity | None:
-    if size and capacity is None:
-        raise ArgumentError(
-            f"the model has {part} but the objective has no {name}=Capacity(lo, hi, iters, gamma);"
-            f" gamma=0.0 leaves them free"
-        )
-    return capacity if size else None
 
 
 def paper_mnist(spec: LatentSpec) -> JointObjective:

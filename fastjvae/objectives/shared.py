@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fastjvae import functional
+from fastjvae._numbers import is_integer
+from fastjvae.checks import ChannelReduction, check_channel_reduction
 from fastjvae.errors import ArgumentError
-from fastjvae.latents import LatentSpec
+from fastjvae.functional import Noise
+from fastjvae.latents import LatentSpec, largest_kl
+from fastjvae.objectives.base import LossOutput, needed
+from fastjvae.schedules import Capacity
 
+if TYPE_CHECKING:
+    from fastjvae.model import JointVAE
+
+# Of the imbalance in the penalty. With 1 the categories stay as good as equal for hundreds of steps
+# before they begin to tell images apart; with 0 some of them stay empty.
+BALANCE = 0.3
 _FLOOR = 1e-8  # of a joint probability; float32 does not tell smaller ones from 0 beside 1
+_HIDDEN = 256  # features of the standard encoder
 
 
 class SharedInformation(NamedTuple):
-    """Sums over the categorical variables, nats, differentiable."""
+    """Nats, differentiable."""
 
-    information: Tensor  # (), I(c; c')
-    imbalance: Tensor  # (), KL(category mean || uniform)
+    information: Tensor  # I(c; c')
+    imbalance: Tensor  # KL(category mean || uniform)
 
 
 def shared_information(params: Tensor, spec: LatentSpec, group: int) -> SharedInformation:
@@ -45,6 +59,9 @@ def shared_information(params: Tensor, spec: LatentSpec, group: int) -> SharedIn
         spec: sizes of the latent variables.
         group: images of a group, at least 2.
 
+    Returns:
+        Sums over the categorical variables, scalars.
+
     Raises:
         ArgumentError: the rows are not a number of whole groups.
     """
@@ -53,7 +70,7 @@ def shared_information(params: Tensor, spec: LatentSpec, group: int) -> SharedIn
             f"the images of a batch must be groups of {group}, at least 2 each, one after the"
             f" other, got {len(params)} images"
         )
-    parts = [_of_variable(params[:, logits].softmax(dim=1), group) for logits in spec.logits]
+    parts = [shared_by(params[:, logits].softmax(dim=1), group) for logits in spec.logits]
     zero = params.new_zeros(())
     return SharedInformation(
         sum((part.information for part in parts), start=zero),
@@ -61,14 +78,160 @@ def shared_information(params: Tensor, spec: LatentSpec, group: int) -> SharedIn
     )
 
 
-def _of_variable(p: Tensor, group: int) -> SharedInformation:
-    """Of one variable's probabilities (N, K)."""
-    totals = p.view(-1, group, p.shape[1]).sum(dim=1)  # (N / group, K)
+def shared_by(p: Tensor, group: int) -> SharedInformation:
+    """That of the probabilities (..., N, K) of one variable, for each of the leading indices."""
+    images, categories = p.shape[-2:]
+    totals = p.view(*p.shape[:-2], -1, group, categories).sum(dim=-2)  # (..., N / group, K)
     with torch.autocast(p.device.type, enabled=False):
         # Pairs of an image with itself do not count.
-        pairs = totals.t() @ totals - p.t() @ p
-    joint = (pairs / (max(len(p), 1) * (group - 1))).clamp_min(_FLOOR)
-    log_mean = joint.sum(dim=0).log()
-    information = (joint * (joint.log() - log_mean[:, None] - log_mean[None])).sum()
-    imbalance = math.log(p.shape[1]) + (joint.sum(dim=0) * log_mean).sum()
+        pairs = totals.mT @ totals - p.mT @ p
+    joint = (pairs / (max(images, 1) * (group - 1))).clamp_min(_FLOOR)
+    log_mean = joint.sum(dim=-2).log()
+    own = joint.log() - log_mean[..., :, None] - log_mean[..., None, :]
+    information = (joint * own).sum(dim=(-2, -1))
+    imbalance = math.log(categories) + (joint.sum(dim=-2) * log_mean).sum(dim=-1)
     return SharedInformation(information, imbalance)
+
+
+class SharedObjective(nn.Module):
+    """reconstruction + gamma_z |KL_z - C_z(t)| + gamma_c (|I - C_c(t)| + 0.3 B).
+
+    I is :func:`shared_information` of the groups that a batch is made of, and B = KL(category mean
+    || uniform) holds the categories equally frequent. Everything else is JointVAE's objective,
+    :class:`JointObjective`.
+
+    A further head of the encoder can have a variable of its own with more categories, which is
+    "overclustering" (Ji et al. 2019, section 4.1): gamma_c (log K' - I' + 0.3 B') is added to the
+    loss. What two types of image that share a category of c differ in stays in the encoder's
+    features then, and c can still be told of it. The head is trained with the model but is no part
+    of it, of its samples or of what is saved as the model.
+
+    ``extra`` has ``shared_information`` and ``imbalance``, and with a further head
+    ``overclustered_information``, its I', all in nats. ``kl_disc`` is the paper's.
+
+    >>> from fastjvae import Capacity, JointVAE
+    >>> model = JointVAE((1, 32, 32), {"cont": 4, "disc": [3]})
+    >>> objective = SharedObjective(
+    ...     model.spec,
+    ...     cont=Capacity(0.0, 5.0, 1_000, 30.0),
+    ...     disc=Capacity(2.0, 2.0, 1, 300.0),
+    ...     group=2,
+    ...     overclusters=9,
+    ... )
+    >>> out = model.loss(torch.rand(8, 1, 32, 32), 1, objective)
+    >>> out.loss.backward()
+    >>> sorted(out.extra)
+    ['imbalance', 'overclustered_information', 'shared_information']
+
+    In a loop of one's own, the optimizer gets ``objective.parameter_groups()`` as well.
+
+    Args:
+        spec: latent variables of the model, at least one of them categorical.
+        cont: capacity of all continuous units together; needed if there are any.
+        disc: capacity of the shared information of all categorical variables together; C_c(t) never
+            exceeds sum log K, the largest that there can be.
+        group: images of a group, at least 2; a batch is groups one after the other.
+        overclusters: categories of the further head, which the standard encoder must be the one to
+            have; 0 for none.
+        channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
+        seed: of the further head's initialisation, from 0 to 2^31 - 1.
+
+    Raises:
+        ArgumentError: a setting is out of range; from ``loss``, the batch is not a number of whole
+            groups, or the model is another one.
+    """
+
+    def __init__(
+        self,
+        spec: LatentSpec | Mapping[str, Any],
+        *,
+        cont: Capacity | None = None,
+        disc: Capacity | None = None,
+        group: int,
+        overclusters: int = 0,
+        channel_reduction: ChannelReduction = "mean",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.spec = LatentSpec.from_dict(spec)
+        check_channel_reduction(channel_reduction)
+        if not self.spec.disc:
+            raise ArgumentError(
+                f"shared information is of categorical variables, got {self.spec.to_dict()}"
+            )
+        if not is_integer(group) or group < 2:
+            raise ArgumentError(
+                f"information can be shared in groups of at least 2 images, got groups of {group!r}"
+            )
+        if not is_integer(overclusters) or overclusters < 0 or overclusters == 1:
+            raise ArgumentError(
+                f"overclusters must be 0 or at least 2 categories, got {overclusters!r}"
+            )
+        self.cont = needed(cont, self.spec.cont, "cont", f"{self.spec.cont} continuous units")
+        disc = needed(disc, len(self.spec.disc), "disc", f"discrete variables {self.spec.disc}")
+        assert disc is not None
+        self.disc, self.group, self.channel_reduction = disc, group, channel_reduction
+        self.further = LatentSpec(0, (overclusters,)) if overclusters else None
+        self.head = _further_head(overclusters, seed) if overclusters else None
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The further head's parameters for Adam, with the settings of the model's."""
+        parameters = list(self.parameters())
+        return [{"params": parameters}] if parameters else []
+
+    def encode_rows(self, model: JointVAE, x: Tensor) -> tuple[Tensor, ...]:
+        """Parameter rows (N, P), and with a further head its logits (N, overclusters)."""
+        if self.head is None:
+            return (model.encode_params(x),)
+        hidden = model.encode_hidden(x)
+        return model.encoder.head(hidden), self.head(hidden)  # type: ignore[operator]
+
+    def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
+        if model.spec != self.spec:
+            raise ArgumentError(
+                f"the objective is for the latent variables {self.spec.to_dict()},"
+                f" the model has {model.spec.to_dict()}"
+            )
+        params, *further_logits = self.encode_rows(model, x)
+        block = functional.latent_block(
+            params, self.spec, model.temperature, noise, training=model.training
+        )
+        terms = functional.joint_loss(
+            model.decode_logits(block.sample),
+            x,
+            block,
+            self.spec,
+            step,
+            cont=self.cont,
+            disc=None,
+            channel_reduction=self.channel_reduction,
+        )
+        rows, _, *further_rows = functional.batch_rows(params, block.sample, *further_logits)
+        information, imbalance = shared_information(rows, self.spec, self.group)
+        capacity = self.disc.at(
+            step,
+            device=information.device,
+            dtype=information.dtype,
+            maximum=largest_kl(self.spec.disc),
+        )
+        penalty = functional.capacity_loss(information, capacity, self.disc.gamma)
+        penalty = penalty + self.disc.gamma * BALANCE * imbalance
+        extra = {"shared_information": information.detach(), "imbalance": imbalance.detach()}
+        if self.further:
+            further = shared_information(further_rows[0], self.further, self.group)
+            missing = largest_kl(self.further.disc) - further.information
+            penalty = penalty + self.disc.gamma * (missing + BALANCE * further.imbalance)
+            extra["overclustered_information"] = further.information.detach()
+        return LossOutput(*terms, extra=extra)._replace(
+            loss=terms.loss + penalty / model.num_pixels,
+            capacity_disc=capacity.to(terms.capacity_disc.dtype),
+        )
+
+
+def _further_head(categories: int, seed: int) -> nn.Linear:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = nn.Linear(_HIDDEN, categories)
+        nn.init.kaiming_normal_(head.weight, nonlinearity="relu")
+        nn.init.zeros_(head.bias)
+    return head

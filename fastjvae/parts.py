@@ -69,8 +69,9 @@ def part_of_batch(
         images: of the whole batch, at least 1.
         sums: (Z + D + sum K,) :func:`fastjvae.functional.divergence_sums`, added up over all parts
             and processes; by default the processes add them up in the loss.
-        rows: (images, P + L) parameter and sample rows side by side of the whole batch, for an
-            objective that compares its images (:func:`fastjvae.functional.batch_rows`); by default
+        rows: (images, P + L) parameter and sample rows side by side of the whole batch, and what
+            else the objective compares of its images, in the order of its call of
+            :func:`fastjvae.functional.batch_rows`, for an objective that does so; by default
             the processes exchange them in the loss, which parts that follow one another cannot.
         first: where in ``rows`` this part begins.
         group: the processes, by default all.

@@ -41,8 +41,9 @@ class Trainer(TrainingLoop[TrainConfig]):
         run: the run folder, made if it does not exist.
         objective: by default the one that ``config`` names. It may offer more than ``loss``:
             ``to(device)``; ``parameter_groups()``, groups for Adam with their own settings;
-            ``after_step()``; ``state_dict()`` and ``load_state_dict()``, kept in checkpoints;
-            ``named_parameters()``, which are never saved when one is not finite.
+            ``after_step()``; ``encode_rows(model, x)``, the parameter rows and what else of each
+            image it compares with the others'; ``state_dict()`` and ``load_state_dict()``, kept in
+            checkpoints; ``named_parameters()``, which are never saved when one is not finite.
         resuming: the run that is in the folder goes on under ``config``, which may differ from the
             folder's in :data:`fastjvae.settings.RUN_SETTINGS`.
         processes: those that train together, see :func:`fastjvae.processes.join_processes`; every

@@ -237,7 +237,7 @@ def test_transformations_differ_from_step_to_step(data: Path, tmp_path: Path):
     assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("stop", [1, 9])
+@pytest.mark.parametrize("stop", [1, 5, 9])  # SHARED fits a head anew after step 5
 def test_resume_with_groups_is_bitwise(data: Path, tmp_path: Path, stop: int):
     whole = trained(tiny_config(data, **SHARED), tmp_path / "whole")
     config = tiny_config(data, **SHARED)

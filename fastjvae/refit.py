@@ -23,7 +23,7 @@ from fastjvae.objectives.shared import BALANCE, shared_by
 from fastjvae.parts import part_of_batch
 from fastjvae.step import TrainingStep
 
-HEADS = 30
+_HEADS = 30
 _STEPS = 200
 _LR = 1e-2
 _BATCH = 1024  # images of a step
@@ -74,21 +74,22 @@ def refit_categories(
     generator = torch.Generator(features.device).manual_seed(epoch_seed(seed, first))
     layer, scores = model.encoder.head, []
     for rows in model.spec.logits:
-        own = Head(layer.weight[rows].detach(), layer.bias[rows].detach())
+        own = Head(layer.weight[rows].detach().clone(), layer.bias[rows].detach().clone())
         best, score = best_head(features, own, group, generator)
         scores.append(score)
-        if best is own:
-            continue
         for parameter, value in zip((layer.weight, layer.bias), best, strict=True):
+            value = _of_first_process(value, step.processes.world)
+            if torch.equal(value, parameter[rows]):
+                continue
             with torch.no_grad():
-                parameter[rows] = _of_first_process(value, step.processes.world)
+                parameter[rows] = value
             if "exp_avg" in (state := optimizer.state[parameter]):
                 state["exp_avg"][rows] = 0
     return scores
 
 
 def best_head(
-    features: Tensor, own: Head, group: int, generator: torch.Generator, heads: int = HEADS
+    features: Tensor, own: Head, group: int, generator: torch.Generator
 ) -> tuple[Head, Score]:
     """The best of many heads that are fitted to features, and of the one that there is.
 
@@ -100,13 +101,12 @@ def best_head(
         own: the head there is.
         group: images of a group.
         generator: of the beginnings and of the batches, on the features' device.
-        heads: how many are fitted.
     """
     size = (len(own.bias), features.shape[1])
     mean, spread = features.mean(dim=0), features.std(dim=0).mean().clamp_min(1e-12)
     features = (features - mean) / spread
     with torch.enable_grad():
-        weights, biases = _fitted(features, group, heads, size, generator)
+        weights, biases = _fitted(features, group, size, generator)
     bias = own.bias + own.weight @ mean
     weights = torch.cat([weights, (own.weight * spread)[None]])
     biases = torch.cat([biases, bias[None]])
@@ -118,19 +118,19 @@ def best_head(
     )
     best = int(scores.argmax())
     score = Score(float(scores[-1]), float(scores[best]))
-    if best == heads:
+    if best == _HEADS:
         return own, score
     weight = weights[best] / spread
     return Head(weight, biases[best] - weight @ mean), score
 
 
 def _fitted(
-    features: Tensor, group: int, heads: int, size: tuple[int, int], generator: torch.Generator
+    features: Tensor, group: int, size: tuple[int, int], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """(heads, K, F) weights and (heads, K) biases."""
-    weights = torch.randn(heads, *size, generator=generator, device=features.device)
+    weights = torch.randn(_HEADS, *size, generator=generator, device=features.device)
     weights = (weights / size[1] ** 0.5).requires_grad_()
-    biases = weights.new_zeros(heads, size[0]).requires_grad_()
+    biases = weights.new_zeros(_HEADS, size[0]).requires_grad_()
     adam = torch.optim.Adam([weights, biases], lr=_LR)
     groups = features.view(-1, group, size[1])
     drawn = min(len(groups), max(1, _BATCH // group))

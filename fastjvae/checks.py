@@ -129,3 +129,9 @@ def check_disc_measure(name: str) -> None:
     """Raise ArgumentError unless ``name`` is one of :data:`DiscreteMeasure`."""
     if name not in _DISCRETE_MEASURES:
         raise ArgumentError(f"disc_measure must be 'kl' or 'information', got {name!r}")
+
+
+def check_seed(seed: int) -> None:
+    """Raise ArgumentError unless ``seed`` is an integer from 0 to 2^31 - 1."""
+    if not (is_integer(seed) and 0 <= seed < 2**31):
+        raise ArgumentError(f"seed must be between 0 and 2147483647, got {seed!r}")

@@ -232,9 +232,14 @@ class TrainingLoop(ABC, Generic[Config]):
         }
         if beside_s:
             record["beside_steps_s"] = beside_s
-        if (warning := self.warning(record)) and self.processes.is_first:
-            tqdm.write(f"fastjvae: {warning}", file=sys.stderr)
+        if warning := self.warning(record):
+            self.say(warning)
         return record
+
+    def say(self, sentence: str) -> None:
+        """Write a sentence above the progress bar, once for all processes."""
+        if self.processes.is_first:
+            tqdm.write(f"fastjvae: {sentence}", file=sys.stderr)
 
     def _record_frame(self) -> None:
         if self.frames.is_due(self.step, self.finished):

@@ -5,14 +5,12 @@ What one step computes is in :mod:`fastjvae.step`. Nothing there waits for the d
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from fastjvae.collapse import CollapseWatch
 from fastjvae.data import ImageData
@@ -121,13 +119,11 @@ class Trainer(TrainingLoop[TrainConfig]):
             seed=self.config.seed,
         )
         self.beside_steps_s += time.perf_counter() - since
-        if self.processes.is_first:
-            scores = ", ".join(f"{score.before:.3f} -> {score.after:.3f}" for score in found)
-            tqdm.write(
-                f"fastjvae: categories fitted anew after step {self.step:,}, shared information"
-                f" less imbalance: {scores} nats",
-                file=sys.stderr,
-            )
+        scores = ", ".join(f"{score.before:.3f} -> {score.after:.3f}" for score in found)
+        self.say(
+            f"categories fitted anew after step {self.step:,}, shared information less imbalance:"
+            f" {scores} nats"
+        )
 
     def groups(self, images: Tensor) -> Groups | None:
         if self.config.group == 1:

@@ -195,6 +195,7 @@ def test_the_further_head_is_of_the_seed_and_no_part_of_the_model(model: JointVA
         ({"cont": None}, "the objective has no cont=Capacity"),
         ({"overclusters": 1}, "must be 0 or at least 2 categories, got 1"),
         ({"channel_reduction": "max"}, "channel_reduction must be"),
+        ({"seed": -1}, "seed must be between 0 and 2147483647, got -1"),
     ],
 )
 def test_an_objective_that_cannot_be_is_an_error(changes: dict[str, Any], message: str):

@@ -11,6 +11,7 @@ from fastjvae import functional
 from fastjvae.checks import ChannelReduction
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import JointLatent, Noise
+from fastjvae.latents import LatentSpec
 from fastjvae.schedules import Capacity
 
 if TYPE_CHECKING:
@@ -111,6 +112,15 @@ def loss_output(
         capacity_disc=zero,
         extra={name: tensor.detach() for name, tensor in (extra or {}).items()},
     )
+
+
+def check_model(model: JointVAE, spec: LatentSpec) -> None:
+    """Raise ArgumentError unless the model has the latent variables that an objective is for."""
+    if model.spec != spec:
+        raise ArgumentError(
+            f"the objective is for the latent variables {spec.to_dict()},"
+            f" the model has {model.spec.to_dict()}"
+        )
 
 
 def needed(capacity: Capacity | None, size: int, name: str, part: str) -> Capacity | None:

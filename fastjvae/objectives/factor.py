@@ -31,13 +31,14 @@ from fastjvae._numbers import is_integer, is_real
 from fastjvae.checks import (
     ChannelReduction,
     check_channel_reduction,
+    check_seed,
     check_step,
     check_weight,
 )
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import Noise
 from fastjvae.latents import LatentSpec
-from fastjvae.objectives.base import LossOutput, bound_terms, loss_output
+from fastjvae.objectives.base import LossOutput, bound_terms, check_model, loss_output
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE
@@ -97,8 +98,7 @@ class FactorObjective(nn.Module):
             raise ArgumentError(
                 f"the discriminator's lr must be a finite number above 0, got {lr!r}"
             )
-        if not (is_integer(seed) and 0 <= seed < 2**31):
-            raise ArgumentError(f"seed must be between 0 and 2147483647, got {seed!r}")
+        check_seed(seed)
         self.gamma, self.lr, self.channel_reduction, self.seed = gamma, lr, channel_reduction, seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -109,11 +109,7 @@ class FactorObjective(nn.Module):
         return [{"params": list(self.parameters()), "lr": self.lr, "betas": _BETAS}]
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
-        if model.spec != self.spec:
-            raise ArgumentError(
-                f"the objective is for the latent variables {self.spec.to_dict()},"
-                f" the model has {model.spec.to_dict()}"
-            )
+        check_model(model, self.spec)
         terms = bound_terms(model, x, noise, self.channel_reduction)
         _, sample = functional.batch_rows(terms.params, terms.latent.sample)
         tc = self.discriminator(sample, frozen=True).mean()

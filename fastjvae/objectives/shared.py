@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from fastjvae import functional
 from fastjvae._numbers import is_integer
-from fastjvae.checks import ChannelReduction, check_channel_reduction
+from fastjvae.checks import ChannelReduction, check_channel_reduction, check_seed
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import Noise
 from fastjvae.latents import LatentSpec, largest_kl
-from fastjvae.objectives.base import LossOutput, needed
+from fastjvae.objectives.base import LossOutput, check_model, needed
 from fastjvae.schedules import Capacity
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ class SharedObjective(nn.Module):
         super().__init__()
         self.spec = LatentSpec.from_dict(spec)
         check_channel_reduction(channel_reduction)
+        check_seed(seed)
         if not self.spec.disc:
             raise ArgumentError(
                 f"shared information is of categorical variables, got {self.spec.to_dict()}"
@@ -187,11 +188,7 @@ class SharedObjective(nn.Module):
         return model.encoder.head(hidden), self.head(hidden)  # type: ignore[operator]
 
     def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
-        if model.spec != self.spec:
-            raise ArgumentError(
-                f"the objective is for the latent variables {self.spec.to_dict()},"
-                f" the model has {model.spec.to_dict()}"
-            )
+        check_model(model, self.spec)
         params, *further_logits = self.encode_rows(model, x)
         block = functional.latent_block(
             params, self.spec, model.temperature, noise, training=model.training

@@ -24,6 +24,10 @@ class Experiment:
         method: "train" trains with the settings; "k-means" divides the pixels into as many clusters
             as their discrete variable has categories; "published" evaluates the authors' model.
         recipe_name: which recipe of the data set; by default its first.
+        start: the experiment whose model of the same seed the training goes on from, in the place
+            of an initialisation.
+        images: how many images to train on: the first of the training images and, where these are
+            fewer, of the test images. By default all training images.
     """
 
     recipe: str
@@ -32,6 +36,8 @@ class Experiment:
     final: bool = True
     method: Method = "train"
     recipe_name: str | None = None
+    start: str | None = None
+    images: int | None = None
 
     def config_of(self, seed: int, data_root: str | None) -> TrainConfig:
         own = {} if self.recipe in ("digits", "sprites") else {"data_root": data_root}
@@ -92,14 +98,23 @@ _SPRITES: dict[str, Any] = {
 _CONTINUOUS = {**_SPRITES, "cont": 10, "disc": ()}
 
 
-def _categories(number: int) -> Experiment:
+def _half_as_long(number: int, images: int | None = None) -> Experiment:
+    """With a number of categories."""
     capacity = CapacityConfig(0.0, 5.0, 12_500, 30.0)
     settings = {"disc": (number,), "steps": 15_000}
     return Experiment(
         "mnist",
         {**settings, "cont_capacity": capacity, "disc_capacity": capacity},
         seeds=(0, 1),
+        images=images,
     )
+
+
+def _gone_on(start: str) -> Experiment:
+    """With the paper's objective at the end of its schedules, from a trained model."""
+    grown = CapacityConfig(5.0, 5.0, 1, 30.0)
+    settings = {"steps": 10_000, "cont_capacity": grown, "disc_capacity": grown, "warmup": 500}
+    return Experiment("mnist", settings, start=start)
 
 
 def _joint_on_sprites(gamma: float, seeds: tuple[int, ...] = (0, 1, 2)) -> Experiment:
@@ -122,7 +137,11 @@ EXPERIMENTS: dict[str, Experiment] = {
     "digits-kmeans": Experiment("digits", method="k-means"),
     "fashion-joint": Experiment("fashion-mnist", {"steps": 60_000}),
     "fashion-kmeans": Experiment("fashion-mnist", method="k-means"),
-    **{f"mnist-{number}-categories": _categories(number) for number in _NUMBERS},
+    "mnist-from-fast": _gone_on("mnist-fast"),
+    "mnist-from-published": _gone_on("mnist-published"),
+    "mnist-2500-digits": _half_as_long(10, images=2_500),
+    "mnist-20000-digits": _half_as_long(10, images=20_000),
+    **{f"mnist-{number}-categories": _half_as_long(number) for number in _NUMBERS},
     **{
         f"mnist-kmeans-{number}": Experiment("mnist", {"disc": (number,)}, method="k-means")
         for number in _NUMBERS

@@ -24,14 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fastjvae
 from benchmarks import counterparts
 from benchmarks.environment import environment
 from benchmarks.experiment_list import EXPERIMENTS, Experiment
+from benchmarks.first_images import first_images
 from benchmarks.seed_choice import unlabelled_scores
 from fastjvae.data import ImageData, load
 from fastjvae.data.cache import user_folder
 from fastjvae.evaluation import evaluate
 from fastjvae.files import write_bytes, write_json
+from fastjvae.pretrained import WEIGHTS
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.seeds import parse_seeds
 from fastjvae.settings import TrainConfig
@@ -62,6 +65,22 @@ class Unit:
     def result(self) -> Path:
         return RESULTS / self.name / f"seed-{self.seed}.json"
 
+    @property
+    def start(self) -> Unit | None:
+        """The unit whose model this one goes on from."""
+        name = self.experiment.start
+        return None if name is None else Unit(name, EXPERIMENTS[name], self.seed)
+
+    def lacks(self, published: Path | None) -> str | None:
+        """What has to be there before this unit can run and is not."""
+        start = self.start
+        methods = {unit.experiment.method for unit in (self, start) if unit}
+        if "published" in methods and published is None:
+            return "--published, the folder of the authors' model"
+        if start and "published" not in methods and not (start.run.path / WEIGHTS).exists():
+            return f"the model of {start.name}, seed {start.seed}, in {start.run}"
+        return None
+
 
 class WatchedTrainer(Trainer):
     """A trainer that evaluates itself at every checkpoint, in ``curve.jsonl`` of its run.
@@ -86,7 +105,7 @@ def run_unit(
     """Measure one unit and write its result; None if a signal stopped its training."""
     config = unit.experiment.config_of(unit.seed, data_root)
     if unit.experiment.method == "train":
-        measured = _trained(unit, config)
+        measured = _trained(unit, config, published)
     elif unit.experiment.method == "k-means":
         measured = counterparts.kmeans(config)
     else:
@@ -100,12 +119,16 @@ def run_unit(
     return result
 
 
-def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
+def _trained(unit: Unit, config: TrainConfig, published: Path | None) -> dict[str, Any] | None:
     train = load(config.source("train"))
+    count = unit.experiment.images
+    given = train if count is None else first_images(config, count)
     since = time.perf_counter()
-    trainer = WatchedTrainer(config, train, unit.run)
+    trainer = WatchedTrainer(config, given, unit.run)
     preparation_s = time.perf_counter() - since
     trainer.watched = train
+    if unit.start and trainer.step == 0:
+        trainer.model.load_state_dict(_start_model(unit.start, published).state_dict())
     print(f"{unit.name}, seed {unit.seed}: from step {trainer.step:,} to {trainer.total_steps:,}")
     if not trainer.train():
         return None
@@ -114,11 +137,20 @@ def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
     records = read_metrics(unit.run)
     return {
         "config": _portable(config),
+        "start": unit.experiment.start,
+        "training_images": len(given),
         "seconds": preparation_s + seconds_of(records, config.batch_size),
         "evaluation": evaluation.to_dict(),
         "curve": read_lines(unit.run.path / "curve.jsonl"),
         "growth": [_sums(record) for record in _thinned(records)],
     }
+
+
+def _start_model(start: Unit, published: Path | None) -> fastjvae.JointVAE:
+    if start.experiment.method == "train":
+        return fastjvae.load(start.run.path)
+    assert published is not None
+    return fastjvae.load_published(published)
 
 
 def compare(name: str, data_root: str | None) -> None:
@@ -221,8 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for unit in units:
         if unit.result.exists():
             continue
-        if unit.experiment.method == "published" and options.published is None:
-            print(f"{unit.name}: left out, needs --published, the folder of the authors' model")
+        if lacking := unit.lacks(options.published):
+            print(f"{unit.name}, seed {unit.seed}: left out, needs {lacking}")
             continue
         result = run_unit(unit, options.data_root, options.published)
         if result is None:

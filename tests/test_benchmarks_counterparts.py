@@ -20,6 +20,7 @@ COMMITTED = experiments.RESULTS
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    monkeypatch.setenv("FASTJVAE_RUNS", str(tmp_path / "runs"))
     return tmp_path / "results"
 
 
@@ -64,7 +65,7 @@ def test_the_authors_model_is_measured_where_it_is_named(
     experiment = Experiment("digits", seeds=(0,), method="published")
     monkeypatch.setitem(EXPERIMENTS, "authors", experiment)
     assert experiments.main(["authors"]) == 0
-    assert "authors: left out, needs --published" in capsys.readouterr().out
+    assert "authors, seed 0: left out, needs --published" in capsys.readouterr().out
     assert not results.exists()
     folder = tmp_path / "published"
     folder.mkdir()
@@ -77,6 +78,15 @@ def test_the_authors_model_is_measured_where_it_is_named(
     assert result["config"] == {"dataset": "digits", "cont": 3, "disc": [7]}
     assert result["evaluation"]["images"] == 300
     assert len(result["evaluation"]["kl_cont"]) == 3
+
+    settings = {"steps": 1, "lr": 1e-12, "cont": 3, "disc": (7,)}
+    further = Experiment("digits", settings, seeds=(5,), start="authors")
+    monkeypatch.setitem(EXPERIMENTS, "further", further)
+    experiments.main(["further"])
+    assert "further, seed 5: left out, needs --published" in capsys.readouterr().out
+    experiments.main(["further", "--published", str(folder)])
+    gone_on = json.loads((results / "further" / "seed-5.json").read_text())["evaluation"]
+    assert gone_on["kl_cont"] == pytest.approx(result["evaluation"]["kl_cont"], rel=1e-4)
 
 
 def test_what_the_authors_model_gave():

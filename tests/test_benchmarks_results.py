@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT
 
 from benchmarks import experiments, results_page
 from benchmarks.experiment_list import EXPERIMENTS, SECTIONS, Experiment
+from benchmarks.first_images import first_images
 from fastjvae.data import load
-from fastjvae.run import RunFolder
+from fastjvae.errors import ArgumentError
+from fastjvae.run import RunFolder, read_metrics
 
 RESULTS = experiments.RESULTS
 _SMALL = Experiment(
@@ -80,6 +83,52 @@ def test_a_trial_is_judged_by_training_images(folders: Path, monkeypatch: pytest
     monkeypatch.setitem(EXPERIMENTS, "small", trial)
     experiments.main(["small", "--seeds", "0"])
     assert _result(folders, 0)["evaluation"]["images"] == 1497
+
+
+def test_a_unit_goes_on_from_the_model_of_another(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    settings = {**_SMALL.settings, "steps": 1, "lr": 1e-12}
+    monkeypatch.setitem(EXPERIMENTS, "further", Experiment("digits", settings, start="small"))
+    experiments.main(["further", "--seeds", "1"])
+    assert "further, seed 1: left out, needs the model of small, seed 1, in" in (
+        capsys.readouterr().out
+    )
+    experiments.main(["small", "further", "--seeds", "1"])
+    result = json.loads((folders / "results" / "further" / "seed-1.json").read_text())
+    assert result["start"] == "small"
+    assert result["evaluation"]["reconstruction"] == pytest.approx(
+        _result(folders, 1)["evaluation"]["reconstruction"], rel=1e-5
+    )
+    assert _result(folders, 1)["start"] is None
+
+
+@pytest.mark.parametrize(("count", "of_test"), [(100, 0), (1497, 0), (1600, 103)])
+def test_training_images_by_number(count: int, of_test: int):
+    config = _SMALL.config_of(0, None)
+    train, test = load(config.source("train")), load(config.source("test"))
+    images = first_images(config, count).images
+    assert len(images) == count
+    assert torch.equal(images[: count - of_test], train.images[: count - of_test])
+    assert torch.equal(images[count - of_test :], test.images[:of_test])
+
+
+def test_a_unit_trains_on_as_many_images_as_it_says(folders: Path, monkeypatch: pytest.MonkeyPatch):
+    few = Experiment("digits", _SMALL.settings, images=100)
+    monkeypatch.setitem(EXPERIMENTS, "small", few)
+    experiments.main(["small", "--seeds", "0"])
+    result = _result(folders, 0)
+    assert result["training_images"] == 100
+    assert result["evaluation"]["images"] == 300
+    run = experiments.Unit("small", few, 0).run
+    assert read_metrics(run)[-1]["epoch"] == pytest.approx(6 / 100)  # a step takes one group
+
+
+def test_more_images_than_there_are_is_an_error():
+    with pytest.raises(
+        ArgumentError, match=r"2,000 images are more than the 1,497 of digits/train"
+    ):
+        first_images(_SMALL.config_of(0, None), 2_000)
 
 
 def test_an_unknown_experiment_is_named(capsys: pytest.CaptureFixture[str]):

@@ -10,20 +10,29 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.discrete_study import PATH
-from benchmarks.experiment_list import COMPARED_IN_TIME, EXPERIMENTS, SECTIONS, Row, Section
+from benchmarks.experiment_list import (
+    COMPARED_BY_OBJECTIVE,
+    COMPARED_IN_TIME,
+    EXPERIMENTS,
+    SECTIONS,
+    Row,
+    Section,
+)
 from benchmarks.experiments import RESULTS
 from benchmarks.markdown import table_line
 from benchmarks.results_discrete import discrete_section
 from benchmarks.results_words import (
     Results,
     choices,
+    half_way,
     information,
     information_of_c,
+    objectives,
     time_to_accuracy,
 )
 from fastjvae.comparison import agreeing_variable
@@ -64,19 +73,21 @@ def results_of(name: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
 
 def markdown(folder: Path = RESULTS, pictures: Path = PICTURES) -> str:
     """The whole page; pictures that have not been drawn are left out."""
-    parts = [line for section in SECTIONS for line in _section(section, folder, pictures)]
     labels = {row.experiment: row.label for section in SECTIONS for row in section.rows}
+    parts = [line for section in SECTIONS for line in _section(section, labels, folder, pictures)]
     return "\n".join([INTRODUCTION, *parts, *discrete_section(labels, folder.parent / PATH.name)])
 
 
-def _section(section: Section, folder: Path, pictures: Path) -> Iterator[str]:
+def _section(
+    section: Section, labels: Mapping[str, str], folder: Path, pictures: Path
+) -> Iterator[str]:
     yield from [f"## {section.title}", "", section.text, ""]
     trained = [(row, results_of(row.experiment, folder)) for row in section.rows]
     clusters = [(_kmeans_row(name), results_of(name, folder)) for name in section.kmeans]
     rows = [*trained, *clusters]
     yield from _main_table(rows)
     yield from _score_table(trained)
-    yield from _sentences(trained, folder)
+    yield from _sentences(trained, labels, folder)
     machines = {_machine(result["about"]) for _, results in rows for result in results}
     yield from [f"Machine: {machine}." for machine in sorted(machines)]
     if machines:
@@ -141,19 +152,33 @@ def _score_table(rows: Sequence[tuple[Row, Results]]) -> Iterator[str]:
     yield ""
 
 
-def _sentences(rows: Sequence[tuple[Row, Results]], folder: Path) -> Iterator[str]:
+def _sentences(
+    rows: Sequence[tuple[Row, Results]], labels: Mapping[str, str], folder: Path
+) -> Iterator[str]:
     said = [sentence for row, results in rows for sentence in information_of_c(row.label, results)]
-    by_name = {row.experiment: (row.label, results) for row, results in rows}
-    for name, other in COMPARED_IN_TIME.items():
-        if name in by_name and other in by_name:
-            said += time_to_accuracy(*by_name[name], *by_name[other])
     for row, results in rows:
-        path = folder / row.experiment / "seeds.json"
-        if path.exists():
-            said += choices(row.label, results, json.loads(path.read_text()))
+        if other := COMPARED_IN_TIME.get(row.experiment):
+            said += time_to_accuracy(row.label, results, labels[other], results_of(other, folder))
+    by_objective = [row for row, _ in rows if row.experiment in COMPARED_BY_OBJECTIVE]
+    for other in dict.fromkeys(COMPARED_BY_OBJECTIVE[row.experiment] for row in by_objective):
+        said += half_way(labels[other], results_of(other, folder))
+    for row in by_objective:
+        other = COMPARED_BY_OBJECTIVE[row.experiment]
+        scores = [_seeds(name, folder) for name in (row.experiment, other)]
+        if scores[0] and scores[1]:
+            said += objectives(row.label, scores[0], labels[other], scores[1])
+    for row, results in rows:
+        if scored := _seeds(row.experiment, folder):
+            said += choices(row.label, results, scored)
     yield from [f"- {sentence}" for sentence in said]
     if said:
         yield ""
+
+
+def _seeds(name: str, folder: Path) -> dict[str, Any] | None:
+    """The scores of the seeds of an experiment, if they have been compared."""
+    path = folder / name / "seeds.json"
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _spread(values: Iterable[float | None], digits: int = 3, best: Any = max) -> str:

@@ -63,6 +63,48 @@ def time_to_accuracy(label: str, results: Results, of: str, reference: Results) 
     )
 
 
+def half_way(label: str, results: Results) -> Iterator[str]:
+    """Whether twice as many steps made a difference, by the labels of training images."""
+    if not results:
+        return
+    halves = [_halves(result["curve"]) for result in results]
+    middle, end = (statistics.fmean(half) for half in zip(*halves, strict=True))
+    yield (
+        f"{label} has {middle:.3f} on the training images (majority, mean over seeds) after half of"
+        f" its steps and {end:.3f} after all."
+    )
+
+
+def _halves(curve: Results) -> tuple[float, float]:
+    middle = next(row for row in curve if 2 * row["step"] >= curve[-1]["step"])
+    return max(middle["accuracy_majority"]), max(curve[-1]["accuracy_majority"])
+
+
+def objectives(
+    label: str, compared: Mapping[str, Any], of: str, reference: Mapping[str, Any]
+) -> Iterator[str]:
+    """Which of two experiments with the same objective ends lower.
+
+    Args:
+        label, compared: of the one that begins elsewhere, and the scores of its seeds, as
+            ``seeds.json`` has them.
+        of, reference: label and scores of the other.
+    """
+    here, there = (
+        statistics.fmean(row["objective"] for row in scores["seeds"])
+        for scores in (compared, reference)
+    )
+    verdict = (
+        "the objective prefers what it began with, to which random weights did not lead"
+        if here < there
+        else "the objective does not prefer what it began with"
+    )
+    yield (
+        f"{label}: the training objective ends at {here:.1f} nats, {of}'s at {there:.1f} (mean over"
+        f" seeds): {verdict}."
+    )
+
+
 def _reaches(label: str, results: Results, accuracy: float) -> str:
     seconds = [
         result["seconds"] * row["step"] / result["curve"][-1]["step"]

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.discrete_study import attributes, batch_bias, held, information
 from benchmarks.results_discrete import discrete_section
-from benchmarks.results_words import time_to_accuracy
+from benchmarks.results_words import half_way, objectives, time_to_accuracy
 from fastjvae.data import ImageData, load
 from fastjvae.data.source import DataSource
 
@@ -102,3 +102,30 @@ def test_slants_are_found_in_real_digits():
     about = attributes(data)
     counts = [np.bincount(about[name], minlength=10) for name in ("slant", "ink", "width")]
     assert all(c.min() > 0.05 * len(data.images) for c in counts)
+
+
+def test_twice_as_many_steps_are_told_by_the_middle_of_the_curve():
+    results = [_result(10, 0.1, 0.3, 0.5), _result(10, 0.2, 0.4, 0.6)]
+    (sentence,) = half_way("Slow", results)
+    assert sentence == (
+        "Slow has 0.350 on the training images (majority, mean over seeds) after half of its steps"
+        " and 0.550 after all."
+    )
+    assert list(half_way("Slow", [])) == []
+
+
+@pytest.mark.parametrize(
+    ("objective", "verdict"),
+    [
+        (150.0, "the objective prefers what it began with, to which random weights did not lead"),
+        (170.0, "the objective does not prefer what it began with"),
+    ],
+)
+def test_which_solution_the_objective_prefers_is_told(objective: float, verdict: str):
+    here = {"seeds": [{"objective": objective - 1}, {"objective": objective + 1}]}
+    there = {"seeds": [{"objective": 160.0}]}
+    (sentence,) = objectives("Further", here, "Slow", there)
+    assert sentence == (
+        f"Further: the training objective ends at {objective} nats, Slow's at 160.0 (mean over"
+        f" seeds): {verdict}."
+    )

@@ -168,7 +168,7 @@ def test_the_page_shows_spreads_over_seeds(tmp_path: Path):
         }  # fmt: skip
         result = {
             "seed": seed, "evaluation": evaluation, "seconds": 700.0,
-            "curve": [{"step": 30_000}],
+            "curve": [{"step": 30_000, "accuracy_majority": [accuracy]}],
             "about": {"processor": "P", "threads": 2, "python": "3.11", "torch": "2.14"},
         }  # fmt: skip
         (folder / f"seed-{seed}.json").write_text(json.dumps(result))
@@ -231,6 +231,15 @@ def test_scores_and_the_choice_of_a_seed_are_on_the_page(tmp_path: Path):
     assert f"| {label} | 0.625 ± 0.177 (0.750) | 0.250 ± 0.000 (0.250) |" in page
     assert f"| {label} | 2 | - | - | 20.0 ± 0.0 (20.0) |" in page
     assert f"- {label}, by Kim & Mnih's score (disentanglement_lib): UDR chose seed 0" in page
+
+
+def test_objectives_are_compared_across_sections(tmp_path: Path):
+    for name, objective in (("mnist-joint", 166.25), ("mnist-from-fast", 160.0)):
+        scored = {"seeds": [{"seed": 0, "udr": None, "objective": objective}], "no_udr": "one seed"}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "seeds.json").write_text(json.dumps(scored))
+    page = results_page.markdown(tmp_path)
+    assert "the training objective ends at 160.0 nats, JointVAE's at 166.2 (mean" in page
 
 
 def test_pictures_that_have_been_drawn_are_shown(tmp_path: Path):

@@ -17,7 +17,8 @@ from tiny import tiny_flags, write_arrays
 
 import fastjvae
 from fastjvae import JointVAE, load, load_published
-from fastjvae.cli import _parse, main
+from fastjvae.cli import main
+from fastjvae.commands import parse
 from fastjvae.data import DATASETS
 from fastjvae.recipes import RECIPES, recipe
 from fastjvae.run import RunFolder, read_metrics
@@ -141,7 +142,7 @@ def test_a_run_from_before_a_setting_was_there_goes_on(run: Path):
 
 def _config(*argv: str) -> TrainConfig:
     """The settings that a command line of train asks for."""
-    config: TrainConfig = _parse(["train", *argv]).config.config()
+    config: TrainConfig = parse(["train", *argv]).config.config()
     return config
 
 

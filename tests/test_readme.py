@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from fastjvae.cli import _parse
+from fastjvae.commands import parse
 
 README = (ROOT / "README.md").read_text()
 
@@ -38,7 +38,7 @@ def test_the_python_examples_run_one_after_the_other(
 def test_every_command_is_one_that_the_parser_takes(line: str):
     words = line.split("#")[0].split()
     words = words[words.index("fastjvae") :]  # behind torchrun and its flags
-    _parse(words[1:])
+    parse(words[1:])
 
 
 def test_make_targets_exist():

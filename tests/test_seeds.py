@@ -16,7 +16,8 @@ import torch
 from tiny import tiny_config, tiny_flags, write_arrays
 
 from fastjvae import JointVAE, comparison, load, seeds
-from fastjvae.cli import TrainFlags, main
+from fastjvae.cli import main
+from fastjvae.commands import TrainFlags
 from fastjvae.comparison import SeedResult, SeedsSummary, comparable_units, summarise
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, NonFiniteLossError

@@ -85,7 +85,7 @@ class Unit:
 class WatchedTrainer(Trainer):
     """A trainer that evaluates itself at every checkpoint, in ``curve.jsonl`` of its run.
 
-    The labels it reads are those of ``watched``, the training images unless an experiment is final.
+    The labels it reads are those of ``watched``, the training images.
     """
 
     watched: ImageData

@@ -10,6 +10,7 @@ from typing import Any
 from fastjvae.comparison import agreeing_variable
 
 _IGNORED = 0.05  # share of log K below which c is said to be ignored
+_AS_LOW = 1.0  # nats between two objectives that are said to be equal
 
 Results = Sequence[dict[str, Any]]
 
@@ -94,11 +95,12 @@ def objectives(
         statistics.fmean(row["objective"] for row in scores["seeds"])
         for scores in (compared, reference)
     )
-    verdict = (
-        "the objective prefers what it began with, to which random weights did not lead"
-        if here < there
-        else "the objective does not prefer what it began with"
-    )
+    if abs(here - there) <= _AS_LOW:
+        verdict = "the objective tells no difference between the two"
+    elif here < there:
+        verdict = "the objective prefers what it began with, to which random weights did not lead"
+    else:
+        verdict = "the objective does not prefer what it began with"
     yield (
         f"{label}: the training objective ends at {here:.1f} nats, {of}'s at {there:.1f} (mean over"
         f" seeds): {verdict}."

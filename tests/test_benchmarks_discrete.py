@@ -118,6 +118,7 @@ def test_twice_as_many_steps_are_told_by_the_middle_of_the_curve():
     ("objective", "verdict"),
     [
         (150.0, "the objective prefers what it began with, to which random weights did not lead"),
+        (160.5, "the objective tells no difference between the two"),
         (170.0, "the objective does not prefer what it began with"),
     ],
 )

@@ -15,6 +15,7 @@ anew; it needs their runs.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -24,7 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fastjvae
 from benchmarks import counterparts
 from benchmarks.environment import environment
 from benchmarks.experiment_list import EXPERIMENTS, Experiment
@@ -71,6 +71,10 @@ class Unit:
         name = self.experiment.start
         return None if name is None else Unit(name, EXPERIMENTS[name], self.seed)
 
+    def model(self, published: Path | None) -> Path | None:
+        """Where the trained model of this unit lies, ``published`` where it is the authors'."""
+        return published if self.experiment.method == "published" else self.run.path
+
     def lacks(self, published: Path | None) -> str | None:
         """What has to be there before this unit can run and is not."""
         start = self.start
@@ -105,7 +109,9 @@ def run_unit(
     """Measure one unit and write its result; None if a signal stopped its training."""
     config = unit.experiment.config_of(unit.seed, data_root)
     if unit.experiment.method == "train":
-        measured = _trained(unit, config, published)
+        if unit.start:
+            config = dataclasses.replace(config, start_from=str(unit.start.model(published)))
+        measured = _trained(unit, config)
     elif unit.experiment.method == "k-means":
         measured = counterparts.kmeans(config)
     else:
@@ -119,7 +125,7 @@ def run_unit(
     return result
 
 
-def _trained(unit: Unit, config: TrainConfig, published: Path | None) -> dict[str, Any] | None:
+def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
     train = load(config.source("train"))
     count = unit.experiment.images
     given = train if count is None else first_images(config, count)
@@ -127,8 +133,6 @@ def _trained(unit: Unit, config: TrainConfig, published: Path | None) -> dict[st
     trainer = WatchedTrainer(config, given, unit.run)
     preparation_s = time.perf_counter() - since
     trainer.watched = train
-    if unit.start and trainer.step == 0:
-        trainer.model.load_state_dict(_start_model(unit.start, published).state_dict())
     print(f"{unit.name}, seed {unit.seed}: from step {trainer.step:,} to {trainer.total_steps:,}")
     if not trainer.train():
         return None
@@ -144,13 +148,6 @@ def _trained(unit: Unit, config: TrainConfig, published: Path | None) -> dict[st
         "curve": read_lines(unit.run.path / "curve.jsonl"),
         "growth": [_sums(record) for record in _thinned(records)],
     }
-
-
-def _start_model(start: Unit, published: Path | None) -> fastjvae.JointVAE:
-    if start.experiment.method == "train":
-        return fastjvae.load(start.run.path)
-    assert published is not None
-    return fastjvae.load_published(published)
 
 
 def compare(name: str, data_root: str | None) -> None:
@@ -217,7 +214,7 @@ def _thinned(records: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
 def _portable(config: TrainConfig) -> dict[str, Any]:
     """The settings without those that belong to a machine."""
     values = config.to_dict()
-    for name in ("data_root", "labels", "device"):
+    for name in ("data_root", "labels", "start_from", "device"):
         values.pop(name)
     return values
 

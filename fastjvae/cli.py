@@ -93,8 +93,8 @@ def _train(command: Train | TrainInfoGAN) -> int:
     config = flags.config()
     here: dict[str, Any] = {  # so that the run can be resumed and evaluated from another folder
         name: str(Path(value).expanduser().absolute())
-        for name in ("data_root", "labels")
-        if (value := getattr(config, name)) is not None
+        for name in ("data_root", "labels", "start_from")
+        if (value := getattr(config, name, None)) is not None
     }
     config = dataclasses.replace(config, **here)
     if flags.seeds is not None:

@@ -249,6 +249,10 @@ class TrainConfig(RunConfig):
     initialisation: Initialisation = "torch"
     """of the weights; he: normal ones in the encoder (He et al. 2015), with which its codes differ
     from image to image at the first step and no layer's ReLUs end"""
+    start_from: str | None = None
+    """a model whose weights training begins with, in the place of initialised ones: a run folder,
+    or whatever else fastjvae or the published code has saved; a --warmup of some hundred steps
+    keeps Adam's first ones from leading away from it"""
     lr: float = 5e-4
     """learning rate of Adam, per step"""
     warmup: int = 0

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from fastjvae.checkpoint import find_checkpoint, load
 from fastjvae.collapse import CollapseWatch
 from fastjvae.data import ImageData
 from fastjvae.data.groups import Groups, nearest_neighbours
@@ -49,9 +50,10 @@ class Trainer(TrainingLoop[TrainConfig]):
 
     Raises:
         ArgumentError: the precision is not one of the device; the objective cannot be trained by
-            several processes.
+            several processes; the model to start from has other sizes or latent variables.
         RunError: the folder holds another run, or cannot be written.
-        CheckpointError: the checkpoint there is damaged, foreign, of another model or other data.
+        CheckpointError: the checkpoint there is damaged, foreign, of another model or other data;
+            there is no model to start from where ``config`` says.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class Trainer(TrainingLoop[TrainConfig]):
         if config.refits and not isinstance(data, ImageData):
             raise ArgumentError("--refits take images, which can be asked for twice, no DataLoader")
         super().__init__(config, data, run, processes)
+        if config.start_from is not None and find_checkpoint(run.path) is None:
+            self._start_from(config.start_from)
         self.objective = build_objective(config) if objective is None else objective
         call_if_offered(self.objective, "to", self.device)
         self.optimizer = torch.optim.Adam(
@@ -99,6 +103,16 @@ class Trainer(TrainingLoop[TrainConfig]):
         if isinstance(data, ImageData):
             self._collapse = CollapseWatch(data.images, config.channel_reduction, config.augment)
         self.begin(resuming)
+
+    def _start_from(self, path: str) -> None:
+        model = load(path)
+        ours, theirs = ((m.img_size, m.spec) for m in (self.model, model))
+        if ours != theirs:
+            raise ArgumentError(
+                f"--start-from {path} has images of {theirs[0]} and {theirs[1]}, this run has"
+                f" images of {ours[0]} and {ours[1]}"
+            )
+        self.model.load_state_dict(model.state_dict())
 
     def take(self, number: int) -> None:
         self._take(number)

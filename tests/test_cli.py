@@ -101,6 +101,17 @@ def test_resume_trains_on(run: Path, capsys: pytest.CaptureFixture[str]):
     assert json.loads((run / "config.json").read_text())["training"]["steps"] == 20
 
 
+def test_a_run_started_from_a_model_goes_on_from_another_folder(
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(run.parent)
+    flags = tiny_flags(data, tmp_path / "further", start_from=run.name)
+    assert main([*flags, "--no-figures"]) == 0
+    config = RunFolder(tmp_path / "further").read_config()
+    assert isinstance(config, TrainConfig)
+    assert config.start_from == str(run)
+
+
 def test_resume_below_the_steps_taken_changes_nothing(
     run: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -33,7 +33,13 @@ def test_the_python_examples_run_one_after_the_other(
 
 
 @pytest.mark.parametrize(
-    "line", [line for block in _blocks("sh") for line in block.splitlines() if "fastjvae " in line]
+    "line",
+    [
+        line
+        for block in _blocks("sh")
+        for line in block.replace("\\\n", " ").splitlines()
+        if "fastjvae " in line
+    ],
 )
 def test_every_command_is_one_that_the_parser_takes(line: str):
     words = line.split("#")[0].split()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -201,6 +202,42 @@ def test_a_checkpoint_of_a_run_with_other_settings_is_refused(data: Path, tmp_pa
     (tmp_path / "other" / "checkpoint.pt").replace(tmp_path / "run" / "checkpoint.pt")
     with pytest.raises(CheckpointError, match="of another run: objective is 'beta' there"):
         _trainer(config, tmp_path / "run")
+
+
+def test_training_begins_with_the_weights_of_another_model(data: Path, tmp_path: Path):
+    before = _trainer(tiny_config(data), tmp_path / "before")
+    before.train()
+    config = tiny_config(data, start_from=str(tmp_path / "before"), seed=1)
+    trainer = _trainer(config, tmp_path / "run")
+    assert_same_state(trainer.model.state_dict(), before.model.state_dict())
+    assert trainer.step == 0
+    trainer.train()
+    assert not torch.equal(trainer.model.encoder.head.bias, before.model.encoder.head.bias)
+    # From here on the run has a checkpoint of its own.
+    shutil.rmtree(tmp_path / "before")
+    resumed = _trainer(config, tmp_path / "run")
+    assert resumed.step == 13
+    assert_same_state(resumed.model.state_dict(), trainer.model.state_dict())
+
+
+def test_training_begins_with_a_model_of_the_published_code(data: Path, tmp_path: Path):
+    spec = {"cont": 2, "disc": [4]}
+    published = JointVAE((1, 32, 32), spec)
+    torch.save(published.published_state_dict(), tmp_path / "model.pt")
+    config = tiny_config(data, start_from=str(tmp_path / "model.pt"), image_size=(32, 32))
+    trainer = _trainer(config, tmp_path / "run")
+    assert_same_state(trainer.model.state_dict(), published.state_dict())
+
+
+def test_a_model_to_start_from_has_to_fit(data: Path, tmp_path: Path):
+    JointVAE((1, 16, 16), {"cont": 3, "disc": [4]}).save_pretrained(tmp_path / "other")
+    config = tiny_config(data, start_from=str(tmp_path / "other"))
+    message = r"other has images of \(1, 16, 16\) and .*cont=3.*, this run has .* and .*cont=2"
+    with pytest.raises(ArgumentError, match=message):
+        _trainer(config, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="none holds no model"):
+        _trainer(dataclasses.replace(config, start_from=str(tmp_path / "none")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_killed_before_its_model_was_written_gets_it(data: Path, tmp_path: Path):

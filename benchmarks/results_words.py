@@ -34,9 +34,13 @@ def information_of_c(label: str, results: Results) -> Iterator[str]:
     if not results or not results[0].get("config", {}).get("disc"):
         return
     most = sum(math.log(size) for size in results[0]["config"]["disc"])
-    nats = statistics.fmean(information(result["evaluation"]) for result in results)
-    verdict = "c is ignored, it tells" if nats < _IGNORED * most else "c tells"
-    yield f"{label}: {verdict} {nats:.2f} of at most {most:.2f} nats about an image."
+    nats = [information(result["evaluation"]) for result in results]
+    ignored = sum(each < _IGNORED * most for each in nats)
+    some = f" in {ignored} of {len(nats)} seeds" if ignored < len(nats) else ""
+    verdict = f"c is ignored{some}, it tells" if ignored else "c tells"
+    yield (
+        f"{label}: {verdict} {statistics.fmean(nats):.2f} of at most {most:.2f} nats about an image."
+    )
 
 
 def information(evaluation: dict[str, Any]) -> float:

@@ -131,5 +131,8 @@ def test_whether_c_is_used_follows_from_its_information():
     assert list(information_of_c("B", [unused])) == [
         "B: c is ignored, it tells 0.01 of at most 2.30 nats about an image."
     ]
+    assert list(information_of_c("B", [unused, used, unused])) == [
+        "B: c is ignored in 2 of 3 seeds, it tells 0.34 of at most 2.30 nats about an image."
+    ]
     assert list(information_of_c("C", [{**used, "config": {"disc": []}}])) == []
     assert list(information_of_c("D", [])) == []

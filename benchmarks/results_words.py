@@ -38,9 +38,8 @@ def information_of_c(label: str, results: Results) -> Iterator[str]:
     ignored = sum(each < _IGNORED * most for each in nats)
     some = f" in {ignored} of {len(nats)} seeds" if ignored < len(nats) else ""
     verdict = f"c is ignored{some}, it tells" if ignored else "c tells"
-    yield (
-        f"{label}: {verdict} {statistics.fmean(nats):.2f} of at most {most:.2f} nats about an image."
-    )
+    mean = statistics.fmean(nats)
+    yield f"{label}: {verdict} {mean:.2f} of at most {most:.2f} nats about an image."
 
 
 def information(evaluation: dict[str, Any]) -> float:

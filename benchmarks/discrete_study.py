@@ -3,7 +3,7 @@
     python -m benchmarks.discrete_study mnist-joint --data-root DATA
 
 reads the models that :mod:`benchmarks.experiments` has trained, in ``FASTJVAE_RUNS``, and writes
-``benchmarks/results/discrete.json``:
+what they hold into ``benchmarks/results/discrete.json``, beside that of models which are gone:
 
 - ``holds``: the adjusted mutual information (scikit-learn; 0 for chance, 1 for the same partition)
   of the most probable category with the digit and with what else divides the training images: the
@@ -17,6 +17,7 @@ reads the models that :mod:`benchmarks.experiments` has trained, in ``FASTJVAE_R
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ from benchmarks.experiments import Unit
 from fastjvae.data import ImageData, load
 from fastjvae.encoding import encoded_batches
 from fastjvae.files import write_json
+from fastjvae.pretrained import WEIGHTS
 
 PATH = Path(__file__).parent / "results" / "discrete.json"
 BATCHES = (16, 32, 64, 128, 256, 512)
@@ -116,22 +118,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="+", metavar="EXPERIMENT", choices=tuple(EXPERIMENTS))
     parser.add_argument("--data-root", help="folder of MNIST and FashionMNIST")
     options = parser.parse_args(arguments)
-    result: dict[str, Any] = {"about": environment(), "experiments": {}}
+    known = json.loads(PATH.read_text())["experiments"] if PATH.exists() else {}
+    result: dict[str, Any] = {"about": environment(), "experiments": known}
     for name in options.names:
         experiment = EXPERIMENTS[name]
         data = load(experiment.config_of(0, options.data_root).source("train"))
         about = attributes(data)
-        seeds = {}
+        seeds = known.get(name, {}).get("seeds", {})
         for unit in (Unit(name, experiment, seed) for seed in experiment.seeds):
-            if not unit.result.exists():
+            if not (unit.result.exists() and (unit.run.path / WEIGHTS).exists()):
                 continue
             p = probabilities(fastjvae.load(unit.run.path), data.images)
             assignments = p.argmax(dim=1).numpy()
-            seeds[unit.seed] = {"holds": held(assignments, about), "batches": batch_bias(p)}
-            print(name, unit.seed, seeds[unit.seed]["holds"], flush=True)
+            found = {"holds": held(assignments, about), "batches": batch_bias(p)}
+            seeds[str(unit.seed)] = found
+            print(name, unit.seed, found["holds"], flush=True)
         result["experiments"][name] = {
             "attributes": held(about["k-means cluster"], about),
-            "seeds": seeds,
+            "seeds": dict(sorted(seeds.items())),
         }
     write_json(PATH, result)
 

@@ -8,8 +8,8 @@
 Each unit trains in ``FASTJVAE_RUNS/EXPERIMENT/seed-SEED`` (by default in the user's cache folder)
 and leaves ``benchmarks/results/experiments/EXPERIMENT/seed-SEED.json`` when it ends. A unit whose
 file is there is skipped; one that was stopped goes on from its checkpoint. ``--compare`` scores the
-seeds that are done without labels, for a choice among them, and writes ``EXPERIMENT/seeds.json``
-anew; it needs their runs.
+seeds that are done without labels, for a choice among them, in ``EXPERIMENT/seeds.json``; it needs
+their runs, and keeps what an earlier comparison found of seeds whose runs are gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from benchmarks import counterparts
 from benchmarks.environment import environment
 from benchmarks.experiment_list import EXPERIMENTS, Experiment
 from benchmarks.first_images import first_images
-from benchmarks.seed_choice import unlabelled_scores
+from benchmarks.published_training import train_the_published_way
+from benchmarks.seed_choice import unlabelled_scores, with_earlier
+from benchmarks.silent_units import silent_shares
 from fastjvae.data import ImageData, load
 from fastjvae.data.cache import user_folder
 from fastjvae.evaluation import evaluate
@@ -112,6 +114,8 @@ def run_unit(
         if unit.start:
             config = dataclasses.replace(config, start_from=str(unit.start.model(published)))
         measured = _trained(unit, config)
+    elif unit.experiment.method == "published way":
+        measured = _trained_the_published_way(unit, config)
     elif unit.experiment.method == "k-means":
         measured = counterparts.kmeans(config)
     else:
@@ -144,9 +148,24 @@ def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
         "start": unit.experiment.start,
         "training_images": len(given),
         "seconds": preparation_s + seconds_of(records, config.batch_size),
+        "silent": silent_shares(trainer.model, train.images),
         "evaluation": evaluation.to_dict(),
         "curve": read_lines(unit.run.path / "curve.jsonl"),
         "growth": [_sums(record) for record in _thinned(records)],
+    }
+
+
+def _trained_the_published_way(unit: Unit, config: TrainConfig) -> dict[str, Any]:
+    model, seconds = train_the_published_way(config, unit.run)
+    on_train, on_test = (
+        evaluate(model, load(source), config.channel_reduction).to_dict()
+        for source in (config.source("train"), config.source("test"))
+    )
+    return {
+        "config": _portable(config),
+        "seconds": seconds,
+        "evaluation": on_test,
+        "curve": [{"step": config.steps, **brief(on_train)}],
     }
 
 
@@ -160,6 +179,8 @@ def compare(name: str, data_root: str | None) -> None:
         return
     images = load(experiment.config_of(0, data_root).source("train")).images
     scores = unlabelled_scores(runs, images)
+    if seeds_file(name).exists():
+        scores = with_earlier(scores, json.loads(seeds_file(name).read_text()))
     write_json(seeds_file(name), {"experiment": name, "about": environment(), **scores})
     print(json.dumps({"experiment": name, **scores}), flush=True)
 

@@ -20,6 +20,7 @@ from benchmarks.experiment_list import (
     COMPARED_IN_TIME,
     EXPERIMENTS,
     SECTIONS,
+    WATCHED_FOR_COLLAPSE,
     Row,
     Section,
 )
@@ -33,6 +34,7 @@ from benchmarks.results_words import (
     information,
     information_of_c,
     objectives,
+    silent_units,
     time_to_accuracy,
 )
 from fastjvae.comparison import agreeing_variable
@@ -157,6 +159,8 @@ def _sentences(
 ) -> Iterator[str]:
     said = [sentence for row, results in rows for sentence in information_of_c(row.label, results)]
     for row, results in rows:
+        if row.experiment in WATCHED_FOR_COLLAPSE and results:
+            said += silent_units(row.label, results)
         if other := COMPARED_IN_TIME.get(row.experiment):
             said += time_to_accuracy(row.label, results, labels[other], results_of(other, folder))
     by_objective = [row for row, _ in rows if row.experiment in COMPARED_BY_OBJECTIVE]

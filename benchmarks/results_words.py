@@ -42,6 +42,18 @@ def information_of_c(label: str, results: Results) -> Iterator[str]:
     yield f"{label}: {verdict} {mean:.2f} of at most {most:.2f} nats about an image."
 
 
+def silent_units(label: str, results: Results) -> Iterator[str]:
+    """How much of the encoder no image turns on, in seeds that collapse and in others."""
+    parts = []
+    for collapsed, which in ((True, "where it collapsed"), (False, "where it did not")):
+        shares = [r["silent"] for r in results if r["evaluation"]["collapsed"] is collapsed]
+        if shares:
+            means = [statistics.fmean(layer) for layer in zip(*shares, strict=True)]
+            layers = ", ".join(f"{100 * mean:.1f}" for mean in means)
+            parts.append(f"{layers} % {which} (seeds: {len(shares)})")
+    yield f"{label}: of the units of the encoder's layers no image turns on {'; '.join(parts)}."
+
+
 def information(evaluation: dict[str, Any]) -> float:
     """Of all discrete variables together, nats."""
     return float(sum(variable["information"] for variable in evaluation["variables"]))
@@ -153,8 +165,8 @@ def choices(label: str, results: Results, compared: Mapping[str, Any]) -> Iterat
         known = [row for row in scored if row[key] is not None]
         if known:
             seed = _chosen(known, key, best)
-            better = sum(qualities[row["seed"]] > qualities[seed] for row in scored)
-            chosen.append(f"{name} chose seed {seed}: rank {better + 1} of {len(scored)}")
+            better = sum(qualities[row["seed"]] > qualities[seed] for row in known)
+            chosen.append(f"{name} chose seed {seed}: rank {better + 1} of {len(known)}")
     yield f"{label}, by {measure}: {'; '.join(chosen)}."
     if compared["no_udr"]:
         yield f"{label}: no UDR, {compared['no_udr']}."

@@ -44,6 +44,26 @@ def unlabelled_scores(runs: Mapping[int, RunFolder], images: Tensor) -> dict[str
     }
 
 
+def with_earlier(scores: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """Scores of the runs that are here, and what is known of seeds whose runs are not.
+
+    Those keep the objective that they ended with. UDR compares models with one another, so it is
+    that of one comparison alone: of the one that had more models, of two equals the later.
+
+    Args:
+        scores, earlier: as :func:`unlabelled_scores` returns them.
+    """
+    now, then = ({row["seed"]: row for row in each["seeds"]} for each in (scores, earlier))
+    kept = max((now, then), key=lambda rows: sum(row["udr"] is not None for row in rows.values()))
+    udr = {seed: row["udr"] for seed, row in kept.items()}
+    rows = sorted({**then, **now}.items())
+    return {
+        "seeds": [{**row, "udr": udr.get(seed)} for seed, row in rows],
+        "no_udr": (scores if kept is now else earlier)["no_udr"],
+        "without_run": scores["without_run"],
+    }
+
+
 def final_objective(records: Sequence[dict[str, Any]]) -> float:
     """Mean loss of the last tenth of the training steps, nats per image."""
     begin = (1 - _LAST_SHARE) * records[-1]["step"]

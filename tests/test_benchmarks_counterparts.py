@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_config, write_arrays
+from tiny import assert_same_state, tiny_config, write_arrays
 
 from benchmarks import counterparts, experiments
+from benchmarks.baselines import PublishedTraining
 from benchmarks.experiment_list import EXPERIMENTS, Experiment
+from benchmarks.published_training import train_the_published_way
 from fastjvae import JointVAE
+from fastjvae.run import RunFolder
+from fastjvae.settings import TrainConfig
 
 COMMITTED = experiments.RESULTS
 
@@ -87,6 +91,54 @@ def test_the_authors_model_is_measured_where_it_is_named(
     experiments.main(["further", "--published", str(folder)])
     gone_on = json.loads((results / "further" / "seed-5.json").read_text())["evaluation"]
     assert gone_on["kl_cont"] == pytest.approx(result["evaluation"]["kl_cont"], rel=1e-4)
+
+
+# --- the published way ----------------------------------------------------------------------------
+
+
+def test_the_published_way_trains_and_is_evaluated_as_any_other(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = {"steps": 30, "batch_size": 64, "cont": 3}  # an epoch has 24 steps
+    experiment = Experiment("digits", settings, seeds=(0,), method="published way")
+    monkeypatch.setitem(EXPERIMENTS, "theirs", experiment)
+    assert experiments.main(["theirs"]) == 0
+    result = _read(results, "theirs")
+    assert result["config"]["steps"] == 30
+    assert result["seconds"] > 0
+    assert result["evaluation"]["images"] == 300
+    assert len(result["evaluation"]["kl_cont"]) == 3
+    assert [row["step"] for row in result["curve"]] == [30]
+    assert result["evaluation"]["reconstruction"] < 650  # 710 by a pixel value of one half
+
+
+def test_the_published_way_goes_on_from_its_last_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = TrainConfig(dataset="digits", steps=50)
+    whole = train_the_published_way(config, RunFolder(tmp_path / "whole"))
+    step, steps = PublishedTraining.step, []
+
+    def killed_at_the_40th(training: PublishedTraining, *arguments: Any) -> Any:
+        if len(steps) == 39:
+            raise KeyboardInterrupt
+        steps.append(training.steps)
+        return step(training, *arguments)
+
+    monkeypatch.setattr(PublishedTraining, "step", killed_at_the_40th)
+    with pytest.raises(KeyboardInterrupt):
+        train_the_published_way(config, RunFolder(tmp_path / "parts"))
+    monkeypatch.setattr(PublishedTraining, "step", step)
+    begun: list[int] = []
+    monkeypatch.setattr(
+        PublishedTraining, "step", lambda t, *a: (begun.append(t.steps), step(t, *a))[1]
+    )
+    parts = train_the_published_way(config, RunFolder(tmp_path / "parts"))
+    assert begun == list(range(24, 50))
+    assert_same_state(parts.model.state_dict(), whole.model.state_dict())
+
+
+# --- the authors' model ---------------------------------------------------------------------------
 
 
 def test_what_the_authors_model_gave():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,22 @@ def test_runs_are_scored_and_those_that_are_gone_are_named(tmp_path: Path):
     assert alone["seeds"][0]["udr"] is None
 
 
+def test_what_an_earlier_comparison_knew_of_lost_runs_is_kept():
+    earlier = _compared((0, 0.1, 90.0), (1, 0.2, 95.0), (2, 0.3, 99.0))
+    fewer = {**_compared((3, None, 80.0), no_udr="one seed"), "without_run": [0, 1, 2]}
+    assert seed_choice.with_earlier(fewer, earlier) == {
+        **_compared((0, 0.1, 90.0), (1, 0.2, 95.0), (2, 0.3, 99.0), (3, None, 80.0)),
+        "without_run": [0, 1, 2],
+    }
+    as_many = {**_compared((1, 0.5, 95.0), (3, 0.6, 80.0), (4, 0.7, 70.0)), "without_run": [0, 2]}
+    assert seed_choice.with_earlier(as_many, earlier) == {
+        **_compared(
+            (0, None, 90.0), (1, 0.5, 95.0), (2, None, 99.0), (3, 0.6, 80.0), (4, 0.7, 70.0)
+        ),
+        "without_run": [0, 2],
+    }
+
+
 def test_the_objective_is_that_of_the_last_steps():
     records = [{"step": step, "loss": float(step)} for step in (500, 900, 950, 1_000)]
     assert seed_choice.final_objective(records) == 975
@@ -74,6 +91,11 @@ def test_the_driver_compares_the_seeds_that_are_done(
     compared = json.loads((tmp_path / "results" / "small" / "seeds.json").read_text())
     assert [row["seed"] for row in compared["seeds"]] == [0, 2]
     assert compared["about"]["torch"] == torch.__version__
+    shutil.rmtree(tmp_path / "runs" / "small" / "seed-0")
+    experiments.main(["small", "--compare"])
+    again = json.loads((tmp_path / "results" / "small" / "seeds.json").read_text())
+    assert again["seeds"] == compared["seeds"]
+    assert again["without_run"] == [0]
     assert not (tmp_path / "results" / "digits-kmeans").exists()
 
 
@@ -103,6 +125,15 @@ def test_only_seeds_that_are_compared_are_ranked_and_a_missing_udr_is_said():
         "A: no UDR, nothing to compare.",
     ]
     assert list(choices("A", results, _compared((0, None, 2.0)))) == []
+
+
+def test_a_score_that_fewer_seeds_have_ranks_those():
+    results = [_result(0, 0.5), _result(1, 0.7), _result(2, 0.9)]
+    compared = _compared((0, 0.1, 2.0), (1, 0.2, 3.0), (2, None, 4.0))
+    (sentence,) = choices("A", results, compared)
+    assert "UDR chose seed 1: rank 1 of 2; the training objective chose seed 0: rank 3 of 3" in (
+        sentence
+    )
 
 
 def test_where_there_are_factors_the_score_ranks():

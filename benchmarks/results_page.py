@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.discrete_study import PATH
 from benchmarks.experiment_list import (
+    COMPARED_BY_IMAGES,
     COMPARED_BY_OBJECTIVE,
     COMPARED_IN_TIME,
     EXPERIMENTS,
@@ -29,6 +30,7 @@ from benchmarks.markdown import table_line
 from benchmarks.results_discrete import discrete_section
 from benchmarks.results_words import (
     Results,
+    by_images,
     choices,
     half_way,
     information,
@@ -163,6 +165,8 @@ def _sentences(
             said += silent_units(row.label, results)
         if other := COMPARED_IN_TIME.get(row.experiment):
             said += time_to_accuracy(row.label, results, labels[other], results_of(other, folder))
+    if COMPARED_BY_IMAGES[min(COMPARED_BY_IMAGES)] in (row.experiment for row, _ in rows):
+        said += by_images({n: results_of(name, folder) for n, name in COMPARED_BY_IMAGES.items()})
     by_objective = [row for row, _ in rows if row.experiment in COMPARED_BY_OBJECTIVE]
     for other in dict.fromkeys(COMPARED_BY_OBJECTIVE[row.experiment] for row in by_objective):
         said += half_way(labels[other], results_of(other, folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fastjvae.comparison import agreeing_variable
@@ -94,6 +94,31 @@ def half_way(label: str, results: Results) -> Iterator[str]:
 def _halves(curve: Results) -> tuple[float, float]:
     middle = next(row for row in curve if 2 * row["step"] >= curve[-1]["step"])
     return max(middle["accuracy_majority"]), max(curve[-1]["accuracy_majority"])
+
+
+def by_images(compared: Mapping[int, Results]) -> Iterator[str]:
+    """The accuracy on the test images by the number of training images.
+
+    Args:
+        compared: the results by that number, in its order.
+    """
+    done = {number: results for number, results in compared.items() if results}
+    if len(done) < 2:
+        return
+    means = [
+        statistics.fmean(quality(result["evaluation"]) or 0.0 for result in results)
+        for results in done.values()
+    ]
+    yield (
+        f"On {_listed(f'{number:,}' for number in done)} digits the majority accuracy is"
+        f" {_listed(f'{mean:.3f}' for mean in means)}"
+        f" (means over {_listed(str(len(results)) for results in done.values())} seeds)."
+    )
+
+
+def _listed(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}"
 
 
 def objectives(

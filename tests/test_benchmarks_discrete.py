@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.discrete_study import attributes, batch_bias, held, information
 from benchmarks.results_discrete import discrete_section
-from benchmarks.results_words import half_way, objectives, time_to_accuracy
+from benchmarks.results_words import by_images, half_way, objectives, time_to_accuracy
 from fastjvae.data import ImageData, load
 from fastjvae.data.source import DataSource
 
@@ -112,6 +112,19 @@ def test_twice_as_many_steps_are_told_by_the_middle_of_the_curve():
         " and 0.550 after all."
     )
     assert list(half_way("Slow", [])) == []
+
+
+def test_accuracies_by_the_number_of_images_are_told():
+    def result(accuracy: float) -> dict[str, Any]:
+        variable = {"accuracy_majority": accuracy, "accuracy_one_to_one": 0.25}
+        return {"evaluation": {"variables": [variable]}}
+
+    compared = {2_500: [result(0.5)], 10_000: [], 20_000: [result(0.6), result(0.7)]}
+    assert list(by_images(compared)) == [
+        "On 2,500 and 20,000 digits the majority accuracy is 0.500 and 0.650 (means over 1 and 2"
+        " seeds)."
+    ]
+    assert list(by_images({2_500: [result(0.5)], 10_000: []})) == []
 
 
 @pytest.mark.parametrize(

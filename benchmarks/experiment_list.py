@@ -238,10 +238,10 @@ SECTIONS: tuple[Section, ...] = (
         "Collapse to the mean image",
         "The paper leaves out runs that have learned nothing. Here the first 600 steps of a"
         " training whose capacities grow within 3,000, at the paper's learning rate, at twice as"
-        " much and at four times as much, judged on the training digits (k-means as above). Where a run collapses, no"
-        " image turns on any ReLU of a layer of the encoder: neither an image nor a gradient passes"
-        " it. KL_z and KL_c follow their capacities all the same, by a mean and a category"
-        " that are the same for every image.",
+        " much and at four times as much, judged on the training digits (k-means as above). Where a"
+        " run collapses, no image turns on any ReLU of a layer of the encoder: neither an image nor"
+        " a gradient passes it. KL_z and KL_c follow their capacities all the same, by a mean and a"
+        " category that are the same for every image.",
         tuple(Row(name, label) for name, (label, _) in _BEGUN.items()),
         kmeans=("mnist-kmeans-10",),
     ),

@@ -64,7 +64,7 @@ Without labels a seed is chosen by UDR (arXiv:1905.12614), the model most like t
 training objective of the last tenth of the steps, reconstruction and penalties; both look at
 training images alone (`python -m benchmarks.experiments EXPERIMENT --compare`). Rank 1 is the best
 by label.
-Traversals are of the seed of median accuracy, of two the lower one, not of the best; where there
+Traversals are of the seed of median accuracy among the first three, not of the best; where there
 are factors, of median score by Kim & Mnih.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import counterparts, discrete_study, experiments
 from benchmarks.discrete_study import attributes, batch_bias, held, information
+from benchmarks.experiment_list import EXPERIMENTS, Experiment
 from benchmarks.results_discrete import discrete_section
 from benchmarks.results_words import by_images, half_way, objectives, time_to_accuracy
 from fastjvae.data import ImageData, load
@@ -73,6 +76,35 @@ def test_the_pages_section_has_means_over_seeds(tmp_path: Path):
     assert "| nats | -0.281 | -0.141 | -0.070 | -0.035 | -0.018 | -0.009 |" in text
     assert "within 0.07 nats" in text
     assert list(discrete_section({}, tmp_path / "none.json")) == []
+
+
+def test_what_a_study_found_in_models_that_are_gone_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "discrete.json"
+    monkeypatch.setenv("FASTJVAE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(counterparts, "_INITIALISATIONS", 1)
+    monkeypatch.setattr(discrete_study, "PATH", path)
+    monkeypatch.setattr(discrete_study, "_DRAWS", 2)
+    settings = {"steps": 1, "cont": 2, "batch_size": 4}
+    for name in ("one", "other"):
+        monkeypatch.setitem(EXPERIMENTS, name, Experiment("digits", settings, seeds=(0, 1)))
+    experiments.main(["one", "--seeds", "0"])
+    discrete_study.main(["one"])
+    first = json.loads(path.read_text())["experiments"]["one"]
+    assert list(first["seeds"]) == ["0"]
+    assert first["attributes"]["k-means cluster"] == pytest.approx(1)
+
+    shutil.rmtree(tmp_path / "runs")
+    experiments.main(["one", "other", "--seeds", "1"])
+    discrete_study.main(["other"])
+    discrete_study.main(["one"])
+    found = json.loads(path.read_text())["experiments"]
+    assert list(found) == ["one", "other"]
+    assert list(found["one"]["seeds"]) == ["0", "1"]
+    assert found["one"]["seeds"]["0"] == first["seeds"]["0"]
+    assert list(found["other"]["seeds"]) == ["1"]
 
 
 def _result(seconds: float, *accuracies: float) -> dict[str, Any]:

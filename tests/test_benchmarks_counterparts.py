@@ -10,20 +10,20 @@ import pytest
 import torch
 from tiny import assert_same_state, tiny_config, write_arrays
 
-from benchmarks import counterparts, experiments
 from benchmarks.baselines import PublishedTraining
-from benchmarks.experiment_list import EXPERIMENTS, Experiment
-from benchmarks.published_training import train_the_published_way
+from benchmarks.experiments import counterparts, driver
+from benchmarks.experiments.catalogue import EXPERIMENTS, Experiment
+from benchmarks.experiments.published_training import train_the_published_way
 from fastjvae import JointVAE
 from fastjvae.run import RunFolder
 from fastjvae.settings import TrainConfig
 
-COMMITTED = experiments.RESULTS
+COMMITTED = driver.RESULTS
 
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(driver, "RESULTS", tmp_path / "results")
     monkeypatch.setenv("FASTJVAE_RUNS", str(tmp_path / "runs"))
     return tmp_path / "results"
 
@@ -47,7 +47,7 @@ def test_the_driver_runs_kmeans_with_as_many_clusters_as_categories(
     monkeypatch.setattr(counterparts, "_INITIALISATIONS", 1)
     experiment = Experiment("digits", {"disc": (4,)}, seeds=(0,), method="k-means")
     monkeypatch.setitem(EXPERIMENTS, "clusters", experiment)
-    assert experiments.main(["clusters"]) == 0
+    assert driver.main(["clusters"]) == 0
     result = _read(results, "clusters")
     assert (result["experiment"], result["seed"]) == ("clusters", 0)
     assert result["config"]["clusters"] == 4
@@ -56,7 +56,7 @@ def test_the_driver_runs_kmeans_with_as_many_clusters_as_categories(
     (variable,) = result["evaluation"]["variables"]
     assert 0.2 < variable["accuracy_one_to_one"] <= variable["accuracy_majority"] <= 0.5
     capsys.readouterr()
-    experiments.main(["clusters"])
+    driver.main(["clusters"])
     assert capsys.readouterr().out == ""  # done
 
 
@@ -68,7 +68,7 @@ def test_the_authors_model_is_measured_where_it_is_named(
 ):
     experiment = Experiment("digits", seeds=(0,), method="published")
     monkeypatch.setitem(EXPERIMENTS, "authors", experiment)
-    assert experiments.main(["authors"]) == 0
+    assert driver.main(["authors"]) == 0
     assert "authors, seed 0: left out, needs --published" in capsys.readouterr().out
     assert not results.exists()
     folder = tmp_path / "published"
@@ -77,7 +77,7 @@ def test_the_authors_model_is_measured_where_it_is_named(
     torch.save(JointVAE((1, 32, 32), spec).published_state_dict(), folder / "model.pt")
     specs = {"cont_capacity": [0, 5, 9, 30], "disc_capacity": [0, 5, 9, 30], "latent_spec": spec}
     (folder / "specs.json").write_text(json.dumps(specs))
-    assert experiments.main(["authors", "--published", str(folder)]) == 0
+    assert driver.main(["authors", "--published", str(folder)]) == 0
     result = _read(results, "authors")
     assert result["config"] == {"dataset": "digits", "cont": 3, "disc": [7]}
     assert result["evaluation"]["images"] == 300
@@ -86,9 +86,9 @@ def test_the_authors_model_is_measured_where_it_is_named(
     settings = {"steps": 1, "lr": 1e-12, "cont": 3, "disc": (7,)}
     further = Experiment("digits", settings, seeds=(5,), start="authors")
     monkeypatch.setitem(EXPERIMENTS, "further", further)
-    experiments.main(["further"])
+    driver.main(["further"])
     assert "further, seed 5: left out, needs --published" in capsys.readouterr().out
-    experiments.main(["further", "--published", str(folder)])
+    driver.main(["further", "--published", str(folder)])
     gone_on = json.loads((results / "further" / "seed-5.json").read_text())["evaluation"]
     assert gone_on["kl_cont"] == pytest.approx(result["evaluation"]["kl_cont"], rel=1e-4)
 
@@ -102,7 +102,7 @@ def test_the_published_way_trains_and_is_evaluated_as_any_other(
     settings = {"steps": 30, "batch_size": 64, "cont": 3}  # an epoch has 24 steps
     experiment = Experiment("digits", settings, seeds=(0,), method="published way")
     monkeypatch.setitem(EXPERIMENTS, "theirs", experiment)
-    assert experiments.main(["theirs"]) == 0
+    assert driver.main(["theirs"]) == 0
     result = _read(results, "theirs")
     assert result["config"]["steps"] == 30
     assert result["seconds"] > 0

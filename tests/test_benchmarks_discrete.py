@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import counterparts, discrete_study, experiments
-from benchmarks.discrete_study import attributes, batch_bias, held, information
-from benchmarks.experiment_list import EXPERIMENTS, Experiment
-from benchmarks.results_discrete import discrete_section
-from benchmarks.results_words import by_images, half_way, objectives, time_to_accuracy
+from benchmarks.experiments import counterparts, discrete_study, driver
+from benchmarks.experiments.catalogue import EXPERIMENTS, Experiment
+from benchmarks.experiments.discrete_study import attributes, batch_bias, held, information
+from benchmarks.experiments.discrete_words import discrete_section
+from benchmarks.experiments.words import by_images, half_way, objectives, time_to_accuracy
 from fastjvae.data import ImageData, load
 from fastjvae.data.source import DataSource
 
@@ -83,21 +83,21 @@ def test_what_a_study_found_in_models_that_are_gone_stays(
 ):
     path = tmp_path / "discrete.json"
     monkeypatch.setenv("FASTJVAE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(driver, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(counterparts, "_INITIALISATIONS", 1)
     monkeypatch.setattr(discrete_study, "PATH", path)
     monkeypatch.setattr(discrete_study, "_DRAWS", 2)
     settings = {"steps": 1, "cont": 2, "batch_size": 4}
     for name in ("one", "other"):
         monkeypatch.setitem(EXPERIMENTS, name, Experiment("digits", settings, seeds=(0, 1)))
-    experiments.main(["one", "--seeds", "0"])
+    driver.main(["one", "--seeds", "0"])
     discrete_study.main(["one"])
     first = json.loads(path.read_text())["experiments"]["one"]
     assert list(first["seeds"]) == ["0"]
     assert first["attributes"]["k-means cluster"] == pytest.approx(1)
 
     shutil.rmtree(tmp_path / "runs")
-    experiments.main(["one", "other", "--seeds", "1"])
+    driver.main(["one", "other", "--seeds", "1"])
     discrete_study.main(["other"])
     discrete_study.main(["one"])
     found = json.loads(path.read_text())["experiments"]

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import experiments, results_pictures
-from benchmarks.experiment_list import EXPERIMENTS, Experiment, Picture, Section
-from benchmarks.failures import (
+from benchmarks.experiments import driver, pictures
+from benchmarks.experiments.catalogue import EXPERIMENTS, Experiment
+from benchmarks.experiments.failures import (
     Confusion,
     failures,
     label_shifts,
     mixed_category,
     split_label,
 )
+from benchmarks.experiments.sections import Picture, Section
 from fastjvae import JointVAE
 from fastjvae.data import DataSource, load
 from fastjvae.metrics.clusters import contingency
@@ -59,19 +60,19 @@ def test_pictures_are_drawn_of_the_runs_that_are_here(
 ):
     monkeypatch.setenv("FASTJVAE_RUNS", str(tmp_path / "runs"))
     results, out = tmp_path / "results", tmp_path / "pictures"
-    monkeypatch.setattr(experiments, "RESULTS", results)
+    monkeypatch.setattr(driver, "RESULTS", results)
     settings = {"steps": 2, "checkpoint_every": 2, "log_every": 1, "cont": 2, "batch_size": 4}
     monkeypatch.setitem(EXPERIMENTS, "small", Experiment("digits", settings, seeds=(0,)))
-    pictures = [Picture("small", kind, kind) for kind in ("traversals", "failures")]
-    section = Section("A", "B", (), pictures=(*pictures, Picture("mnist-beta", "traversals", "C")))
-    monkeypatch.setattr(results_pictures, "SECTIONS", (section,))
-    experiments.main(["small"])
+    shown = [Picture("small", kind, kind) for kind in ("traversals", "failures")]
+    section = Section("A", "B", (), pictures=(*shown, Picture("mnist-beta", "traversals", "C")))
+    monkeypatch.setattr(pictures, "SECTIONS", (section,))
+    driver.main(["small"])
     capsys.readouterr()
     flags = ["--results", str(results), "--out", str(out)]
-    results_pictures.main(flags)
+    pictures.main(flags)
     assert capsys.readouterr().out.splitlines() == [
-        "small-traversals.png: seed 0 of [0]",
-        "small-failures.png: seed 0 of [0]",
+        "small-traversals.png: seed 0",
+        "small-failures.png: seed 0",
         "mnist-beta-traversals.png: left out, mnist-beta has no result yet",
     ]
     for path in out.iterdir():
@@ -80,5 +81,5 @@ def test_pictures_are_drawn_of_the_runs_that_are_here(
             assert picture.width > 300
     assert len(list(out.iterdir())) == 2
     (tmp_path / "runs" / "small" / "seed-0" / "model.safetensors").unlink()
-    results_pictures.main(["small", *flags])
+    pictures.main(["small", *flags])
     assert "small-traversals.png: left out, no model in" in capsys.readouterr().out

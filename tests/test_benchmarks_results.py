@@ -11,14 +11,16 @@ import pytest
 import torch
 from conftest import ROOT
 
-from benchmarks import experiments, results_page
-from benchmarks.experiment_list import EXPERIMENTS, SECTIONS, Experiment
-from benchmarks.first_images import first_images
+from benchmarks.experiments import driver
+from benchmarks.experiments import page as results_page
+from benchmarks.experiments.catalogue import EXPERIMENTS, Experiment
+from benchmarks.experiments.first_images import first_images
+from benchmarks.experiments.sections import SECTIONS
 from fastjvae.data import load
 from fastjvae.errors import ArgumentError
 from fastjvae.run import RunFolder, read_metrics
 
-RESULTS = experiments.RESULTS
+RESULTS = driver.RESULTS
 _SMALL = Experiment(
     "digits",
     {"steps": 6, "checkpoint_every": 2, "log_every": 1, "cont": 2, "batch_size": 4},
@@ -29,7 +31,7 @@ _SMALL = Experiment(
 @pytest.fixture(autouse=True)
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FASTJVAE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(driver, "RESULTS", tmp_path / "results")
     monkeypatch.setitem(EXPERIMENTS, "small", _SMALL)
     return tmp_path
 
@@ -42,7 +44,7 @@ def _result(folder: Path, seed: int) -> dict[str, Any]:
 
 
 def test_a_unit_leaves_its_settings_machine_and_growth(folders: Path):
-    assert experiments.main(["small", "--seeds", "1"]) == 0
+    assert driver.main(["small", "--seeds", "1"]) == 0
     result = _result(folders, 1)
     assert (result["experiment"], result["seed"]) == ("small", 1)
     assert result["config"]["steps"] == 6
@@ -60,28 +62,28 @@ def test_what_is_done_is_skipped_and_what_is_begun_goes_on(
     folders: Path, monkeypatch: pytest.MonkeyPatch
 ):
     config = _SMALL.config_of(0, None)
-    unit = experiments.Unit("small", _SMALL, 0)
-    trainer = experiments.WatchedTrainer(config, load(config.source()), unit.run)
+    unit = driver.Unit("small", _SMALL, 0)
+    trainer = driver.WatchedTrainer(config, load(config.source()), unit.run)
     trainer.watched = load(config.source())
     for _ in range(2):
         trainer.train_step()
     trainer.save()
     begun: list[int] = []
-    train = experiments.WatchedTrainer.train
+    train = driver.WatchedTrainer.train
     monkeypatch.setattr(
-        experiments.WatchedTrainer, "train", lambda self: (begun.append(self.step), train(self))[1]
+        driver.WatchedTrainer, "train", lambda self: (begun.append(self.step), train(self))[1]
     )
-    assert experiments.main(["small"]) == 0
+    assert driver.main(["small"]) == 0
     assert begun == [2, 0]  # seed 0 goes on, seed 1 begins
     assert [row["step"] for row in _result(folders, 0)["curve"]] == [2, 4, 6]
-    assert experiments.main(["small"]) == 0
+    assert driver.main(["small"]) == 0
     assert begun == [2, 0]
 
 
 def test_a_trial_is_judged_by_training_images(folders: Path, monkeypatch: pytest.MonkeyPatch):
     trial = Experiment("digits", _SMALL.settings, final=False)
     monkeypatch.setitem(EXPERIMENTS, "small", trial)
-    experiments.main(["small", "--seeds", "0"])
+    driver.main(["small", "--seeds", "0"])
     assert _result(folders, 0)["evaluation"]["images"] == 1497
 
 
@@ -90,11 +92,11 @@ def test_a_unit_goes_on_from_the_model_of_another(
 ):
     settings = {**_SMALL.settings, "steps": 1, "lr": 1e-12}
     monkeypatch.setitem(EXPERIMENTS, "further", Experiment("digits", settings, start="small"))
-    experiments.main(["further", "--seeds", "1"])
+    driver.main(["further", "--seeds", "1"])
     assert "further, seed 1: left out, needs the model of small, seed 1, in" in (
         capsys.readouterr().out
     )
-    experiments.main(["small", "further", "--seeds", "1"])
+    driver.main(["small", "further", "--seeds", "1"])
     result = json.loads((folders / "results" / "further" / "seed-1.json").read_text())
     assert result["start"] == "small"
     assert result["evaluation"]["reconstruction"] == pytest.approx(
@@ -116,11 +118,11 @@ def test_training_images_by_number(count: int, of_test: int):
 def test_a_unit_trains_on_as_many_images_as_it_says(folders: Path, monkeypatch: pytest.MonkeyPatch):
     few = Experiment("digits", _SMALL.settings, images=100)
     monkeypatch.setitem(EXPERIMENTS, "small", few)
-    experiments.main(["small", "--seeds", "0"])
+    driver.main(["small", "--seeds", "0"])
     result = _result(folders, 0)
     assert result["training_images"] == 100
     assert result["evaluation"]["images"] == 300
-    run = experiments.Unit("small", few, 0).run
+    run = driver.Unit("small", few, 0).run
     assert read_metrics(run)[-1]["epoch"] == pytest.approx(6 / 100)  # a step takes one group
 
 
@@ -133,22 +135,22 @@ def test_more_images_than_there_are_is_an_error():
 
 def test_an_unknown_experiment_is_named(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
-        experiments.main(["smal"])
+        driver.main(["smal"])
     assert "no experiment 'smal': there are mnist-joint" in capsys.readouterr().err
 
 
 def test_the_list_says_what_is_open(folders: Path, capsys: pytest.CaptureFixture[str]):
-    experiments.main(["small", "--seeds", "0"])
+    driver.main(["small", "--seeds", "0"])
     capsys.readouterr()
-    experiments.main(["small", "--list"])
+    driver.main(["small", "--list"])
     assert capsys.readouterr().out == "small seed 0: done\nsmall seed 1: open\n"
 
 
 def test_training_time_is_by_the_median_speed():
     records = [{"step": s, "images_per_s": v} for s, v in ((50, 640), (100, 640), (150, 1))]
-    assert experiments.seconds_of(records, 64) == 150 * 64 / 640
+    assert driver.seconds_of(records, 64) == 150 * 64 / 640
     records[1]["beside_steps_s"] = 4.5
-    assert experiments.seconds_of(records, 64) == 150 * 64 / 640 + 4.5
+    assert driver.seconds_of(records, 64) == 150 * 64 / 640 + 4.5
 
 
 def test_every_row_of_the_page_names_an_experiment():
@@ -260,7 +262,7 @@ def test_what_sections_name_is_there():
 
 def test_the_committed_page_is_that_of_the_committed_results():
     page = results_page.PAGE.read_text(encoding="utf-8")
-    assert page == results_page.markdown(RESULTS), "run python -m benchmarks.results_page"
+    assert page == results_page.markdown(RESULTS), "run python -m benchmarks.experiments.page"
     for picture in results_page.PICTURES.glob("*.png"):
         assert f"(results/{picture.name})" in page
         assert picture.stat().st_size < 200_000
@@ -289,6 +291,6 @@ def test_the_readme_has_the_numbers_of_the_digits():
 def test_runs_lie_in_the_users_cache_by_default(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("FASTJVAE_RUNS")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    unit = experiments.Unit("small", _SMALL, 3)
+    unit = driver.Unit("small", _SMALL, 3)
     assert isinstance(unit.run, RunFolder)
     assert unit.run.path == Path("/cache/fastjvae/runs/small/seed-3")

@@ -11,9 +11,9 @@ import pytest
 import torch
 from tiny import tiny_config, write_arrays
 
-from benchmarks import experiments, seed_choice
-from benchmarks.experiment_list import EXPERIMENTS, Experiment
-from benchmarks.results_words import choices, information_of_c, median_seed, quality
+from benchmarks.experiments import driver, seed_choice
+from benchmarks.experiments.catalogue import EXPERIMENTS, Experiment
+from benchmarks.experiments.words import choices, information_of_c, median_seed, quality
 from fastjvae.data import load
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.trainer import Trainer
@@ -79,20 +79,20 @@ def test_the_driver_compares_the_seeds_that_are_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("FASTJVAE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(driver, "RESULTS", tmp_path / "results")
     settings = {"steps": 4, "checkpoint_every": 4, "log_every": 1, "cont": 2, "batch_size": 4}
     monkeypatch.setitem(EXPERIMENTS, "small", Experiment("digits", settings))
-    assert experiments.main(["small", "--compare"]) == 0
+    assert driver.main(["small", "--compare"]) == 0
     assert capsys.readouterr().out == "small: left out, no seed is done\n"
-    experiments.main(["small", "--seeds", "0,2"])
+    driver.main(["small", "--seeds", "0,2"])
     capsys.readouterr()
-    assert experiments.main(["small", "digits-kmeans", "--compare"]) == 0  # k-means has no model
+    assert driver.main(["small", "digits-kmeans", "--compare"]) == 0  # k-means has no model
     assert len(capsys.readouterr().out.splitlines()) == 1
     compared = json.loads((tmp_path / "results" / "small" / "seeds.json").read_text())
     assert [row["seed"] for row in compared["seeds"]] == [0, 2]
     assert compared["about"]["torch"] == torch.__version__
     shutil.rmtree(tmp_path / "runs" / "small" / "seed-0")
-    experiments.main(["small", "--compare"])
+    driver.main(["small", "--compare"])
     again = json.loads((tmp_path / "results" / "small" / "seeds.json").read_text())
     assert again["seeds"] == compared["seeds"]
     assert again["without_run"] == [0]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.results_words import silent_units
-from benchmarks.silent_units import silent_shares
+from benchmarks.experiments.silent_units import silent_shares
+from benchmarks.experiments.words import silent_units
 from fastjvae import JointVAE
 
 

@@ -1,6 +1,6 @@
-"""The pictures of ``docs/results.md``, from the runs of :mod:`benchmarks.experiments`.
+"""The pictures of ``docs/results.md``, from the runs of :mod:`benchmarks.experiments.driver`.
 
-    python -m benchmarks.results_pictures --data-root DATA
+    python -m benchmarks.experiments.pictures --data-root DATA
 
 draws ``docs/results/EXPERIMENT-KIND.png`` for each experiment whose runs are in ``FASTJVAE_RUNS``,
 of the seed of median quality among the first three, which stays when more seeds are trained, and
@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fastjvae
-from benchmarks.experiment_list import EXPERIMENTS, SECTIONS, Picture
-from benchmarks.experiments import RESULTS, Unit
-from benchmarks.failures import failures
-from benchmarks.results_page import PICTURES, results_of
-from benchmarks.results_words import median_seed
+from benchmarks.experiments.catalogue import EXPERIMENTS
+from benchmarks.experiments.driver import RESULTS, Unit
+from benchmarks.experiments.failures import failures
+from benchmarks.experiments.page import PICTURES, results_of
+from benchmarks.experiments.sections import SECTIONS, Picture
+from benchmarks.experiments.words import median_seed
 from fastjvae import figures
 from fastjvae.data import load
 from fastjvae.pretrained import WEIGHTS

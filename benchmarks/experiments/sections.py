@@ -1,51 +1,11 @@
-"""The experiments of ``docs/results.md``, the trials before them, and the tables of the page."""
+"""What ``docs/results.md`` shows: its tables, what they are about, their pictures."""
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from fastjvae.recipes import recipe
-from fastjvae.settings import CapacityConfig, FactorConfig, TrainConfig
-
-Method = Literal["train", "published way", "k-means", "published"]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What is measured over seeds.
-
-    Attributes:
-        recipe: data set whose recipe the settings start from.
-        settings: fields of TrainConfig that differ from it.
-        seeds: those of the results.
-        final: evaluated on the test images; trials are judged by their training images.
-        method: "train" trains with the settings; "published way" does so in the manner of the
-            authors' code; "k-means" divides the pixels into as many clusters as their discrete
-            variable has categories; "published" evaluates the authors' model.
-        recipe_name: which recipe of the data set; by default its first.
-        start: the experiment whose model of the same seed the training goes on from, in the place
-            of an initialisation.
-        images: how many images to train on: the first of the training images and, where these are
-            fewer, of the test images. By default all training images.
-    """
-
-    recipe: str
-    settings: dict[str, Any] = field(default_factory=dict)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    final: bool = True
-    method: Method = "train"
-    recipe_name: str | None = None
-    start: str | None = None
-    images: int | None = None
-
-    def config_of(self, seed: int, data_root: str | None) -> TrainConfig:
-        own = {} if self.recipe in ("digits", "sprites") else {"data_root": data_root}
-        return dataclasses.replace(
-            recipe(self.recipe, self.recipe_name),  # type: ignore[arg-type]
-            **{"checkpoint_every": 1_000, "figures": False, **own, **self.settings, "seed": seed},
-        )
+from benchmarks.experiments.catalogue import CATEGORIES, EXPERIMENTS
 
 
 @dataclass(frozen=True)
@@ -85,104 +45,6 @@ class Section:
     pictures: tuple[Picture, ...] = ()
 
 
-_MNIST_STEPS = {"steps": 30_000}
-# An evaluation of all 60,000 training images, at every checkpoint, takes as long as 300 steps.
-_FASHION = {"steps": 60_000, "checkpoint_every": 5_000}
-_NUMBERS = (5, 10, 20, 128)  # of categories
-
-# All shapes and scales, every second orientation, 8 x 8 places: 23,040 images. The capacities grow
-# over the same share of the steps as in the recipe, 300,000 of 345,600.
-_SPRITES: dict[str, Any] = {
-    "grid": ("orientation=0..39/2", "x=0..31/4", "y=0..31/4"),
-    "steps": 6_000,
-    "checkpoint_every": 2_000,
-}
-# As Kim & Mnih have them: continuous units alone.
-_CONTINUOUS = {**_SPRITES, "cont": 10, "disc": ()}
-
-
-def _half_as_long(number: int, images: int | None = None, **changes: Any) -> Experiment:
-    """With a number of categories."""
-    capacity = CapacityConfig(0.0, 5.0, 12_500, 30.0)
-    settings = {"disc": (number,), "steps": 15_000, **changes}
-    return Experiment(
-        "mnist",
-        {**settings, "cont_capacity": capacity, "disc_capacity": capacity},
-        seeds=(0, 1),
-        images=images,
-    )
-
-
-def _begun(lr: float, **changes: Any) -> Experiment:
-    """The first 600 of 3,500 steps whose capacities grow within 3,000."""
-    capacity = CapacityConfig(0.0, 5.0, 3_000, 30.0)
-    settings = {"steps": 600, "cont_capacity": capacity, "disc_capacity": capacity, "lr": lr}
-    return Experiment("mnist", {**settings, **changes}, seeds=tuple(range(8)), final=False)
-
-
-def _gone_on(start: str, seeds: tuple[int, ...]) -> Experiment:
-    """With the paper's objective at the end of its schedules, from a trained model."""
-    grown = CapacityConfig(5.0, 5.0, 1, 30.0)
-    settings = {"steps": 20_000, "cont_capacity": grown, "disc_capacity": grown, "warmup": 500}
-    return Experiment("mnist", settings, seeds, start=start)
-
-
-def _joint_on_sprites(gamma: float = 30.0, measure: str = "kl") -> Experiment:
-    settings = {
-        "cont_capacity": CapacityConfig(0.0, 40.0, 5_200, gamma),
-        "disc_capacity": CapacityConfig(0.0, 1.1, 5_200, gamma),
-        "discrete_capacity": measure,
-    }
-    return Experiment("sprites", {**_SPRITES, **settings})
-
-
-# Their labels on the page, and the experiments.
-_BEGUN: dict[str, tuple[str, Experiment]] = {
-    "collapse-5e-4": ("learning rate 0.0005", _begun(5e-4)),
-    "collapse-1e-3": ("0.001", _begun(1e-3)),
-    "collapse-1e-3-warmup": ("0.001, `--warmup 300`", _begun(1e-3, warmup=300)),
-    "collapse-1e-3-he": ("0.001, `--initialisation he`", _begun(1e-3, initialisation="he")),
-    "collapse-2e-3": ("0.002", _begun(2e-3)),
-    "collapse-2e-3-warmup": ("0.002, `--warmup 300`", _begun(2e-3, warmup=300)),
-    "collapse-2e-3-he": ("0.002, `--initialisation he`", _begun(2e-3, initialisation="he")),
-}
-
-EXPERIMENTS: dict[str, Experiment] = {
-    "mnist-joint": Experiment("mnist", _MNIST_STEPS, seeds=(0, 1, 2, 3, 4)),
-    "mnist-beta": Experiment("mnist", {**_MNIST_STEPS, "objective": "beta", "beta": 4.0}),
-    "mnist-cc-beta": Experiment("mnist", {**_MNIST_STEPS, "objective": "cc-beta"}),
-    "mnist-fast": Experiment(
-        "mnist", {"checkpoint_every": 100}, seeds=tuple(range(10)), recipe_name="fast"
-    ),
-    "mnist-published": Experiment("mnist", seeds=(0,), method="published"),
-    "digits": Experiment("digits", seeds=tuple(range(10))),
-    "digits-kmeans": Experiment("digits", method="k-means"),
-    "fashion-joint": Experiment("fashion-mnist", _FASHION),
-    "fashion-published-way": Experiment(
-        "fashion-mnist", _FASHION, seeds=(0,), method="published way"
-    ),
-    "fashion-kmeans": Experiment("fashion-mnist", method="k-means"),
-    **{name: experiment for name, (_, experiment) in _BEGUN.items()},
-    "mnist-from-fast": _gone_on("mnist-fast", seeds=(0, 1, 2)),
-    "mnist-from-published": _gone_on("mnist-published", seeds=(0,)),
-    "mnist-2500-digits": _half_as_long(10, images=2_500),
-    "mnist-20000-digits": _half_as_long(10, images=20_000),
-    "mnist-10-information": _half_as_long(10, discrete_capacity="information"),
-    **{f"mnist-{number}-categories": _half_as_long(number) for number in _NUMBERS},
-    **{
-        f"mnist-kmeans-{number}": Experiment("mnist", {"disc": (number,)}, method="k-means")
-        for number in _NUMBERS
-    },
-    "sprites-joint": _joint_on_sprites(),
-    "sprites-joint-150": _joint_on_sprites(gamma=150.0),
-    "sprites-joint-information": _joint_on_sprites(measure="information"),
-    "sprites-kmeans": Experiment("sprites", {**_SPRITES, "disc": (3,)}, method="k-means"),
-    "sprites-beta": Experiment("sprites", {**_CONTINUOUS, "objective": "beta", "beta": 4.0}),
-    "sprites-factor": Experiment(
-        "sprites", {**_CONTINUOUS, "objective": "factor", "factor": FactorConfig(35.0, width=300)}
-    ),
-}
-
 # Experiments whose time to the accuracy at which another ends is of interest.
 COMPARED_IN_TIME = {"mnist-fast": "mnist-joint"}
 # Experiments that end with the objective of another, on the same images.
@@ -194,7 +56,7 @@ COMPARED_BY_IMAGES = {
     20_000: "mnist-20000-digits",
 }
 # Experiments about what the encoder's layers are like where seeds collapse, and where they do not.
-WATCHED_FOR_COLLAPSE = frozenset(_BEGUN)
+WATCHED_FOR_COLLAPSE = frozenset(name for name in EXPERIMENTS if name.startswith("collapse-"))
 
 SECTIONS: tuple[Section, ...] = (
     Section(
@@ -242,7 +104,15 @@ SECTIONS: tuple[Section, ...] = (
         " run collapses, no image turns on any ReLU of a layer of the encoder: neither an image nor"
         " a gradient passes it. KL_z and KL_c follow their capacities all the same, by a mean and a"
         " category that are the same for every image.",
-        tuple(Row(name, label) for name, (label, _) in _BEGUN.items()),
+        (
+            Row("collapse-5e-4", "learning rate 0.0005"),
+            Row("collapse-1e-3", "0.001"),
+            Row("collapse-1e-3-warmup", "0.001, `--warmup 300`"),
+            Row("collapse-1e-3-he", "0.001, `--initialisation he`"),
+            Row("collapse-2e-3", "0.002"),
+            Row("collapse-2e-3-warmup", "0.002, `--warmup 300`"),
+            Row("collapse-2e-3-he", "0.002, `--initialisation he`"),
+        ),
         kmeans=("mnist-kmeans-10",),
     ),
     Section(
@@ -279,8 +149,8 @@ SECTIONS: tuple[Section, ...] = (
         "Appendix E of the paper: digit types fuse where there are fewer categories than types, and"
         " split where there are more. The paper shows images; the table has the accuracies."
         " Half as many steps as above, with capacities that grow twice as fast.",
-        tuple(Row(f"mnist-{number}-categories", f"{number} categories") for number in _NUMBERS),
-        kmeans=tuple(f"mnist-kmeans-{number}" for number in _NUMBERS),
+        tuple(Row(f"mnist-{number}-categories", f"{number} categories") for number in CATEGORIES),
+        kmeans=tuple(f"mnist-kmeans-{number}" for number in CATEGORIES),
     ),
     Section(
         "Sprites",

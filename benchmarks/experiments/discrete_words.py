@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.discrete_study import BATCHES
+from benchmarks.experiments.discrete_study import BATCHES
 from benchmarks.markdown import table_line
 
 _TEXT = """\
@@ -17,7 +17,7 @@ _TEXT = """\
 Adjusted mutual information (0 for chance, 1 for the same partition) of the most probable category
 with the digit and with what else divides the training images, mean over seeds; slant, ink and width
 are taken in tenths. The last line is k-means on the pixels, in the place of c. Written by
-`python -m benchmarks.discrete_study EXPERIMENT ...`.
+`python -m benchmarks.experiments.discrete_study EXPERIMENT ...`.
 """
 _BATCHES = """\
 The information that a capacity bounds is that of a batch, H(category mean) - mean H(p). Batches of
@@ -32,7 +32,7 @@ def discrete_section(labels: Mapping[str, str], path: Path) -> Iterator[str]:
 
     Args:
         labels: of the experiments, by their names.
-        path: the JSON that :mod:`benchmarks.discrete_study` writes.
+        path: the JSON that :mod:`benchmarks.experiments.discrete_study` writes.
     """
     if not path.exists():
         return

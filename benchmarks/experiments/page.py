@@ -1,6 +1,6 @@
-"""``docs/results.md``, from the committed results of :mod:`benchmarks.experiments`.
+"""``docs/results.md``, from the committed results of :mod:`benchmarks.experiments.driver`.
 
-    python -m benchmarks.results_page
+    python -m benchmarks.experiments.page
 
 Rows whose experiments have no result yet say so.
 """
@@ -14,21 +14,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.discrete_study import PATH
-from benchmarks.experiment_list import (
+from benchmarks.experiments.catalogue import EXPERIMENTS
+from benchmarks.experiments.discrete_study import PATH
+from benchmarks.experiments.discrete_words import discrete_section
+from benchmarks.experiments.driver import RESULTS
+from benchmarks.experiments.sections import (
     COMPARED_BY_IMAGES,
     COMPARED_BY_OBJECTIVE,
     COMPARED_IN_TIME,
-    EXPERIMENTS,
     SECTIONS,
     WATCHED_FOR_COLLAPSE,
     Row,
     Section,
 )
-from benchmarks.experiments import RESULTS
-from benchmarks.markdown import table_line
-from benchmarks.results_discrete import discrete_section
-from benchmarks.results_words import (
+from benchmarks.experiments.words import (
     Results,
     by_images,
     choices,
@@ -39,19 +38,20 @@ from benchmarks.results_words import (
     silent_units,
     time_to_accuracy,
 )
+from benchmarks.markdown import table_line
 from fastjvae.comparison import agreeing_variable
 from fastjvae.metrics.scores import SCORE_TITLES
 
-PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 PICTURES = PAGE.parent / "results"
 NOT_MEASURED = "not measured"
 INTRODUCTION = """\
 # What it learns
 
-Written by `python -m benchmarks.results_page` from the JSON in `benchmarks/results/experiments`,
-one file a seed, each with its settings, machine, versions and growth of losses;
-`python -m benchmarks.experiments EXPERIMENT --seeds 0..4 --data-root DATA` makes them, and
-`python -m benchmarks.results_pictures` the pictures.
+Written by `python -m benchmarks.experiments.page` from the JSON in
+`benchmarks/results/experiments`, one file a seed, each with its settings, machine, versions and
+growth of losses; `python -m benchmarks.experiments EXPERIMENT --seeds 0..4 --data-root DATA` makes
+them, and `python -m benchmarks.experiments.pictures` the pictures.
 
 Spreads are mean ± standard deviation over seeds, with the best seed in brackets. Accuracy is that
 of the most probable category as a classifier, under the majority assignment and under the best

@@ -25,13 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import counterparts
 from benchmarks.environment import environment
-from benchmarks.experiment_list import EXPERIMENTS, Experiment
-from benchmarks.first_images import first_images
-from benchmarks.published_training import train_the_published_way
-from benchmarks.seed_choice import unlabelled_scores, with_earlier
-from benchmarks.silent_units import silent_shares
+from benchmarks.experiments import counterparts
+from benchmarks.experiments.catalogue import EXPERIMENTS, Experiment
+from benchmarks.experiments.first_images import first_images
+from benchmarks.experiments.published_training import train_the_published_way
+from benchmarks.experiments.seed_choice import unlabelled_scores, with_earlier
+from benchmarks.experiments.silent_units import silent_shares
 from fastjvae.data import ImageData, load
 from fastjvae.data.cache import user_folder
 from fastjvae.evaluation import evaluate
@@ -42,7 +42,7 @@ from fastjvae.seeds import parse_seeds
 from fastjvae.settings import TrainConfig
 from fastjvae.trainer import Trainer
 
-RESULTS = Path(__file__).parent / "results" / "experiments"
+RESULTS = Path(__file__).parents[1] / "results" / "experiments"
 _ROWS = 40  # of the growth of losses and divergences that a result keeps
 
 
@@ -280,7 +280,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         print(json.dumps({"seed": unit.seed, **_accuracies(result["evaluation"])}), flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,9 +1,9 @@
 """What the discrete variable of the MNIST runs holds, and how many images its information needs.
 
-    python -m benchmarks.discrete_study mnist-joint --data-root DATA
+    python -m benchmarks.experiments.discrete_study mnist-joint --data-root DATA
 
-reads the models that :mod:`benchmarks.experiments` has trained, in ``FASTJVAE_RUNS``, and writes
-what they hold into ``benchmarks/results/discrete.json``, beside that of models which are gone:
+reads the models that :mod:`benchmarks.experiments.driver` has trained, in ``FASTJVAE_RUNS``, and
+writes ``benchmarks/results/discrete.json``, where what was found in models that are gone stays:
 
 - ``holds``: the adjusted mutual information (scikit-learn; 0 for chance, 1 for the same partition)
   of the most probable category with the digit and with what else divides the training images: the
@@ -29,16 +29,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import fastjvae
-from benchmarks.counterparts import fitted_kmeans
 from benchmarks.environment import environment
-from benchmarks.experiment_list import EXPERIMENTS
-from benchmarks.experiments import Unit
+from benchmarks.experiments.catalogue import EXPERIMENTS
+from benchmarks.experiments.counterparts import fitted_kmeans
+from benchmarks.experiments.driver import Unit
 from fastjvae.data import ImageData, load
 from fastjvae.encoding import encoded_batches
 from fastjvae.files import write_json
 from fastjvae.pretrained import WEIGHTS
 
-PATH = Path(__file__).parent / "results" / "discrete.json"
+PATH = Path(__file__).parents[1] / "results" / "discrete.json"
 BATCHES = (16, 32, 64, 128, 256, 512)
 _DRAWS = 200  # batches of each size
 _PARTS = 10  # of slant, ink and width, each with as many images

@@ -48,6 +48,6 @@ def test_the_page_says_how_much_was_silent_where_seeds_collapsed():
 
     results = [result(True, 0.25, 1.0), result(True, 0.35, 1.0), result(False, 0.1, 0.5)]
     assert list(silent_units("0.001", results)) == [
-        "0.001: of the units of the encoder's layers no image turns on 30.0, 100.0 % where it"
-        " collapsed (seeds: 2); 10.0, 50.0 % where it did not (seeds: 1)."
+        "0.001: of the units of the encoder's layers no image turns on 30.0, 100.0 % in seeds that"
+        " collapsed (2); 10.0, 50.0 % in seeds that did not collapse (1)."
     ]

@@ -159,10 +159,13 @@ def _score_table(rows: Sequence[tuple[Row, Results]]) -> Iterator[str]:
 def _sentences(
     rows: Sequence[tuple[Row, Results]], labels: Mapping[str, str], folder: Path
 ) -> Iterator[str]:
-    said = [sentence for row, results in rows for sentence in information_of_c(row.label, results)]
+    said: list[str] = []
     for row, results in rows:
-        if row.experiment in WATCHED_FOR_COLLAPSE and results:
+        if row.experiment not in WATCHED_FOR_COLLAPSE:
+            said += information_of_c(row.label, results)
+        elif results:
             said += silent_units(row.label, results)
+    for row, results in rows:
         if other := COMPARED_IN_TIME.get(row.experiment):
             said += time_to_accuracy(row.label, results, labels[other], results_of(other, folder))
     if COMPARED_BY_IMAGES[min(COMPARED_BY_IMAGES)] in (row.experiment for row, _ in rows):

@@ -45,12 +45,12 @@ def information_of_c(label: str, results: Results) -> Iterator[str]:
 def silent_units(label: str, results: Results) -> Iterator[str]:
     """How much of the encoder no image turns on, in seeds that collapse and in others."""
     parts = []
-    for collapsed, which in ((True, "where it collapsed"), (False, "where it did not")):
+    for collapsed, which in ((True, "collapsed"), (False, "did not collapse")):
         shares = [r["silent"] for r in results if r["evaluation"]["collapsed"] is collapsed]
         if shares:
             means = [statistics.fmean(layer) for layer in zip(*shares, strict=True)]
             layers = ", ".join(f"{100 * mean:.1f}" for mean in means)
-            parts.append(f"{layers} % {which} (seeds: {len(shares)})")
+            parts.append(f"{layers} % in seeds that {which} ({len(shares)})")
     yield f"{label}: of the units of the encoder's layers no image turns on {'; '.join(parts)}."
 
 

@@ -101,9 +101,10 @@ SECTIONS: tuple[Section, ...] = (
         "The paper leaves out runs that have learned nothing. Here the first 600 steps of a"
         " training whose capacities grow within 3,000, at the paper's learning rate, at twice as"
         " much and at four times as much, judged on the training digits (k-means as above). Where a"
-        " run collapses, no image turns on any ReLU of a layer of the encoder: neither an image nor"
-        " a gradient passes it. KL_z and KL_c follow their capacities all the same, by a mean and a"
-        " category that are the same for every image.",
+        " run collapses, the images turn on none of the ReLUs of the encoder's second layer, or"
+        " next to none of the third's: neither an image nor a gradient passes. KL_z and KL_c follow"
+        " their capacities all the same, by a mean and a category that are the same for every"
+        " image.",
         (
             Row("collapse-5e-4", "learning rate 0.0005"),
             Row("collapse-1e-3", "0.001"),

@@ -123,11 +123,11 @@ SECTIONS: tuple[Section, ...] = (
         " information in the place of KL_c. Search or objective: 20,000 steps with the paper's"
         " objective at the end of its schedules, on the 10,000 digits as above, which do not begin"
         " with random weights but with a model whose c holds the digit: the authors', and that of"
-        " `--recipe fast` of the same seed. Both keep what they began with, and on these same digits"
+        " `--recipe fast` of the same seed. Both keep what they began with, and on the same digits"
         " the objective ends lower than from random weights: neither the number of digits nor the"
         " objective forbids categories that are digit types, the way there is what is missing. All"
-        " lines are judged on the test images, which the line"
-        " of 20,000 digits has seen, without labels.",
+        " lines are judged on the test images, which the line of 20,000 digits has seen, without"
+        " labels.",
         (
             Row("mnist-2500-digits", "2,500 digits"),
             Row("mnist-20000-digits", "20,000 digits, 10,000 of them the test images"),

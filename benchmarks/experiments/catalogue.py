@@ -48,7 +48,6 @@ class Experiment:
         )
 
 
-_MNIST_STEPS = {"steps": 30_000}
 # An evaluation of all 60,000 training images, at every checkpoint, takes as long as 300 steps.
 _FASHION = {"steps": 60_000, "checkpoint_every": 5_000}
 CATEGORIES = (5, 10, 20, 128)  # numbers of them
@@ -62,6 +61,10 @@ _SPRITES: dict[str, Any] = {
 }
 # As Kim & Mnih have them: continuous units alone.
 _CONTINUOUS = {**_SPRITES, "cont": 10, "disc": ()}
+
+
+def _long(**changes: Any) -> Experiment:
+    return Experiment("mnist", {"steps": 30_000, **changes}, seeds=(0, 1, 2, 3, 4))
 
 
 def _half_as_long(number: int, images: int | None = None, **changes: Any) -> Experiment:
@@ -100,9 +103,9 @@ def _joint_on_sprites(gamma: float = 30.0, measure: str = "kl") -> Experiment:
 
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "mnist-joint": Experiment("mnist", _MNIST_STEPS, seeds=(0, 1, 2, 3, 4)),
-    "mnist-beta": Experiment("mnist", {**_MNIST_STEPS, "objective": "beta", "beta": 4.0}),
-    "mnist-cc-beta": Experiment("mnist", {**_MNIST_STEPS, "objective": "cc-beta"}),
+    "mnist-joint": _long(),
+    "mnist-beta": _long(objective="beta", beta=4.0),
+    "mnist-cc-beta": _long(objective="cc-beta"),
     "mnist-fast": Experiment(
         "mnist", {"checkpoint_every": 100}, seeds=tuple(range(10)), recipe_name="fast"
     ),

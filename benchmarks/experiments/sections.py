@@ -170,11 +170,8 @@ SECTIONS: tuple[Section, ...] = (
         " learned from, so that it lies above chance even for codes without meaning.",
         (
             Row("sprites-joint", "JointVAE, 6 units and a variable of 3 categories"),
-            Row("sprites-joint-150", "the same, gamma = 150"),
-            Row(
-                "sprites-joint-information",
-                "the same, gamma = 30, `--discrete-capacity information`",
-            ),
+            Row("sprites-joint-150", "JointVAE, gamma = 150"),
+            Row("sprites-joint-information", "JointVAE, `--discrete-capacity information`"),
             Row("sprites-beta", "beta-VAE, beta = 4, 10 units"),
             Row("sprites-factor", "FactorVAE, gamma = 35, 10 units"),
         ),

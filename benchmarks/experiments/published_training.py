@@ -22,7 +22,8 @@ from fastjvae.files import write_bytes
 from fastjvae.run import RunFolder
 from fastjvae.settings import TrainConfig, build_model
 
-_PICTURE_SIZE = (28, 28)  # as they come, before the loader resizes them one by one
+_PICTURE_SIZE = (28, 28)  # as they come
+_IMAGE_SIZE = (1, 32, 32)  # as the loader makes them, one by one
 
 
 class Trained(NamedTuple):
@@ -42,7 +43,7 @@ def train_the_published_way(config: TrainConfig, run: RunFolder) -> Trained:
     assert config.steps is not None
     pictures = load(dataclasses.replace(config, image_size=_PICTURE_SIZE).source("train")).images
     torch.manual_seed(config.seed)
-    training = PublishedTraining(config, (1, 32, 32), "cpu")
+    training = PublishedTraining(config, _IMAGE_SIZE, "cpu")
     loader = published_loader(pictures, config.batch_size)
     path = run.path / "published.pt"
     step_seconds = _resume(training, path)
@@ -54,7 +55,7 @@ def train_the_published_way(config: TrainConfig, run: RunFolder) -> Trained:
                 break
         step_seconds.append((time.perf_counter() - began) / (training.steps - first))
         _save(training, step_seconds, path)
-    model = build_model(config, (1, 32, 32))
+    model = build_model(config, _IMAGE_SIZE)
     model.load_state_dict(training.model.state_dict())
     model.save_pretrained(run.path)
     return Trained(model, config.steps * statistics.median(step_seconds))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from benchmarks.experiments import driver, pictures
 from benchmarks.experiments.catalogue import EXPERIMENTS, Experiment
+from benchmarks.experiments.category_contents import category_contents, named
 from benchmarks.experiments.failures import (
     Confusion,
     failures,
@@ -55,6 +56,27 @@ def test_the_figure_shows_images_and_sweeps():
     assert moved.get_xlabel() == f"value of {moving.pop()}"
 
 
+def test_a_category_is_named_after_the_labels_that_it_is_made_of():
+    labels = ("four", "nine", "one")
+    assert [named(counts, labels) for counts in np.array([[45, 5, 50], [91, 9, 0], [0, 0, 0]])] == [
+        "one (50%), four (45%)",
+        "four (91%)",
+        "no image",
+    ]
+    assert named(np.full(20, 3), [str(label) for label in range(20)]) == "0 (5%)"
+
+
+def test_samples_stand_beside_the_labels_of_their_category():
+    model = JointVAE((1, 32, 32), {"cont": 2, "disc": [3]})
+    data = load(DataSource("digits", split="test"))
+    (axes,) = category_contents(model, data, title="untrained").axes
+    assert axes.get_title(loc="left") == "untrained"
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert [name.split(":")[0] for name in names] == ["category 0", "category 1", "category 2"]
+    shares = [float(name.split()[-1].rstrip("%")) for name in names]
+    assert abs(sum(shares) - 100) < 0.2
+
+
 def test_pictures_are_drawn_of_the_runs_that_are_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -63,7 +85,7 @@ def test_pictures_are_drawn_of_the_runs_that_are_here(
     monkeypatch.setattr(driver, "RESULTS", results)
     settings = {"steps": 2, "checkpoint_every": 2, "log_every": 1, "cont": 2, "batch_size": 4}
     monkeypatch.setitem(EXPERIMENTS, "small", Experiment("digits", settings, seeds=(0,)))
-    shown = [Picture("small", kind, kind) for kind in ("traversals", "failures")]
+    shown = [Picture("small", kind, kind) for kind in ("traversals", "failures", "categories")]
     section = Section("A", "B", (), pictures=(*shown, Picture("mnist-beta", "traversals", "C")))
     monkeypatch.setattr(pictures, "SECTIONS", (section,))
     driver.main(["small"])
@@ -73,13 +95,14 @@ def test_pictures_are_drawn_of_the_runs_that_are_here(
     assert capsys.readouterr().out.splitlines() == [
         "small-traversals.png: seed 0",
         "small-failures.png: seed 0",
+        "small-categories.png: seed 0",
         "mnist-beta-traversals.png: left out, mnist-beta has no result yet",
     ]
     for path in out.iterdir():
         assert path.stat().st_size < 200_000
         with Image.open(path) as picture:
             assert picture.width > 300
-    assert len(list(out.iterdir())) == 2
+    assert len(list(out.iterdir())) == 3
     (tmp_path / "runs" / "small" / "seed-0" / "model.safetensors").unlink()
     pictures.main(["small", *flags])
     assert "small-traversals.png: left out, no model in" in capsys.readouterr().out

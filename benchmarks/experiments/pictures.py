@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastjvae
 from benchmarks.experiments.catalogue import EXPERIMENTS
+from benchmarks.experiments.category_contents import category_contents
 from benchmarks.experiments.driver import RESULTS, Unit
 from benchmarks.experiments.failures import failures
 from benchmarks.experiments.page import PICTURES, results_of
@@ -29,15 +30,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SEEDS = 3  # of which the median one is shown
+_OF_TEST_IMAGES = {"failures": failures, "categories": category_contents}
 
 
 def draw(picture: Picture, result: dict[str, Any], unit: Unit, data_root: str | None) -> Figure:
     """Draw a picture of the model of one result."""
     model = fastjvae.load(unit.run.path)
     title = f"{picture.experiment}, seed {unit.seed}"
-    if picture.kind == "failures":
+    if of_test_images := _OF_TEST_IMAGES.get(picture.kind):
         source = unit.experiment.config_of(unit.seed, data_root).source("test")
-        return failures(model, load(source), title=title)
+        return of_test_images(model, load(source), title=title)
     evaluation = result["evaluation"]
     return figures.traversals(
         model,

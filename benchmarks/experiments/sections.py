@@ -21,7 +21,7 @@ class Picture:
     """A figure of a trained experiment, ``docs/results/EXPERIMENT-KIND.png``."""
 
     experiment: str
-    kind: Literal["traversals", "failures"]
+    kind: Literal["traversals", "failures", "categories"]
     caption: str
 
     @property
@@ -155,6 +155,15 @@ SECTIONS: tuple[Section, ...] = (
         " Half as many steps as above, with capacities that grow twice as fast.",
         tuple(Row(f"mnist-{number}-categories", f"{number} categories") for number in CATEGORIES),
         kmeans=tuple(f"mnist-kmeans-{number}" for number in CATEGORIES),
+        pictures=tuple(
+            Picture(
+                f"mnist-{number}-categories",
+                "categories",
+                f"Samples of {number} categories, with the share of the test images for which each"
+                " is the most probable and which digits these are, from a tenth of them on",
+            )
+            for number in (5, 20)
+        ),
     ),
     Section(
         "Sprites",

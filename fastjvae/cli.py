@@ -147,7 +147,13 @@ def _resume(command: Resume) -> int:
 
 def _run_training(config: AnyConfig, run: RunFolder, resuming: bool = False) -> int:
     processes = _processes(config)
-    data = processes.first(lambda: load_data(config.source()))  # one process prepares the data
+
+    def prepare() -> ImageData:
+        if not resuming:
+            run.check(config)  # before data are made or neighbours sought
+        return load_data(config.source())
+
+    data = processes.first(prepare)  # by one process
     if data is None:
         data = load_data(config.source())
     held_out = data

@@ -32,6 +32,27 @@ class RunFolder:
     def __str__(self) -> str:
         return str(self.path)
 
+    def check(self, config: AnyConfig) -> None:
+        """Refuse a folder in which this run can be neither begun nor found; makes nothing.
+
+        Raises:
+            RunError: the folder holds another configuration or other files, or is none.
+        """
+        if self.config_file.exists():
+            self._check_same(config)
+            return
+        try:
+            foreign = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        if foreign:
+            raise RunError(
+                f"{self} exists and is no run folder (it holds {', '.join(foreign[:3])});"
+                " choose another one with --out"
+            )
+
     def create(self, config: AnyConfig, about: dict[str, Any]) -> None:
         """Start a run here, or find the same run already here.
 
@@ -42,19 +63,13 @@ class RunFolder:
         Raises:
             RunError: the folder holds another configuration or other files, or is not writable.
         """
+        self.check(config)
         if self.config_file.exists():
-            self._check_same(config)
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            foreign = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
         except OSError as error:
             raise cannot_write(self.path, error) from error
-        if foreign:
-            raise RunError(
-                f"{self} exists and is no run folder (it holds {', '.join(foreign[:3])});"
-                " choose another one with --out"
-            )
         write_json(self.config_file, {**about, "training": config.to_dict()})
 
     def change_config(self, config: AnyConfig) -> None:

@@ -133,9 +133,7 @@ def train_seeds(
         )
     configs = seed_configs(config, seeds, folder)
     for each in configs:  # before training, so that another run in the way shows at once
-        run = RunFolder(each.run_folder)
-        if run.is_run():
-            run.create(each, about={})  # which compares, where there is one
+        RunFolder(each.run_folder).check(each)
     waiting = []
     for each in configs:
         if is_finished(each):

@@ -342,6 +342,15 @@ def test_a_missing_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert "no such file or folder" in _fails(argv, 1, capsys)
 
 
+def test_a_folder_of_something_else_is_refused_before_data_are_made(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "thesis.tex").touch()
+    monkeypatch.delattr("fastjvae.cli.load_data")
+    message = _fails(tiny_flags(data, tmp_path), 1, capsys)
+    assert "exists and is no run folder" in message
+
+
 def test_a_truncated_checkpoint_stays_as_it_is(run: Path, capsys: pytest.CaptureFixture[str]):
     path = run / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:1000])

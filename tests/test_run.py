@@ -56,6 +56,14 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path, config: TrainConfig):
         RunFolder(tmp_path / "file" / "run").create(config, {})
 
 
+def test_checking_a_folder_makes_nothing(tmp_path: Path, config: TrainConfig):
+    RunFolder(tmp_path / "runs" / "new").check(config)
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write"):
+        RunFolder(tmp_path / "file").check(config)
+
+
 @pytest.mark.parametrize("content", ["{", "{}", '{"training": {"lr": 1}}', "[]"])
 def test_a_damaged_configuration_is_named(run: RunFolder, content: str):
     run.config_file.write_text(content)

@@ -153,8 +153,8 @@ def test_accuracies_by_the_number_of_images_are_told():
 
     compared = {2_500: [result(0.5)], 10_000: [], 20_000: [result(0.6), result(0.7)]}
     assert list(by_images(compared)) == [
-        "On 2,500 and 20,000 digits the majority accuracy is 0.500 and 0.650 (means over 1 and 2"
-        " seeds)."
+        "On 2,500 and 20,000 digits the majority accuracy is 0.500 and 0.650 ± 0.071 (means over 1"
+        " and 2 seeds)."
     ]
     assert list(by_images({2_500: [result(0.5)], 10_000: []})) == []
 

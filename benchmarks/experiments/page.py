@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from benchmarks.experiments.words import (
     half_way,
     information,
     information_of_c,
+    mean_and_deviation,
     objectives,
     silent_units,
     time_to_accuracy,
@@ -196,12 +196,10 @@ def _spread(values: Iterable[float | None], digits: int = 3, best: Any = max) ->
     known = [value for value in values if value is not None]
     if not known:
         return "-"
-    text = f"{statistics.mean(known):,.{digits}f}"
-    if len(known) > 1:
-        text += f" ± {statistics.stdev(known):,.{digits}f}"
-        if best is not None:
-            text += f" ({best(known):,.{digits}f})"
-    return text
+    text = mean_and_deviation(known, digits)
+    if best is None or len(known) == 1:
+        return text
+    return f"{text} ({best(known):,.{digits}f})"
 
 
 def _machine(about: dict[str, Any]) -> str:

@@ -105,15 +105,21 @@ def by_images(compared: Mapping[int, Results]) -> Iterator[str]:
     done = {number: results for number, results in compared.items() if results}
     if len(done) < 2:
         return
-    means = [
-        statistics.fmean(quality(result["evaluation"]) or 0.0 for result in results)
+    spreads = [
+        mean_and_deviation([quality(result["evaluation"]) or 0.0 for result in results])
         for results in done.values()
     ]
     yield (
         f"On {_listed(f'{number:,}' for number in done)} digits the majority accuracy is"
-        f" {_listed(f'{mean:.3f}' for mean in means)}"
+        f" {_listed(spreads)}"
         f" (means over {_listed(str(len(results)) for results in done.values())} seeds)."
     )
+
+
+def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
+    """Such as 0.943 ± 0.029, of a sample; of one value there is no deviation."""
+    text = f"{statistics.fmean(values):,.{digits}f}"
+    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):,.{digits}f}"
 
 
 def _listed(words: Iterable[str]) -> str:
@@ -156,9 +162,8 @@ def _reaches(label: str, results: Results, accuracy: float) -> str:
     ]
     if not seconds:
         return f"{label} has as much in none of {len(results)} seeds"
-    spread = f" ± {statistics.stdev(seconds):,.0f}" if len(seconds) > 1 else ""
     return (
-        f"{label} has as much after {statistics.fmean(seconds):,.0f}{spread} s in {len(seconds)} of"
+        f"{label} has as much after {mean_and_deviation(seconds, digits=0)} s in {len(seconds)} of"
         f" {len(results)} seeds"
     )
 

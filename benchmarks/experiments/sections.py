@@ -178,7 +178,9 @@ SECTIONS: tuple[Section, ...] = (
         " the paper's for dSprites. FactorVAE's discriminator has 300 units a layer instead of"
         " 1,000. All are evaluated on the images they were trained on; accuracy is that of c"
         " against the shape. Kim & Mnih's score as in their paper is of the very votes that it"
-        " learned from, so that it lies above chance even for codes without meaning.",
+        " learned from, so that it lies above chance even for codes without meaning. A capacity of"
+        " information makes the encoder's c tell something, here not the shape, and the decoder, as"
+        " the last line of its traversals shows, has hardly come to depend on it.",
         (
             Row("sprites-joint", "JointVAE, 6 units and a variable of 3 categories"),
             Row("sprites-joint-150", "JointVAE, gamma = 150"),
@@ -191,6 +193,7 @@ SECTIONS: tuple[Section, ...] = (
             Picture(f"sprites-{name}", "traversals", label)
             for name, label in (
                 ("joint", "JointVAE"),
+                ("joint-information", "JointVAE, `--discrete-capacity information`"),
                 ("beta", "beta-VAE"),
                 ("factor", "FactorVAE"),
             )

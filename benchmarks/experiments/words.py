@@ -198,7 +198,7 @@ def choices(label: str, results: Results, compared: Mapping[str, Any]) -> Iterat
             better = sum(qualities[row["seed"]] > qualities[seed] for row in known)
             chosen.append(f"{name} chose seed {seed}: rank {better + 1} of {len(known)}")
     yield f"{label}, by {measure}: {'; '.join(chosen)}."
-    if compared["no_udr"]:
+    if compared["no_udr"] and not compared.get("without_run"):  # else for want of models
         yield f"{label}: no UDR, {compared['no_udr']}."
 
 

@@ -63,7 +63,8 @@ mean image whatever the latent variables say.
 Without labels a seed is chosen by UDR (arXiv:1905.12614), the model most like the others, or by the
 training objective of the last tenth of the steps, reconstruction and penalties; both look at
 training images alone (`python -m benchmarks.experiments EXPERIMENT --compare`). Rank 1 is the best
-by label, of the seeds that have the score: UDR needs the models themselves, all at once.
+by label, of the seeds that have the score: UDR needs the models themselves, all at once, and two of
+them have the same, between which the objective decides.
 Traversals are of the seed of median accuracy among the first three, not of the best; where there
 are factors, of median score by Kim & Mnih.
 """

@@ -16,6 +16,7 @@ from fastjvae.metrics.clusters import contingency
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_ROWS, _COLUMNS, _SAMPLES = 20, 10, 80  # at most, for a picture below 200 kB
 _TOLD = 0.1  # share of a category from which a label is named
 
 
@@ -34,6 +35,8 @@ def category_contents(model: JointVAE, data: ImageData, *, title: str) -> Figure
     counts = contingency(assignments, data.labels.numpy(), shape)
     return figures.samples_by_category(
         model,
+        samples=min(_COLUMNS, _SAMPLES // min(_ROWS, len(counts))),
+        max_categories=_ROWS,
         shares=counts.sum(axis=1) / counts.sum(),
         names=[named(row, data.label_names) for row in counts],
         title=title,

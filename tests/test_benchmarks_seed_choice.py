@@ -124,6 +124,10 @@ def test_only_seeds_that_are_compared_are_ranked_and_a_missing_udr_is_said():
         "A, by majority accuracy: the training objective chose seed 0: rank 2 of 2.",
         "A: no UDR, nothing to compare.",
     ]
+    gone = {**compared, "without_run": [1]}  # UDR lacks models, which says nothing of the seeds
+    assert list(choices("A", results, gone)) == [
+        "A, by majority accuracy: the training objective chose seed 0: rank 2 of 2."
+    ]
     assert list(choices("A", results, _compared((0, None, 2.0)))) == []
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +24,7 @@ else:  # what is compared to the last digits is computed in float32, the same wa
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
 
-settings.register_profile("default", deadline=None, max_examples=50)
+settings.register_profile("default", deadline=None, max_examples=examples(50, least=10))
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -23,9 +23,8 @@ pytest.importorskip("triton", reason="needs triton")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
-# FASTJVAE_EXAMPLES=5000 is the thorough profile.
 many_examples = settings(
-    max_examples=int(os.environ.get("FASTJVAE_EXAMPLES", "200")),
+    max_examples=examples(),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -221,7 +222,7 @@ ODD: dict[str, Metric] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-@settings(max_examples=25)
+@settings(max_examples=examples(25, least=5))
 @given(odd_inputs())
 def test_odd_inputs_give_a_number_or_a_sentence(name: str, inputs: tuple[Any, ...]):
     codes, factors, discrete, kl = inputs

@@ -17,6 +17,7 @@ import fastjvae
 from benchmarks.problems import DEVICE, SEED, Problem, batch_of, mnist_like
 from benchmarks.steps import FastTraining, Training
 from fastjvae.data import ImageData
+from fastjvae.precision import TF32, allow_tf32, tf32
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.settings import build_model
 from fastjvae.trainer import Trainer
@@ -90,12 +91,12 @@ def _trainer_outcome(problem: Problem) -> Outcome:
 @contextmanager
 def _without_tf32() -> Iterator[None]:
     """On a GPU cuDNN's convolutions round to 10 bits by default: too few to compare."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    before = tf32()
+    allow_tf32(TF32(before.matmul, cudnn=False))
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        allow_tf32(before)
 
 
 def check_agreement(name: str, outcome: Outcome, expected: Outcome) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from fastjvae.errors import ArgumentError, BackendError
 
@@ -23,6 +25,7 @@ _forced_backend: ContextVar[Backend | None] = ContextVar("fastjvae_backend", def
 _forced_for_compiler: Backend | None = None
 _LARGEST_VARIABLE = 16_384  # categories; a larger tile spills registers
 _TRITON_FOUND = find_spec("triton") is not None
+_launch_failures: dict[torch.device, str | None] = {}  # by the devices that were tried
 
 
 @contextmanager
@@ -116,6 +119,8 @@ def _obstacle(tensor: Tensor, largest_variable: int, constants: dict[str, Any]) 
         return "the package triton is not installed"
     if tensor.device.type != "cuda" and not (tensor.device.type == "cpu" and _interpreted()):
         return f"its kernels need CUDA or HIP tensors and this one is on {tensor.device}"
+    if tensor.device.type == "cuda" and (failure := _launch_failure(tensor.device)):
+        return f"Triton fails on {tensor.device}: {failure}"
     if largest_variable > _LARGEST_VARIABLE:
         return (
             f"its kernels take variables of up to {_LARGEST_VARIABLE:,} categories and this one"
@@ -127,6 +132,43 @@ def _obstacle(tensor: Tensor, largest_variable: int, constants: dict[str, Any]) 
         for name, value in constants.items():
             if isinstance(value, Tensor) and value.requires_grad:
                 return f"its kernels give no gradient of {name}, which requires one"
+    return None
+
+
+def _launch_failure(device: torch.device) -> str | None:
+    """What Triton says where it cannot compile or launch, such as without a C compiler.
+
+    A small launch finds out, once on each GPU. Where there is none yet, as for fake tensors, and
+    where it would become part of a compiled or captured program, Triton is taken to work.
+    """
+    if (
+        device not in _launch_failures
+        and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        and not torch.compiler.is_compiling()
+        and not torch.cuda.is_current_stream_capturing()
+    ):
+        _launch_failures[device] = reason = _try_a_launch(device)
+        if reason is not None:
+            # Of no file, so that it is one line.
+            warnings.warn_explicit(
+                f"the reference takes the place of the Triton kernels, which fail on {device}:"
+                f" {reason}",
+                RuntimeWarning,
+                "fastjvae",
+                0,
+            )
+    return _launch_failures.get(device)
+
+
+def _try_a_launch(device: torch.device) -> str | None:
+    """The first line of what a launch raises, or None where it works."""
+    try:
+        from fastjvae_kernels.launch import column_sums
+
+        with _disable_current_modes():
+            column_sums(torch.zeros(1, 1, device=device), 1.0)
+    except Exception as error:  # of Triton, of a compiler, of the driver
+        return str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
     return None
 
 

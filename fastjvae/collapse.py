@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fastjvae.checks import ChannelReduction
-from fastjvae.data.augment import NUMBERS, random_affine
+from fastjvae.data.augment import NUMBERS, RandomAffine
 from fastjvae.encoding import evenly_spread
 from fastjvae.reference import unit_interval
 
@@ -43,17 +43,16 @@ def mean_image_loss(
     Args:
         images: (N, C, H, W), uint8 0..255 or floats 0..1; up to 10,000, evenly spread, are read.
         channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
-        augment: strength of :func:`fastjvae.data.augment.random_affine` on each of them first.
+        augment: strength of :class:`fastjvae.data.augment.RandomAffine` on each of them first.
     """
     chosen = evenly_spread(len(images), _MOST_IMAGES)
     generator = torch.Generator().manual_seed(0)
+    transform = RandomAffine(augment, torch.device("cpu"), torch.float64)
     total = torch.zeros(images.shape[1:], dtype=torch.float64)
     for rows in torch.split(chosen, _BATCH):
         batch = unit_interval(images[rows.to(images.device)], torch.float64).cpu()
         if augment:
-            batch = random_affine(
-                batch, torch.rand(len(batch), NUMBERS, generator=generator), augment
-            )
+            batch = transform(batch, torch.rand(len(batch), NUMBERS, generator=generator))
         total += batch.sum(dim=0)
     mean = total / len(chosen)
     entropy = -(torch.xlogy(mean, mean) + torch.xlogy(1 - mean, 1 - mean)).sum()

@@ -31,12 +31,12 @@ from fastjvae.errors import ArgumentError
 from fastjvae.latents import LatentSpec, largest_kl
 from fastjvae.loop import TrainingLoop
 from fastjvae.model import JointVAE
+from fastjvae.precision import autocast
 from fastjvae.processes import Processes
 from fastjvae.recorder import ScalarRecorder
 from fastjvae.reference import unit_interval
 from fastjvae.run import RunFolder
 from fastjvae.settings import InfoGANConfig
-from fastjvae.step import autocast
 
 _BETAS = (0.5, 0.999)  # of Adam, as in DCGAN (Radford et al. 2016), whose training InfoGAN follows
 

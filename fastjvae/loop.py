@@ -28,23 +28,26 @@ from fastjvae.allocator import keep_freed_memory
 from fastjvae.data import ImageData
 from fastjvae.data.batches import Batches, LoaderBatches, batches_of
 from fastjvae.data.groups import Groups
+from fastjvae.data.order import epoch_seed
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
 from fastjvae.figures.frames import FrameRecorder
 from fastjvae.model import JointVAE
 from fastjvae.objectives import call_if_offered
+from fastjvae.precision import set_precision, tf32
 from fastjvae.processes import Processes
 from fastjvae.recorder import Recorder
 from fastjvae.run import MetricsLog, RunFolder
 from fastjvae.settings import (
     RUN_SETTINGS,
     InfoGANConfig,
-    RunConfig,
     TrainConfig,
     build_model,
     config_from_dict,
 )
 
 Config = TypeVar("Config", TrainConfig, InfoGANConfig)
+# An optimizer's settings that depend on the device, of those that PyTorch keeps in its state.
+_COMPUTED_BY = ("fused", "capturable", "foreach", "differentiable")
 
 
 class TrainingLoop(ABC, Generic[Config]):
@@ -82,7 +85,7 @@ class TrainingLoop(ABC, Generic[Config]):
         self.processes = processes or Processes()
         self.device = resolve_device(self.processes.device or config.device)
         self.config: Config = config
-        set_precision(config, self.device)
+        set_precision(config.precision, self.device)
         self.batches = self._batches(data)
         self.total_steps = config.total_steps(self.batches.steps_per_epoch)
         self.model: JointVAE = build_model(config, self.batches.img_size).to(self.device).train()
@@ -317,8 +320,7 @@ class TrainingLoop(ABC, Generic[Config]):
             },
             "numerics": {
                 "precision": self.config.precision,
-                "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
-                "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+                **{f"{where}_tf32": allowed for where, allowed in tf32()._asdict().items()},
             },
         }
 
@@ -361,16 +363,36 @@ class TrainingLoop(ABC, Generic[Config]):
                 f" began with"
             )
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._restore_optimizer(state["optimizer"])
         if "objective" in state:
             call_if_offered(self.objective, "load_state_dict", state["objective"])
         self.step = state["step"]
         self.device_step.fill_(self.step)
-        self.noise.set_state(state["rng"]["noise"])
-        torch.set_rng_state(state["rng"]["cpu"])
-        if state["rng"]["cuda"]:
-            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
+        self._restore_generators(state["rng"])
         self.recorder.restore(state["metrics"], self.device)
+
+    def _restore_optimizer(self, state: dict[str, Any]) -> None:
+        """Moments and settings; how the optimizer is computed is for this device to say."""
+        groups = [
+            {**theirs, **{name: ours[name] for name in _COMPUTED_BY if name in ours}}
+            for theirs, ours in zip(state["param_groups"], self.optimizer.param_groups, strict=True)
+        ]
+        self.optimizer.load_state_dict({**state, "param_groups": groups})
+
+    def _restore_generators(self, rng: dict[str, Any]) -> None:
+        """Go on with the same random numbers, or with others after a change of device."""
+        torch.set_rng_state(rng["cpu"])
+        was_cuda, is_cuda = bool(rng["cuda"]), self.device.type == "cuda"
+        if was_cuda == is_cuda:
+            self.noise.set_state(rng["noise"])
+        else:  # the states of a CPU's and of a GPU's generator have nothing in common
+            self.noise.manual_seed(epoch_seed(self.config.seed, self.step))
+        if is_cuda and was_cuda:
+            # One state for each GPU that there was, of which there may be fewer now.
+            for index, state in enumerate(rng["cuda"][: torch.cuda.device_count()]):
+                torch.cuda.set_rng_state(state, index)
+        elif is_cuda:
+            torch.cuda.manual_seed_all(epoch_seed(self.config.seed, self.step))
 
 
 def resolve_device(name: str) -> torch.device:
@@ -389,19 +411,6 @@ def resolve_device(name: str) -> torch.device:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ArgumentError(f"--device {name} cannot be used here: {reason}") from error
     return device
-
-
-def set_precision(config: RunConfig, device: torch.device) -> None:
-    """Set PyTorch's switches for TF32, which are the process', as the run asks.
-
-    Raises:
-        ArgumentError: TF32 on a device that has none.
-    """
-    if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = config.precision == "tf32"
-        torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
-    elif config.precision == "tf32":
-        raise ArgumentError(f"--precision tf32 needs a GPU, this run is on {device}")
 
 
 class _Stopped:

@@ -53,24 +53,38 @@ def prior_sample(
 
 
 def noise_tensors(like: Tensor, noise: Noise, units: int, categories: int) -> tuple[Tensor, Tensor]:
-    """The noise itself, for the reference: normal (N, units) and uniform (N, categories)."""
+    """The noise itself, for the reference: normal (N, units) and uniform (N, categories).
+
+    On a GPU a generator gives the key that it gives the kernels: both backends draw the same.
+    """
     seed, normal, uniform = _checked(like, noise, units, categories)
-    rows, compute = like.shape[0], reference._compute_dtype(like)
-    options = {"device": like.device, "dtype": compute, **_generator(noise)}
-    if normal is None and seed is not None:
+    rows = like.shape[0]
+    if seed is None and normal is None and uniform is None:
+        if like.device.type != "cuda":
+            dtype = reference._compute_dtype(like)
+            return drawn_noise(rows, units, categories, like.device, dtype, noise.generator)
+        seed = draw_seed(like.device, noise.generator)
+    if seed is not None:
         normal = reference.philox_normal(seed, rows, units)
-    if normal is None:
-        normal = torch.randn(rows, units, **options)
-    if uniform is None and seed is not None:
         uniform = reference.philox_uniform(seed, rows, categories, reference.GUMBEL_STREAM)
-    if uniform is None:
-        uniform = torch.rand(rows, categories, **options)
-    return normal, uniform
+    # Explicit noise that is missing is that of a part without columns.
+    none = like.new_empty(rows, 0)
+    return none if normal is None else normal, none if uniform is None else uniform
 
 
-def _generator(noise: Noise) -> dict[str, Any]:
-    """Nothing where there is none: torch.compile does not trace the keyword."""
-    return {} if noise.generator is None else {"generator": noise.generator}
+def drawn_noise(
+    rows: int,
+    units: int,
+    categories: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Normal (rows, units) and uniform (rows, categories) noise of torch's own generators."""
+    # torch.compile does not trace the keyword.
+    options: dict[str, Any] = {} if generator is None else {"generator": generator}
+    normal = torch.randn(rows, units, device=device, dtype=dtype, **options)
+    return normal, torch.rand(rows, categories, device=device, dtype=dtype, **options)
 
 
 def noise_key(

@@ -64,9 +64,14 @@ class Operation:
             ctx.set_materialize_grads(False)
             save(ctx, inputs, output)
 
+        def eager_forward(ctx: Any, *inputs: Any) -> Any:
+            # Beside a `setup_context` torch reads the signature of `forward` in every call.
+            output = forward(*inputs)
+            setup_context(ctx, inputs, output)
+            return output
+
         members = {
-            "forward": staticmethod(forward),
-            "setup_context": staticmethod(setup_context),
+            "forward": staticmethod(eager_forward),
             "backward": staticmethod(eager_backward),
         }
         self._function = type(name, (Function,), members)

@@ -17,20 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fastjvae.data.augment import NUMBERS, random_affine
+from fastjvae.capture import CapturedStep, capture
+from fastjvae.data.augment import NUMBERS, RandomAffine
 from fastjvae.data.batches import Batches
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import divergence_sums, joined_rows, latent_sample
 from fastjvae.model import JointVAE
-from fastjvae.noise import Noise, draw_seed, noise_tensors
+from fastjvae.noise import Noise, draw_seed, drawn_noise
 from fastjvae.objectives import LossOutput, Objective, call_if_offered, encode_rows
 from fastjvae.parts import add_up, part_of_batch
+from fastjvae.precision import autocast
 from fastjvae.processes import Processes
 from fastjvae.recorder import LossRecorder
 from fastjvae.reference import unit_interval
 from fastjvae.settings import Precision
-
-_WARM_UP = 3  # steps before a capture, in which libraries choose and allocate
 
 
 class TrainingStep:
@@ -46,7 +46,7 @@ class TrainingStep:
         processes: those that share each batch.
         accumulate: parts of a process' images that follow one another, for less memory.
         warmup: steps in which the learning rates grow linearly to those of the optimizer.
-        augment: strength of :func:`fastjvae.data.augment.random_affine` on the images.
+        augment: strength of :class:`fastjvae.data.augment.RandomAffine` on the images.
         precision: "bf16" runs the networks under autocast.
         compiled: whether ``torch.compile`` is asked for.
         graph: whether a CUDA graph is asked for.
@@ -76,7 +76,8 @@ class TrainingStep:
         self.processes, self.accumulate, self.precision = processes, accumulate, precision
         self.device = model.device
         self.step = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.warmup, self.augment = warmup, augment
+        self.warmup = warmup
+        self._transform = RandomAffine(augment, self.device, model.dtype) if augment else None
         self._full_lr = [group["lr"] for group in optimizer.param_groups]
         self._lr = [torch.zeros((), device=self.device) for _ in self._full_lr]
         self.loss: Any = LossModule(model, objective)
@@ -86,7 +87,7 @@ class TrainingStep:
             self.loss = _distributed(self.loss, self.device)
         if self.compiled:
             self.loss = torch.compile(self.loss, fullgraph=True)
-        self._prepared: dict[torch.Size, _Graph | None] = {}
+        self._prepared: dict[torch.Size, CapturedStep | None] = {}
 
     def __call__(self, number: int) -> None:
         """Take step ``number``, counted from 0."""
@@ -118,11 +119,11 @@ class TrainingStep:
 
     def augmented(self, images: Tensor, whole: int) -> Tensor:
         """The images of this process, each transformed by its own of the whole batch's numbers."""
-        if not self.augment:
+        if self._transform is None:
             return images
         uniform = torch.rand(whole, NUMBERS, generator=self.noise, device=self.device)
         own = uniform.tensor_split(self.processes.world)[self.processes.rank]
-        return random_affine(unit_interval(images, self.model.dtype), own, self.augment)
+        return self._transform(unit_interval(images, self.model.dtype), own)
 
     def _set_learning_rates(self) -> None:
         """Those of this step, in tensors that keep their addresses; a checkpoint brings others."""
@@ -187,9 +188,8 @@ class TrainingStep:
         return Noise(*self._noise_tensors(rows))
 
     def _noise_tensors(self, rows: int) -> tuple[Tensor, Tensor]:
-        spec, like = self.model.spec, torch.empty(rows, 0, device=self.device)
-        noise = Noise(generator=self.noise)
-        return noise_tensors(like, noise, spec.cont, spec.num_categories)
+        spec = self.model.spec
+        return drawn_noise(rows, spec.cont, spec.num_categories, self.device, generator=self.noise)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """What the networks compute under."""
@@ -216,43 +216,39 @@ class TrainingStep:
         if self.processes.is_first:
             print(f"fastjvae: {message}", file=sys.stderr)
 
-    def _prepare(self, selected: Tensor, number: int) -> _Graph | None:
+    def _prepare(self, selected: Tensor, number: int) -> CapturedStep | None:
         """Compile and capture for selections of one shape; afterwards all is as before."""
         if self.compiled:
             try:
                 with self._unchanged():
                     self.take(selected, number)
-            except RuntimeError as error:
+            except Exception as error:  # compilers fail in ways of their own, assertions too
                 self._go_on_without("torch.compile", error)
                 self.compiled, self.loss = False, LossModule(self.model, self.objective)
         if self.graph:
             try:
                 return self._capture(selected, number)
-            except RuntimeError as error:
+            except Exception as error:
                 self._go_on_without("a CUDA graph", error)
                 self.graph = False
         return None
 
-    def _go_on_without(self, what: str, error: RuntimeError) -> None:
-        reason = str(error).strip().split("\n", maxsplit=1)[0]
+    def _go_on_without(self, what: str, error: Exception) -> None:
+        reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
         self._say(f"training goes on without {what}: {reason}")
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _capture(self, selected: Tensor, number: int) -> _Graph:
-        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(self.device))
-        static = selected.clone()
-        with self._unchanged(), torch.cuda.stream(stream):
-            for _ in range(_WARM_UP):
-                self.take(static, number)
-        torch.cuda.current_stream(self.device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.noise)
+    def _capture(self, selected: Tensor, number: int) -> CapturedStep:
         written = self.recorder.written
-        with torch.cuda.graph(graph, stream=stream):
-            self.take(static, number)
-        self.recorder.forget(written)  # a capture computes nothing
-        return _Graph(graph, static)
+        try:
+            return capture(
+                lambda chosen: self.take(chosen, number),
+                selected,
+                unchanged=self._unchanged,
+                generators=[self.noise],
+            )
+        finally:
+            self.recorder.forget(written)  # a capture computes nothing
 
     @contextmanager
     def _unchanged(self) -> Iterator[None]:
@@ -287,13 +283,6 @@ class TrainingStep:
                 self.recorder.forget(written)
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """What a run's networks compute under."""
-    if precision == "bf16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
-
-
 class LossModule(nn.Module):
     """:meth:`JointVAE.loss` as a forward pass, where DistributedDataParallel and others want it."""
 
@@ -312,17 +301,6 @@ class LossModule(nn.Module):
         generator: torch.Generator | None = None,
     ) -> LossOutput:
         return self.model.loss(images, step, self.objective, normal, uniform, seed, generator)
-
-
-class _Graph:
-    """A captured step with the buffer that it reads its selection from."""
-
-    def __init__(self, graph: torch.cuda.CUDAGraph, selected: Tensor) -> None:
-        self._graph, self._selected = graph, selected
-
-    def replay(self, selected: Tensor) -> None:
-        self._selected.copy_(selected)
-        self._graph.replay()
 
 
 def _distributed(loss: LossModule, device: torch.device) -> DistributedDataParallel:

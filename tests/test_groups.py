@@ -10,10 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import assert_same_state, tiny_config, write_arrays
+from torch import Tensor
 
 from fastjvae.checkpoint import read_checkpoint
 from fastjvae.data import load
-from fastjvae.data.augment import NUMBERS, random_affine
+from fastjvae.data.augment import NUMBERS, RandomAffine
 from fastjvae.data.batches import ResidentBatches, StreamedBatches
 from fastjvae.data.groups import Groups, nearest_neighbours
 from fastjvae.errors import ArgumentError
@@ -117,12 +118,16 @@ def test_a_batch_that_is_no_number_of_groups_is_an_error():
 # --- transformations ------------------------------------------------------------------------------
 
 
+def affine(images: Tensor, uniform: Tensor, strength: float) -> Tensor:
+    return RandomAffine(strength, images.device, images.dtype)(images, uniform)
+
+
 def test_no_strength_and_middle_numbers_change_nothing():
     images = torch.rand(3, 2, 12, 16)
     middle = torch.full((3, NUMBERS), 0.5)
     same = {"rtol": 0, "atol": 1e-5}
-    torch.testing.assert_close(random_affine(images, middle, 1.0), images, **same)
-    torch.testing.assert_close(random_affine(images, torch.rand(3, NUMBERS), 0.0), images, **same)
+    torch.testing.assert_close(affine(images, middle, 1.0), images, **same)
+    torch.testing.assert_close(affine(images, torch.rand(3, NUMBERS), 0.0), images, **same)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,7 @@ def test_each_number_moves_a_spot_its_own_way(number: int, shape: list[tuple[flo
     spot = (-((y - 0) ** 2 + (x - 0.5) ** 2) / 0.005).exp()[None, None]
     numbers = torch.full((1, NUMBERS), 0.5)
     numbers[0, number] = 0.0  # the largest, backwards, of where a pixel takes its value from
-    moved = random_affine(spot, numbers, 1.0)[0, 0]
+    moved = affine(spot, numbers, 1.0)[0, 0]
     weight = moved / moved.sum()
     found = (float((weight * y).sum()), float((weight * (x - 0.5)).sum()))
     ((down, right),) = shape
@@ -155,12 +160,12 @@ def test_each_number_moves_a_spot_its_own_way(number: int, shape: list[tuple[flo
 
 def test_images_keep_their_range_and_each_its_own_transformation():
     images = torch.rand(1, 1, 16, 16).repeat(5, 1, 1, 1)
-    moved = random_affine(images, torch.rand(5, NUMBERS), 1.0)
+    moved = affine(images, torch.rand(5, NUMBERS), 1.0)
     assert (moved.min(), moved.max()) >= (0, 0)
     assert float(moved.max()) <= 1 + 1e-6
     assert not torch.allclose(moved[0], moved[1], atol=0.05)
     white = torch.ones(2, 3, 16, 16)
-    torch.testing.assert_close(random_affine(white, torch.rand(2, NUMBERS), 1.0), white)
+    torch.testing.assert_close(affine(white, torch.rand(2, NUMBERS), 1.0), white)
 
 
 # --- initialisation -------------------------------------------------------------------------------

@@ -17,30 +17,36 @@ _LARGEST = (
 )
 
 
-def random_affine(images: Tensor, uniform: Tensor, strength: float) -> Tensor:
-    """Transform every image in its own way; pixels are interpolated, the border goes on outwards.
+class RandomAffine:
+    """Transforms every image in its own way; pixels are interpolated, the border goes on outwards.
 
     Args:
-        images: (N, C, H, W) floats.
-        uniform: (N, 6) in [0, 1): rotation, shear, width, height, and moves along both.
         strength: 1 for up to 20 degrees, a shear of 0.35, 20 % of the size and moves by 10 % of it;
             0 changes nothing.
-
-    Returns:
-        (N, C, H, W), dtype and range of the images.
+        device, dtype: of the images. What the transformation needs there is copied once, here:
+            no CUDA graph can hold a copy from the host.
     """
-    largest = torch.tensor(_LARGEST, dtype=images.dtype, device=images.device)
-    turn, shear, width, height, right, down = (
-        (2 * uniform.to(images.dtype) - 1) * (strength * largest)
-    ).unbind(dim=1)
-    cos, sin = turn.cos(), turn.sin()
-    # What a pixel of the result takes its value from, in units of half a side.
-    matrix = torch.stack(
-        [
-            torch.stack([(1 + width) * cos, (1 + width) * (shear * cos - sin), 2 * right], dim=1),
-            torch.stack([(1 + height) * sin, (1 + height) * (cos + shear * sin), 2 * down], dim=1),
-        ],
-        dim=1,
-    )
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+    def __init__(self, strength: float, device: torch.device, dtype: torch.dtype) -> None:
+        self._largest = strength * torch.tensor(_LARGEST, dtype=dtype, device=device)
+
+    def __call__(self, images: Tensor, uniform: Tensor) -> Tensor:
+        """Transform a batch.
+
+        Args:
+            images: (N, C, H, W) floats.
+            uniform: (N, 6) in [0, 1): rotation, shear, width, height, and moves along both.
+
+        Returns:
+            (N, C, H, W), dtype and range of the images.
+        """
+        turn, shear, width, height, right, down = (
+            (2 * uniform.to(images.dtype) - 1) * self._largest
+        ).unbind(dim=1)
+        cos, sin = turn.cos(), turn.sin()
+        # What a pixel of the result takes its value from, in units of half a side.
+        across = [(1 + width) * cos, (1 + width) * (shear * cos - sin), 2 * right]
+        along = [(1 + height) * sin, (1 + height) * (cos + shear * sin), 2 * down]
+        matrix = torch.stack([torch.stack(across, dim=1), torch.stack(along, dim=1)], dim=1)
+        grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -70,8 +70,9 @@ class Order:
             return leading.repeat_interleave(self._group)
         generator = torch.Generator().manual_seed(epoch_seed(self._seed, step))
         ranks = torch.randperm(neighbours.shape[1], generator=generator)[: self._group - 1]
-        others = neighbours[leading][:, ranks.to(neighbours.device)]
-        return torch.cat([leading[:, None], others], dim=1).flatten()
+        # By Python's numbers: the device would have to be waited for to copy an index to it.
+        others = [neighbours[:, rank].index_select(0, leading) for rank in ranks.tolist()]
+        return torch.stack([leading, *others], dim=1).flatten()
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -219,9 +219,16 @@ class SharedObjective(nn.Module):
             missing = largest_kl(self.further.disc) - further.information
             penalty = penalty + self.disc.gamma * (missing + BALANCE * further.imbalance)
             extra["overclustered_information"] = further.information.detach()
-        return LossOutput(*terms, extra=extra)._replace(
+        # One by one: torch.compile of 2.11 cannot trace `_replace` of a named tuple.
+        return LossOutput(
             loss=terms.loss + penalty / model.num_pixels,
+            reconstruction=terms.reconstruction,
+            kl_cont=terms.kl_cont,
+            kl_disc=terms.kl_disc,
+            category_mean=terms.category_mean,
+            capacity_cont=terms.capacity_cont,
             capacity_disc=capacity.to(terms.capacity_disc.dtype),
+            extra=extra,
         )
 
 

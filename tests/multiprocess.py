@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from programs import METHOD
 from torch import multiprocessing
 
 Work = Callable[[int, int], None]
@@ -17,7 +18,8 @@ Work = Callable[[int, int], None]
 def run_processes(work: Work, world: int) -> None:
     """Run ``work(rank, world)`` on every process; an exception of one ends all and is raised."""
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(_enter, (world, work, f"{folder}/store"), nprocs=world)
+        arguments = (world, work, f"{folder}/store")
+        multiprocessing.start_processes(_enter, arguments, nprocs=world, start_method=METHOD)
 
 
 def _enter(rank: int, world: int, work: Work, store: str) -> None:

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from programs import Program
 from tiny import tiny_config, tiny_flags, write_arrays
 
 from fastjvae import processes
@@ -31,39 +30,26 @@ def data(tmp_path: Path) -> Path:
     return write_arrays(tmp_path)
 
 
-def start(argv: list[str], world: int) -> list[subprocess.Popen[str]]:
+def start(argv: list[str], world: int) -> list[Program]:
     """The processes that torchrun would start, without its agent that ends the others with one."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
-    started = []
-    for rank in range(world):
-        environment = {
-            **os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank),
-            "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
-        started.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "fastjvae", *argv],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    return started
+    return [
+        Program(argv, {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(world)
+    ]
 
 
-def finish(started: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
+def finish(started: list[Program]) -> list[tuple[int | None, str, str]]:
     """Exit code, stdout and stderr of each."""
     try:
         results = [process.communicate(timeout=120) for process in started]
     finally:
         for process in started:
             process.kill()
-    codes = [process.returncode for process in started]
-    return [(code, *result) for code, result in zip(codes, results, strict=True)]
+    return [(process.poll(), *result) for process, result in zip(started, results, strict=True)]
 
 
 def losses(folder: Path) -> list[dict[str, Any]]:
@@ -160,9 +146,7 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(data: Path, tmp_pa
     run = tmp_path / "run"
     flags = tiny_flags(data, run, batch_size=7, steps=200_000, timeout=20.0)
     started = start([*flags, "--no-figures"], 2)
-    deadline = time.monotonic() + 60
-    while not (run / "checkpoint.pt").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    started[0].wait_for(run / "checkpoint.pt")
     started[1].kill()
     code, _, message = finish(started)[0]
     assert code == 1, message
@@ -189,9 +173,7 @@ def test_a_signal_to_one_process_stops_all(data: Path, tmp_path: Path):
     run = tmp_path / "run"
     flags = tiny_flags(data, run, batch_size=7, steps=200_000)
     started = start([*flags, "--no-figures"], 2)
-    deadline = time.monotonic() + 60
-    while not (run / "checkpoint.pt").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    started[0].wait_for(run / "checkpoint.pt")
     started[1].send_signal(signal.SIGTERM)
     (code, out, _), (other, _, _) = finish(started)
     assert (code, other) == (128, 128 + signal.SIGTERM)

@@ -64,14 +64,18 @@ def capture(
             with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
                 step(own)
         except BaseException:
-            # Where the end of the capture fails as well, torch goes back to no stream and leaves
-            # the generators waiting for that end.
+            # Where the end of the capture fails as well, torch stays on the stream and leaves the
+            # generators waiting for that end.
             torch.cuda.set_stream(main)
-            default = torch.cuda.default_generators[selected.device.index]
-            for generator in (default, *generators):
-                generator.graphsafe_set_state(generator.clone_state())
+            _renew(torch.cuda.default_generators[selected.device.index], *generators)
             raise
     return CapturedStep(graph, own)
+
+
+def _renew(*generators: torch.Generator) -> None:
+    """Give generators states that are in no capture, with the same numbers to come."""
+    for generator in generators:
+        generator.graphsafe_set_state(generator.clone_state())
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from fastjvae.data import ImageData
 from fastjvae.data.groups import Groups, nearest_neighbours
 from fastjvae.errors import ArgumentError
 from fastjvae.loop import TrainingLoop, resolve_device, stop_signals
+from fastjvae.model import JointVAE
 from fastjvae.objectives import Objective, SharedObjective, call_if_offered
 from fastjvae.processes import Processes
 from fastjvae.recorder import LossRecorder
@@ -73,15 +74,7 @@ class Trainer(TrainingLoop[TrainConfig]):
             self._start_from(config.start_from)
         self.objective = build_objective(config) if objective is None else objective
         call_if_offered(self.objective, "to", self.device)
-        self.optimizer = torch.optim.Adam(
-            [
-                {"params": list(self.model.parameters())},
-                *(call_if_offered(self.objective, "parameter_groups") or ()),
-            ],
-            lr=config.lr,
-            fused=self.device.type in ("cpu", "cuda"),
-            capturable=self.device.type == "cuda",
-        )
+        self.optimizer = adam(self.model, self.objective, config.lr)
         self.recorder = LossRecorder(self.model.spec, self.model.num_pixels, config.log_every)
         self._take = TrainingStep(
             self.model,
@@ -155,3 +148,15 @@ class Trainer(TrainingLoop[TrainConfig]):
             f"  KL_c {sum(record['kl_disc']):.2f}/{record['capacity_disc']:.2f}"
             f"  {record['images_per_s']:,.0f} images/s"
         )
+
+
+def adam(model: JointVAE, objective: Objective, lr: float) -> torch.optim.Adam:
+    """Adam over a model and what its objective trains beside it, as fast as their device allows."""
+    device = model.device.type
+    own = call_if_offered(objective, "parameter_groups") or ()
+    return torch.optim.Adam(
+        [{"params": list(model.parameters())}, *own],
+        lr=lr,
+        fused=device in ("cpu", "cuda"),
+        capturable=device == "cuda",
+    )

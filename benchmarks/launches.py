@@ -1,0 +1,104 @@
+"""The kernels of a captured training step, counted without a GPU.
+
+    python -m benchmarks.launches --json launches.json
+
+The step runs on meta tensors (:mod:`benchmarks.on_paper`); its operators and Triton launches are
+counted as the kernels that PyTorch starts for them on a GPU:
+
+- a convolution is one, and one that adds its bias; its backward pass one for each gradient;
+- what only looks at a tensor otherwise, or allocates one, is none; every other operator is one.
+
+The JSON has, for each step, how many kernels there are in all and of each kind:
+``{"paper_32": {"kernels": n, "kinds": {...}}, ...}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from benchmarks.on_paper import Call, step_on_paper
+from fastjvae.files import write_json
+from fastjvae.recipes import recipe
+from fastjvae.settings import TrainConfig
+
+STEPS: dict[str, tuple[TrainConfig, tuple[int, int, int]]] = {
+    "paper_32": (recipe("mnist"), (1, 32, 32)),
+    "paper_64": (recipe("celeba"), (3, 64, 64)),
+    "fast_types": (recipe("mnist", "fast"), (1, 32, 32)),
+}
+
+_NO_KERNEL = {
+    # views
+    "_reshape_alias", "_unsafe_view", "alias", "as_strided", "detach", "expand", "permute",
+    "select", "slice", "split", "split_with_sizes", "squeeze", "t", "transpose", "unbind",
+    "unsqueeze", "view",
+    # allocations
+    "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided",
+}  # fmt: skip
+_KINDS = {
+    "addmm": "matrix products",
+    "mm": "matrix products",
+    "relu": "ReLUs",
+    "threshold_backward": "ReLUs",
+    "index_select": "gather, conversion",
+    "_to_copy": "gather, conversion",
+    "_fused_adam_": "Adam",
+    "_foreach_add_": "Adam",
+    "clone": "layout copies",
+    "copy_": "layout copies",
+}
+# Meta tensors answer a convolution in NCHW where a GPU's answer is in channels_last. So these
+# copies are not among the calls: before the encoder's hidden layer and after it on the way back,
+# and before the decoder's first convolution.
+_UNSEEN_COPIES = 3
+
+
+def kinds_of(call: Call, batch_size: int) -> Counter[str]:
+    """The kernels that a call starts, by kind."""
+    library, name, *_ = call.name.split(".")
+    if library == "triton":
+        return Counter({"Triton": 1})
+    if name == "convolution":
+        has_bias = len(call.inputs) > 2
+        return Counter({"convolutions": 1, "biases": int(has_bias)})
+    if name == "convolution_backward":
+        images = sum(len(out.shape) == 4 for out in call.outputs)
+        return Counter({"convolutions": images, "biases": len(call.outputs) - images})
+    if name in _NO_KERNEL or _is_of_weights(call, name, batch_size):
+        return Counter()
+    if name == "sum" and call.outputs[0].shape[:1] == (1,):
+        return Counter({"biases": 1})  # the gradient of a linear layer's
+    return Counter({_KINDS.get(name, "other"): 1})
+
+
+def _is_of_weights(call: Call, name: str, batch_size: int) -> bool:
+    """Whether this copies a weight's gradient, which cuDNN writes in the weight's own layout."""
+    shape = call.inputs[0].shape if call.inputs else ()
+    return name in ("clone", "copy_") and len(shape) == 4 and shape[0] != batch_size
+
+
+def count(config: TrainConfig, img_size: tuple[int, int, int]) -> dict[str, Any]:
+    """The kernels of one step of a run on images of ``img_size``."""
+    kinds = Counter({"layout copies": _UNSEEN_COPIES})
+    for call in step_on_paper(config, img_size):
+        kinds += kinds_of(call, config.batch_size)
+    return {"kernels": kinds.total(), "kinds": dict(kinds.most_common())}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    options = parser.parse_args(arguments)
+    found = {name: count(*step) for name, step in STEPS.items()}
+    for name, counted in found.items():
+        kinds = ", ".join(f"{kind} {number}" for kind, number in counted["kinds"].items())
+        print(f"{name:<10}  {counted['kernels']:4d} kernels: {kinds}")
+    if options.json:
+        write_json(options.json, found)
+
+
+if __name__ == "__main__":
+    main()

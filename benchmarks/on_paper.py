@@ -1,0 +1,184 @@
+"""A training step as a GPU would run it, on meta tensors, which have a shape but no memory.
+
+Every operator that the step calls and every Triton kernel that it launches is recorded, on a
+machine without a GPU. A number that the host reads, and would wait for, is an error here; a tensor
+that comes from the host is among what is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import fastjvae
+from fastjvae import backends
+from fastjvae.data.batches import Batches
+from fastjvae.objectives import call_if_offered
+from fastjvae.processes import Processes
+from fastjvae.recorder import LossRecorder
+from fastjvae.settings import TrainConfig, build_model, build_objective
+from fastjvae.step import TrainingStep
+from fastjvae.trainer import adam
+from fastjvae_kernels import launch
+
+GPU = torch.device("meta")
+_plain_autocast = torch.autocast
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a tensor is, without its numbers."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: str  # "meta", which stands for the GPU, or "cpu"
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Shape:
+        return cls(tuple(tensor.shape), tensor.dtype, tensor.device.type)
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operator of PyTorch, such as "aten.relu.default", or a kernel, "triton.latent_forward"."""
+
+    name: str
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+
+    @property
+    def comes_from_the_host(self) -> bool:
+        """Whether a tensor on the host takes part, or one is made of Python's numbers."""
+        shapes = (*self.inputs, *self.outputs)
+        return "lift_fresh" in self.name or any(shape.device != GPU.type for shape in shapes)
+
+
+def step_on_paper(config: TrainConfig, img_size: tuple[int, int, int]) -> list[Call]:
+    """The calls of one training step from selection to recorded losses, the second that is taken.
+
+    Args:
+        config: of the run; autocast is left out.
+        img_size: (C, H, W).
+
+    Raises:
+        RuntimeError: the step reads a number on the host.
+    """
+    model, objective = build_model(config, img_size).to(GPU).train(), build_objective(config)
+    call_if_offered(objective, "to", GPU)
+    batches = _OneBatch(img_size, config.batch_size)
+    with _without_a_gpu() as calls:
+        optimizer = adam(model, objective, config.lr)
+        for group in optimizer.param_groups:
+            group.update(fused=True, capturable=True)
+        step = TrainingStep(
+            model,
+            objective,
+            optimizer,
+            batches,
+            LossRecorder(model.spec, model.num_pixels, config.log_every),
+            noise=None,  # type: ignore[arg-type]  # the device's own generator
+            processes=Processes(),
+            accumulate=config.accumulate,
+            warmup=config.warmup,
+            augment=config.augment,
+        )
+        selected = batches.select(0)
+        step.take(selected, 0)  # makes what stays
+        calls.clear()
+        with _Recording(calls):
+            step.take(selected, 0)
+    return calls
+
+
+class _OneBatch(Batches):
+    """Images on the device, of which every step takes as many."""
+
+    images, steps_per_epoch = 1_000, 10
+
+    def __init__(self, img_size: tuple[int, int, int], size: int) -> None:
+        self.img_size, self._size = img_size, size
+        self._pixels = torch.empty(self.images, *img_size, dtype=torch.uint8, device=GPU)
+
+    def select(self, step: int) -> Tensor:
+        return torch.empty(self._size, dtype=torch.int64, device=GPU)
+
+    def whole(self, step: int) -> int:
+        return self._size
+
+    def gather(self, selected: Tensor) -> Tensor:
+        return self._pixels.index_select(0, selected)
+
+
+class _Recording(TorchDispatchMode):
+    def __init__(self, calls: list[Call]) -> None:
+        super().__init__()
+        self._calls = calls
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.namespace == "aten":
+            self._calls.append(Call(str(func), _shapes((args, kwargs)), _shapes(result)))
+        return result
+
+
+def _shapes(values: Any) -> tuple[Shape, ...]:
+    return tuple(Shape.of(x) for x in tree_leaves(values) if isinstance(x, Tensor))
+
+
+class _Launcher:
+    """A kernel that is recorded instead of launched."""
+
+    def __init__(self, name: str, calls: list[Call]) -> None:
+        self._name, self._calls = name, calls
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        def run(*arguments: Any, **_options: Any) -> None:
+            self._calls.append(Call(f"triton.{self._name}", _shapes(arguments), ()))
+
+        return run
+
+
+@contextmanager
+def _without_a_gpu() -> Iterator[list[Call]]:
+    """Inside, kernels take meta tensors and are recorded, and Adam is the fused one."""
+    calls: list[Call] = []
+    table = torch.empty(1, 2, dtype=torch.int32, device=GPU)
+    with ExitStack() as stack:
+        for name in [name for name in vars(launch) if name.endswith("_kernel")]:
+            launcher = _Launcher(name.removesuffix("_kernel"), calls)
+            stack.enter_context(patch.object(launch, name, launcher))
+        stack.enter_context(patch.object(launch, "variables_table", lambda *_: table))
+        stack.enter_context(patch.object(backends, "_obstacle", lambda *_: None))
+        stack.enter_context(fastjvae.backend("triton"))
+        stack.enter_context(
+            patch("torch.optim.adam._device_dtype_check_for_fused", lambda *_, **__: None)
+        )
+        stack.enter_context(patch.object(torch, "_fused_adam_", _recorded_adam(calls)))
+        stack.enter_context(patch.object(torch, "autocast", _autocast))
+        yield calls
+
+
+def _recorded_adam(calls: list[Call]) -> Callable[..., None]:
+    """Adam's kernel, of which meta tensors know no form with learning rates on the device."""
+
+    def run(*tensors: Any, **settings: Any) -> None:
+        calls.append(Call("aten._fused_adam_.default", _shapes((tensors, settings)), ()))
+
+    return run
+
+
+def _autocast(device: str, *arguments: Any, **settings: Any) -> AbstractContextManager[Any]:
+    """Autocast where there is one; meta tensors have none."""
+    if device == GPU.type:
+        return nullcontext()
+    return _plain_autocast(device, *arguments, **settings)

@@ -56,35 +56,31 @@ _KINDS = {
 _UNSEEN_COPIES = 3
 
 
-def kinds_of(call: Call, batch_size: int) -> Counter[str]:
+def kinds_of(call: Call) -> Counter[str]:
     """The kernels that a call starts, by kind."""
     library, name, *_ = call.name.split(".")
     if library == "triton":
         return Counter({"Triton": 1})
+    if library == "torch":
+        return Counter({"copies from the host": 1})
     if name == "convolution":
         has_bias = len(call.inputs) > 2
         return Counter({"convolutions": 1, "biases": int(has_bias)})
     if name == "convolution_backward":
         images = sum(len(out.shape) == 4 for out in call.outputs)
         return Counter({"convolutions": images, "biases": len(call.outputs) - images})
-    if name in _NO_KERNEL or _is_of_weights(call, name, batch_size):
+    if name in _NO_KERNEL:
         return Counter()
     if name == "sum" and call.outputs[0].shape[:1] == (1,):
         return Counter({"biases": 1})  # the gradient of a linear layer's
     return Counter({_KINDS.get(name, "other"): 1})
 
 
-def _is_of_weights(call: Call, name: str, batch_size: int) -> bool:
-    """Whether this copies a weight's gradient, which cuDNN writes in the weight's own layout."""
-    shape = call.inputs[0].shape if call.inputs else ()
-    return name in ("clone", "copy_") and len(shape) == 4 and shape[0] != batch_size
-
-
 def count(config: TrainConfig, img_size: tuple[int, int, int]) -> dict[str, Any]:
     """The kernels of one step of a run on images of ``img_size``."""
     kinds = Counter({"layout copies": _UNSEEN_COPIES})
     for call in step_on_paper(config, img_size):
-        kinds += kinds_of(call, config.batch_size)
+        kinds += kinds_of(call)
     return {"kernels": kinds.total(), "kinds": dict(kinds.most_common())}
 
 

@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -31,6 +32,8 @@ from fastjvae_kernels import launch
 
 GPU = torch.device("meta")
 _plain_autocast = torch.autocast
+# Functions that copy from the host where their device is a GPU: no operator tells of that.
+_MADE_OF_NUMBERS = {f"torch.{name}" for name in ("tensor", "as_tensor", "asarray", "new_tensor")}
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Call:
     def comes_from_the_host(self) -> bool:
         """Whether a tensor on the host takes part, or one is made of Python's numbers."""
         shapes = (*self.inputs, *self.outputs)
-        return "lift_fresh" in self.name or any(shape.device != GPU.type for shape in shapes)
+        return self.name in _MADE_OF_NUMBERS or any(shape.device != GPU.type for shape in shapes)
 
 
 def step_on_paper(config: TrainConfig, img_size: tuple[int, int, int]) -> list[Call]:
@@ -93,7 +96,7 @@ def step_on_paper(config: TrainConfig, img_size: tuple[int, int, int]) -> list[C
         selected = batches.select(0)
         step.take(selected, 0)  # makes what stays
         calls.clear()
-        with _Recording(calls):
+        with _Constructors(calls), _Operators(calls):
             step.take(selected, 0)
     return calls
 
@@ -117,7 +120,22 @@ class _OneBatch(Batches):
         return self._pixels.index_select(0, selected)
 
 
-class _Recording(TorchDispatchMode):
+class _Constructors(TorchFunctionMode):
+    def __init__(self, calls: list[Call]) -> None:
+        super().__init__()
+        self._calls = calls
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = f"torch.{getattr(func, '__name__', '')}"
+        if name in _MADE_OF_NUMBERS:
+            self._calls.append(Call(name, (), _shapes(result)))
+        return result
+
+
+class _Operators(TorchDispatchMode):
     def __init__(self, calls: list[Call]) -> None:
         super().__init__()
         self._calls = calls
@@ -126,6 +144,9 @@ class _Recording(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.convolution_backward.default and result[1] is not None:
+            # cuDNN writes the weight's gradient in the weight's layout, which spares a copy.
+            result = (result[0], torch.empty_like(args[2]), *result[2:])
         if func.namespace == "aten":
             self._calls.append(Call(str(func), _shapes((args, kwargs)), _shapes(result)))
         return result

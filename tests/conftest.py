@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +20,9 @@ SHARED = ROOT.parent / "shared"
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 else:  # what is compared to the last digits is computed in float32, the same way every time
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    from fastjvae.precision import TF32, allow_tf32
+
+    allow_tf32(TF32(matmul=False, cudnn=False))
     torch.backends.cudnn.deterministic = True
 
 settings.register_profile("default", deadline=None, max_examples=examples(50, least=10))
@@ -95,9 +96,13 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
 @pytest.fixture
 def fresh_compiler() -> Iterator[None]:
-    """Nothing compiled before, and torch's own warnings are silent."""
+    """Nothing compiled before; compilers warn of much that is not the library's."""
     torch._dynamo.reset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, of its dependencies
-        yield
+    yield
     torch._dynamo.reset()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:  # a fixture's own filters do not reach the test
+        if "fresh_compiler" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.filterwarnings("ignore"))

@@ -262,8 +262,8 @@ class TestGPU:
         with batches_of(IMAGES, batch_size=5, seed=1, device=device, share=0.0) as streamed:
             assert isinstance(streamed, StreamedBatches)
             got = get(streamed, *range(100))
-        expected = get(ResidentBatches(IMAGES, 5, 1, CPU), *range(100))
-        assert same([batch.cpu() for batch in got], expected)
+        expected = get(ResidentBatches(IMAGES, 5, 1, device), *range(100))
+        assert same([batch.cpu() for batch in got], [batch.cpu() for batch in expected])
 
 
 # DataLoaders.

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastjvae
-from fastjvae import LatentSpec, functional, reference
+from fastjvae import LatentSpec, backends, functional, reference
 from fastjvae.errors import ArgumentError, BackendError
 from fastjvae.functional import Noise
+from fastjvae.noise import noise_tensors
 
 SPEC = LatentSpec(3, (4, 2))
 
@@ -197,6 +203,76 @@ def test_asking_for_triton_where_it_cannot_run_says_why(monkeypatch: pytest.Monk
     with fastjvae.backend("triton"), pytest.raises(BackendError, match="this one is on cpu"):
         functional.kl_categorical(logits)
     functional.kl_categorical(logits)  # the choice ends with the block
+
+
+class OnGPU:
+    """What the choice of a backend looks at."""
+
+    device, dtype = torch.device("cuda", 0), torch.float32
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """A machine with a GPU; the devices on which the small launch is tried."""
+    found: list[torch.device] = []
+    monkeypatch.setattr(backends, "_launch_failures", {})
+    monkeypatch.setattr(backends, "_try_a_launch", found.append)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    return found
+
+
+def test_a_gpu_is_tried_once(launched: list[torch.device]):
+    assert all(backends.use_kernels(OnGPU()) for _ in range(3))  # type: ignore[arg-type]
+    assert launched == [OnGPU.device]
+
+
+def test_where_triton_fails_the_reference_runs_with_one_line(
+    launched: list[torch.device], monkeypatch: pytest.MonkeyPatch
+):
+    reason = "Failed to find C compiler. Please specify via CC environment variable"
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError(f"{reason}\nand more")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(backends, "_launch_failures", {})
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    monkeypatch.setattr("fastjvae_kernels.launch.column_sums", fails)
+    monkeypatch.setattr(torch, "zeros", lambda *_, **__: None)
+    with pytest.warns(RuntimeWarning) as warned:
+        assert not any(backends.use_kernels(OnGPU()) for _ in range(3))  # type: ignore[arg-type]
+    assert [str(warning.message) for warning in warned] == [
+        f"the reference takes the place of the Triton kernels, which fail on cuda:0: {reason}"
+    ]
+    text = warnings.formatwarning(
+        warned[0].message, warned[0].category, warned[0].filename, warned[0].lineno
+    )
+    assert text.count("\n") == 1
+    with fastjvae.backend("triton"), pytest.raises(BackendError, match=f"cuda:0: {reason}"):
+        backends.use_kernels(OnGPU())  # type: ignore[arg-type]
+
+
+def test_on_a_gpu_the_reference_draws_from_a_key_as_the_kernels_do():
+    with FakeTensorMode(), Names() as names:
+        like = torch.empty(6, 5, device="cuda")
+        normal, uniform = noise_tensors(like, Noise(), 2, 3)
+    assert (tuple(normal.shape), tuple(uniform.shape)) == ((6, 2), (6, 3))
+    assert normal.device.type == uniform.device.type == "cuda"
+    assert {name for name in names.seen if name.startswith("rand")} == {"randint"}
+
+
+class Names(TorchDispatchMode):
+    """The operators that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
 
 
 def test_backend_from_the_environment(monkeypatch: pytest.MonkeyPatch):

@@ -10,10 +10,8 @@ from kernel_cases import DEVICE
 from kernel_models import OBJECTIVE, gradients, images, small_model
 from torch import Tensor
 
-from fastjvae import (
-    LatentSpec,
-    functional,
-)
+from fastjvae import LatentSpec, backend, functional
+from fastjvae.capture import refused_waiting
 from fastjvae.errors import ArgumentError
 
 pytestmark = [
@@ -75,11 +73,19 @@ def test_the_host_never_waits(step: int | str, noise: dict[str, int]):
     model, x = small_model(), images()
     t = torch.tensor(5, device=DEVICE) if step == "tensor" else step
     model.loss(x, t, OBJECTIVE, **noise).loss.backward()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with refused_waiting():
         model.loss(x, t, OBJECTIVE, **noise).loss.backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_the_reference_draws_what_the_kernels_draw_from_a_generator():
+    model, x = small_model(), images()
+    losses = []
+    for name in ("triton", "reference"):
+        generator = torch.Generator(DEVICE).manual_seed(7)
+        with backend(name):  # type: ignore[arg-type]
+            losses += [model.loss(x, 5, OBJECTIVE, generator=generator).loss for _ in range(2)]
+    assert losses[0] != losses[1]
+    torch.testing.assert_close(losses[:2], losses[2:], rtol=1e-5, atol=0)
 
 
 def test_a_capture_before_the_first_call_says_what_to_do():

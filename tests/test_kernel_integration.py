@@ -145,18 +145,21 @@ def test_torch_func_is_an_obstacle_that_the_reference_does_not_have():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: functional.gumbel_softmax(x, torch.ones(2), seed=1), "one number on"),
+        (lambda x: functional.gumbel_softmax(x, x.new_ones(2), seed=1), "one number on"),
         (
-            lambda x: functional.kl_capacity_loss(x, {"disc": [3]}, torch.tensor(1.5)),
+            lambda x: functional.kl_capacity_loss(x, {"disc": [3]}, x.new_tensor(1.5)),
             "integer tensor",
         ),
-        (lambda x: functional.kl_capacity_loss(x, {"disc": [3]}, torch.arange(2)), r"shape \(2,\)"),
+        (
+            lambda x: functional.kl_capacity_loss(x, {"disc": [3]}, x.new_ones(2).long()),
+            r"shape \(2,\)",
+        ),
         (lambda x: functional.kl_capacity_loss(x, {"disc": [3]}, -1), "at least 0, got -1"),
     ],
 )
 def test_scalars_that_cannot_be_right(call: Callable[[Tensor], Any], message: str):
     with kernels(), pytest.raises(ArgumentError, match=message):
-        call(torch.randn(2, 3))
+        call(torch.randn(2, 3, device=DEVICE))
 
 
 # --- launches and the host ------------------------------------------------------------------------

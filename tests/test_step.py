@@ -306,29 +306,7 @@ def test_a_loader_trains_and_resumes_bitwise(data: Path, tmp_path: Path, floats:
     assert last[0]["loss"] == last[1]["loss"]
 
 
-# --- on a GPU -------------------------------------------------------------------------------------
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize(
-    "changes",
-    [{}, SHARED, {"objective": "factor", **SMALL}, {"objective": "beta-tc"}],
-    ids=["joint", "shared", "factor", "beta-tc"],
-)
-def test_a_cuda_graph_trains_as_the_plain_step(
-    trainer: Callable[..., Trainer], capsys: Any, compiled: bool, changes: dict[str, Any]
-):
-    settings = {"device": "cuda", "log_every": 13, "compile": compiled, **changes}
-    plain = trainer(cuda_graph=False, **settings)
-    graph = trainer(cuda_graph=True, **settings)
-    for each in (plain, graph):
-        for _ in range(13):  # with the smaller batch that ends an epoch
-            each.train_step()
-    assert "goes on without" not in capsys.readouterr().err
-    assert graph._take.graph
-    torch.testing.assert_close(graph.recorder.read(), plain.recorder.read(), rtol=1e-4, atol=1e-4)
+# --- learning rates ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("warmup", [1, 4])

@@ -18,7 +18,7 @@ from programs import Program
 from tiny import assert_same_state, tiny_config, tiny_flags, write_arrays
 
 from fastjvae import BetaObjective, JointVAE, load
-from fastjvae.checkpoint import read_checkpoint
+from fastjvae.checkpoint import read_checkpoint, write_checkpoint
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
 from fastjvae.run import RunFolder, read_metrics
@@ -176,6 +176,28 @@ def test_parameters_that_are_not_finite_are_never_saved(
     ):
         trainer.train()
     assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == 5
+
+
+def test_a_checkpoint_of_a_gpu_goes_on_here(data: Path, tmp_path: Path):
+    """Generator states of a GPU are other numbers of other sizes, and its Adam has other flags."""
+    config = tiny_config(data, steps=6, warmup=4)
+    _trainer(config, tmp_path / "run").train()
+    folder = tmp_path / "run"
+    state = read_checkpoint(folder / "checkpoint.pt")
+    state["rng"] |= {"noise": torch.zeros(16, dtype=torch.uint8), "cuda": [torch.zeros(16)]}
+    state["optimizer"]["param_groups"][0] |= {"capturable": True, "fused": None}
+    write_checkpoint(folder, state)
+    shutil.copytree(folder, tmp_path / "again")
+    longer = dataclasses.replace(config, steps=13)
+    ends = []
+    for path in (folder, tmp_path / "again"):
+        resumed = Trainer(longer, load_data(config.source()), RunFolder(path), resuming=True)
+        assert resumed.step == 6
+        assert resumed.train()
+        flags = resumed.optimizer.param_groups[0]
+        assert (flags["capturable"], flags["fused"], flags["betas"]) == (False, True, (0.9, 0.999))
+        ends.append(resumed.model.state_dict())
+    assert_same_state(*ends)  # from numbers that the seed and the step give
 
 
 def test_a_checkpoint_of_other_data_or_another_model_is_refused(data: Path, tmp_path: Path):

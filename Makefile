@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The settings of `make train`, and further flags: make train FLAGS="--seed 1"
 FLAGS ?=
 
-.PHONY: train test lint types resources bench quick bench-training clean
+.PHONY: train test lint types resources bench quick gpu bench-training clean
 
 train: $(VENV)/.runtime
 	$(BIN)/fastjvae train digits $(FLAGS)
@@ -35,6 +35,12 @@ bench: $(VENV)/.dev
 # What fastjvae brings on this machine: under four minutes. FLAGS="--json quick.json" keeps it.
 quick: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.quick $(FLAGS)
+
+# Everything worth doing on a GPU, in at most 8 minutes: checks, tests, times, as JSON in build/gpu.
+# FLAGS="--parts contact suite" does a part. GPU_PYTHON=python3 takes a Python that has everything.
+GPU_PYTHON ?=
+gpu: $(if $(GPU_PYTHON),,$(VENV)/.dev)
+	PYTHONPATH=.:kernels $(or $(GPU_PYTHON),$(BIN)/python) -m benchmarks.gpu $(FLAGS)
 
 # Training step and training end to end against their baselines, as JSON, and the page about them.
 bench-training: $(VENV)/.dev

@@ -2,8 +2,8 @@
 
     python -m benchmarks.report
 
-reads ``quick.json``, ``epoch.json``, ``step.json`` and ``layers.json`` in ``benchmarks/results``;
-of a file that is not there the page says "not measured".
+reads ``quick.json``, ``epoch.json``, ``step.json``, ``layers.json`` and ``gpu.json`` in
+``benchmarks/results``; of a file that is not there the page says "not measured".
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import layers
+from benchmarks.gpu import report as gpu
 from benchmarks.markdown import table_line
 from benchmarks.quick import LABELS
 
@@ -190,8 +191,6 @@ def step(results: Path) -> Iterator[str]:
         yield from ["", f"### {problem}", "", f"Matrix product: {product:,.0f} GFLOP/s.", ""]
         columns = ("images_per_s", "gflops", "share_of_matmul", "page_faults", "peak_mib")
         yield from _times(of_problem, (*columns, "launches", "peak_gpu_mib"))
-    if not rows[0]["environment"].get("device"):
-        yield from ["", f"On a GPU: {NOT_MEASURED}."]
     yield from ["", "![Times of a step](results/step.png)"]
 
 
@@ -208,6 +207,16 @@ def by_layer(results: Path) -> Iterator[str]:
         " two 2048 x 2048 matrices in the same run."
     )
     yield from ["", *layers.table(content["rows"])]
+
+
+def on_a_gpu(results: Path) -> Iterator[str]:
+    yield from ["## On a GPU", ""]
+    content = load(results / "gpu.json")
+    if content is None:
+        yield f"`make gpu`: {NOT_MEASURED}."
+        return
+    yield from _machine(content["environment"], "make gpu")
+    yield from gpu.section(content)
 
 
 # --- parts of sections ----------------------------------------------------------------------------
@@ -357,16 +366,14 @@ def markdown(results: Path) -> str:
         ReportError: a file there is no result.
     """
     lines = [INTRODUCTION]
-    for section in (quick, epoch, step, by_layer):
+    for section in (quick, epoch, step, by_layer, on_a_gpu):
         try:
             lines += [*section(results), ""]
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-            name = {"by_layer": "layers"}.get(section.__name__, section.__name__)
+            name = {"by_layer": "layers", "on_a_gpu": "gpu"}.get(section.__name__, section.__name__)
             raise ReportError(f"{results / name}.json holds no results: {error!r}") from error
     lines += [
-        "## The operations of a GPU",
-        "",
-        "`make bench` measures them (`benchmarks/bench_kernels.py`);"
+        "`make bench` measures every operation (`benchmarks/bench_kernels.py`);"
         " [kernels/README.md](../kernels/README.md) has what they compile to.",
     ]
     return "\n".join(lines) + "\n"

@@ -305,7 +305,7 @@ def _report(folder: Path) -> str:
 
 def test_what_was_not_measured_is_called_so_and_has_no_numbers(tmp_path: Path):
     page = _report(tmp_path)
-    assert page.count("not measured.") == 4
+    assert page.count("not measured.") == 5
     measured = page[page.index("## On one machine") :]
     assert not re.search(r"\d", measured)
     assert not list(tmp_path.glob("*.png"))
@@ -354,7 +354,7 @@ def test_a_page_of_all_results(tmp_path: Path):
     assert re.findall(r"^\| (published|tuned|fastjvae) \|", of_step, flags=re.MULTILINE) == [
         "published", "tuned", "fastjvae",
     ]  # fmt: skip
-    assert "On a GPU: not measured." in page
+    assert "`make gpu`: not measured." in page
     assert "- Loading and logging in a step of fastjvae: 3.0 % (3.0 - 3.0).\n" in page
     assert "- A checkpoint of fastjvae takes 25 ms (one run).\n" in page
     assert "60,000 images, published: 700 MiB, 300 of them before it began" in page

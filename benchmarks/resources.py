@@ -388,6 +388,13 @@ def traffic_table(traffic: dict[str, dict[str, dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
+def _listed(complaints: list[str]) -> list[str]:
+    """A list of them; nothing where there are none."""
+    if not complaints:
+        return []
+    return ["Beyond the budget:", "\n".join(f"- {complaint}" for complaint in complaints)]
+
+
 def _range(values: list[int]) -> str:
     low, high = min(values), max(values)
     return str(low) if low == high else f"{low}-{high}"
@@ -427,15 +434,17 @@ def main() -> int:
         }
         write_bytes(arguments.json, json.dumps(result).encode())  # thousands of rows: no indents
     versions = f"Triton {about['triton']}, PyTorch {about['torch']}."
-    text = "\n\n".join([versions, table(rows), traffic_table(traffic)])
+    bad = [
+        f"{row.kernel} on {row.target}, {row.spec}, {row.dtype}: {row.complaint}"
+        for row in rows
+        if row.complaint
+    ]
+    text = "\n\n".join([versions, *_listed(bad), table(rows), traffic_table(traffic)])
     if arguments.write:
         _between_marks(arguments.write, text)
     print(every_configuration(rows) if arguments.every else text)
-    bad = [(row, row.complaint) for row in rows if row.complaint]
-    for row, complaint in bad:
-        print(
-            f"{row.kernel} on {row.target}, {row.spec}, {row.dtype}: {complaint}", file=sys.stderr
-        )
+    for complaint in bad:
+        print(complaint, file=sys.stderr)
     return 1 if bad else 0
 
 

@@ -12,6 +12,7 @@ from examples import EVERYTHING, some
 from kernel_cases import DEVICE, kernels
 from kernel_models import INFORMATION, OBJECTIVE, gradients, images, small_model
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import fastjvae
 from fastjvae import (
@@ -129,6 +130,25 @@ def _operator_arguments() -> list[tuple[Operation, tuple[Any, ...]]]:
             ),
         ),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(7))
+def test_the_table_of_the_variables_is_made_while_tracing(
+    case: int, monkeypatch: pytest.MonkeyPatch
+):
+    """A compiled program may first run inside a CUDA graph, which takes its memory back."""
+    operation, arguments = _operator_arguments()[case]
+    real = []
+
+    def table(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+        made = torch.zeros(len(sizes), 2, device=device)
+        real.append(not isinstance(made, FakeTensor))
+        return made
+
+    monkeypatch.setattr(autograd.launch, "variables_table", table)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        operation._operator(*arguments)
+    assert real == [True]
 
 
 @pytest.mark.parametrize("case", range(9))

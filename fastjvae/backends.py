@@ -25,7 +25,7 @@ _forced_backend: ContextVar[Backend | None] = ContextVar("fastjvae_backend", def
 _forced_for_compiler: Backend | None = None
 _LARGEST_VARIABLE = 16_384  # categories; a larger tile spills registers
 _TRITON_FOUND = find_spec("triton") is not None
-_launch_failures: dict[torch.device, str | None] = {}  # by the devices that were tried
+_launch_failures: dict[int | None, str | None] = {}  # by the index of a GPU that was tried
 
 
 @contextmanager
@@ -142,12 +142,12 @@ def _launch_failure(device: torch.device) -> str | None:
     where it would become part of a compiled or captured program, Triton is taken to work.
     """
     if (
-        device not in _launch_failures
+        not torch.compiler.is_compiling()
+        and device.index not in _launch_failures
         and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-        and not torch.compiler.is_compiling()
         and not torch.cuda.is_current_stream_capturing()
     ):
-        _launch_failures[device] = reason = _try_a_launch(device)
+        _launch_failures[device.index] = reason = _try_a_launch(device)
         if reason is not None:
             # Of no file, so that it is one line.
             warnings.warn_explicit(
@@ -157,7 +157,7 @@ def _launch_failure(device: torch.device) -> str | None:
                 "fastjvae",
                 0,
             )
-    return _launch_failures.get(device)
+    return _launch_failures.get(device.index)
 
 
 def _try_a_launch(device: torch.device) -> str | None:

@@ -149,12 +149,12 @@ def _launch_failure(device: torch.device) -> str | None:
     ):
         _launch_failures[device.index] = reason = _try_a_launch(device)
         if reason is not None:
-            # Of no file, so that it is one line.
+            # Of no line of the source, so that it is one line.
             warnings.warn_explicit(
                 f"the reference takes the place of the Triton kernels, which fail on {device}:"
                 f" {reason}",
-                RuntimeWarning,
-                "fastjvae",
+                UserWarning,
+                __file__,
                 0,
             )
     return _launch_failures.get(device.index)

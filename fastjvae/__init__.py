@@ -5,25 +5,66 @@
 >>> model = JointVAE(img_size=(1, 32, 32), latent_spec={"cont": 10, "disc": [10]})
 >>> model.sample(4).shape
 torch.Size([4, 1, 32, 32])
+
+What is named here is loaded when it is first asked for, so that the command line answers at once
+where it needs no torch, and while torch is loaded.
 """
 
-from fastjvae import errors, functional, metrics, objectives
+from typing import TYPE_CHECKING
+
 from fastjvae._version import __version__
-from fastjvae.checkpoint import load, load_published
-from fastjvae.errors import FastJVAEError
-from fastjvae.functional import backend
-from fastjvae.latents import LatentSpec
-from fastjvae.model import Decoder, Encoder, JointVAE
-from fastjvae.objectives import (
-    BetaObjective,
-    BetaTCObjective,
-    CCBetaObjective,
-    FactorObjective,
-    JointObjective,
-    LossOutput,
-    SharedObjective,
-)
-from fastjvae.schedules import Capacity
+
+if TYPE_CHECKING:
+    from fastjvae import errors, functional, metrics, objectives
+    from fastjvae.checkpoint import load, load_published
+    from fastjvae.errors import FastJVAEError
+    from fastjvae.functional import backend
+    from fastjvae.latents import LatentSpec
+    from fastjvae.model import Decoder, Encoder, JointVAE
+    from fastjvae.objectives import (
+        BetaObjective,
+        BetaTCObjective,
+        CCBetaObjective,
+        FactorObjective,
+        JointObjective,
+        LossOutput,
+        SharedObjective,
+    )
+    from fastjvae.schedules import Capacity
+else:
+    from importlib import import_module as _import_module
+
+    _MODULES = ("errors", "functional", "metrics", "objectives")
+    _NAMES = {
+        "checkpoint": ("load", "load_published"),
+        "errors": ("FastJVAEError",),
+        "functional": ("backend",),
+        "latents": ("LatentSpec",),
+        "model": ("Decoder", "Encoder", "JointVAE"),
+        "objectives": (
+            "BetaObjective",
+            "BetaTCObjective",
+            "CCBetaObjective",
+            "FactorObjective",
+            "JointObjective",
+            "LossOutput",
+            "SharedObjective",
+        ),
+        "schedules": ("Capacity",),
+    }
+
+    def __getattr__(name):
+        if name in _MODULES:
+            return _import_module(f"{__name__}.{name}")
+        for module, names in _NAMES.items():
+            if name in names:
+                globals()[name] = getattr(_import_module(f"{__name__}.{module}"), name)
+                return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "BetaObjective",

@@ -40,13 +40,16 @@ def load(path: str | Path) -> JointVAE:
     """Load a model from whatever fastjvae or the published code wrote, in evaluation mode.
 
     Args:
-        path: a run folder, a folder of :meth:`JointVAE.save_pretrained`, a ``checkpoint.pt``, or a
-            folder or ``model.pt`` of the published code.
+        path: a run folder, a folder of :meth:`JointVAE.save_pretrained` or its
+            ``model.safetensors``, a ``checkpoint.pt``, or a folder or ``model.pt`` of the published
+            code.
 
     Raises:
         CheckpointError: nothing that can be loaded is there, or it is damaged; says what was found.
     """
     path = Path(path)
+    if path.name in (CONFIG, WEIGHTS) and path.is_file():  # one of a folder's files names it
+        path = path.parent
     if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
         return from_pretrained(path, JointVAE).eval()
     for name in (CHECKPOINT, PREVIOUS_CHECKPOINT):  # a run that has not finished

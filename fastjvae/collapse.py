@@ -59,6 +59,11 @@ def mean_image_loss(
     return float(entropy / (images.shape[1] if channel_reduction == "mean" else 1))
 
 
+def is_too_short(steps: int) -> bool:
+    """Whether so few training steps cannot tell a collapsed model from one that begins to learn."""
+    return steps < _FIRST_STEP + _STEPS_IN_DOUBT
+
+
 def is_collapsed(reconstruction: float, mean_image: float) -> bool:
     """Whether a reconstruction error tells no more of an image than the mean image does."""
     return reconstruction > _SHARE * mean_image

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import io
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, Positional, arg, subcommand
 
+from fastjvae.command_words import NUMBER_LISTS, as_read
 from fastjvae.errors import ArgumentError
 from fastjvae.figure_commands import FIGURES, Edit, FigureCommand, ModelAndData
 from fastjvae.metrics.scores import Scores
@@ -211,7 +215,13 @@ def parse(argv: Sequence[str]) -> Any:
 
     ``train --resume RUN`` names no data set, and ``figures FIGURE`` names one figure: they have
     parsers of their own.
+
+    Raises:
+        ArgumentError: wrong usage; names the flag, what was given and what is right.
+        SystemExit: help was asked for, and printed.
     """
+    argv = as_read(argv)
+    _check_figure(argv)
     training = argv[:1] in (["train"], ["infogan"])
     flags = {word.split("=")[0] for word in argv} if training else set()
     if {"--seed", "--seeds"} <= flags:
@@ -237,7 +247,29 @@ def parse(argv: Sequence[str]) -> Any:
             raise
         words = [word for word in argv if not word.startswith("-")][:2]
         command = " ".join(["fastjvae", *(w for w in words if w in (*RECIPES, *FIGURES, *_NAMES))])
-        raise ArgumentError(f"{_one_sentence(box.getvalue())}; see {command} --help") from None
+        sentence = _one_sentence(box.getvalue())
+        for flag, form in NUMBER_LISTS.items():
+            if f" {flag}:" in sentence:  # tyro names every type that it has tried
+                sentence = f"{flag} takes {form}, got {' '.join(_values_of(flag, argv)) or 'none'}"
+        raise ArgumentError(f"{sentence}; see {command} --help") from None
+
+
+def _check_figure(argv: Sequence[str]) -> None:
+    """Refuse ``figures WORD`` where WORD is neither a figure nor a model that is there."""
+    if argv[:1] != ["figures"] or len(argv) < 2:
+        return
+    word, *rest = argv[1:]
+    if word.startswith("-") or word in FIGURES or Path(word).exists():
+        return
+    close = difflib.get_close_matches(word, FIGURES, n=1)
+    if close or (rest and not rest[0].startswith("-") and rest[0] not in RECIPES):
+        right = f"did you mean {close[0]}?" if close else f"figures are {', '.join(FIGURES)}"
+        raise ArgumentError(f"there is no figure and no run folder {word!r}; {right}")
+
+
+def _values_of(flag: str, argv: Sequence[str]) -> list[str]:
+    behind = list(argv[argv.index(flag) + 1 :]) if flag in argv else []
+    return list(itertools.takewhile(lambda word: not word.startswith("--"), behind))
 
 
 def _recipe_in(argv: Sequence[str]) -> str | None:

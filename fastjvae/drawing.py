@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,10 +34,10 @@ from fastjvae.figure_commands import (
     Traversal,
 )
 from fastjvae.figures.decoding import discrete_variable, prior_sample
-from fastjvae.files import write_bytes
+from fastjvae.files import printable, write_bytes
 from fastjvae.metrics.clusters import contingency
 from fastjvae.model import JointVAE
-from fastjvae.run import RunFolder, read_metrics
+from fastjvae.run import RunFolder, read_metrics, run_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,28 +92,58 @@ def draw(command: Any, open_model: Open) -> Path:
         return _edit(command, open_model)
     if isinstance(command, Animation):
         return _animation(command, open_model)
+    folder = run_of(command.run).figures if isinstance(command, OfModel) else Path()
+    target = _Target(command.out, folder, figures.FORMATS)  # a wrong one shows before it is drawn
     name, figure = _DRAWN[type(command)](command, open_model)
-    folder = _figures_of(command.run) if isinstance(command, OfModel) else Path()
-    path = _target(command.out, folder, f"{name}.png")
+    path = target.file(name)
     figures.save(figure, path)
     return path
 
 
-def _target(out: str | None, folder: Path, name: str) -> Path:
-    """The file that ``--out`` names, in the folder that it names, or in ``folder``."""
+class _Target:
+    """Where ``--out`` puts a figure: a file of one of the ``formats``, or in a folder.
+
+    Raises:
+        ArgumentError: it has another suffix, and is no folder that is there.
+    """
+
+    def __init__(self, out: str | None, folder: Path, formats: Sequence[str]) -> None:
+        self._file: Path | None = None
+        self._folder, self._format = folder, formats[0]
+        if out is None:
+            return
+        path = Path(out)
+        if path.suffix.lower()[1:] in formats and not path.is_dir():
+            self._file = path
+        elif path.suffix and not (path.is_dir() or out.endswith(("/", os.sep))):
+            known = " or ".join(f".{each}" for each in formats)
+            raise ArgumentError(
+                f"--out is a file that ends in {known}, or a folder, whose name has no other"
+                f" ending or a {os.sep} behind it; got {out}"
+            )
+        else:
+            self._folder = path
+
+    def file(self, name: str) -> Path:
+        """The file for a figure of this name."""
+        return self._file or self._folder / f"{name}.{self._format}"
+
+
+def figures_folder(out: str | None, run: RunFolder) -> Path:
+    """The folder that ``--out`` names for all figures of a run, by default the run's.
+
+    Raises:
+        ArgumentError: it is the name of a single figure's file.
+    """
     if out is None:
-        return folder / name
-    path = Path(out).expanduser()
-    return path if path.suffix.lower() == Path(name).suffix else path / name
-
-
-def beside(path: Path) -> Path:
-    """The folder that what is made of a model goes to: its own, or that of its file."""
-    return path if path.is_dir() else path.parent
-
-
-def _figures_of(run: str) -> Path:
-    return beside(Path(run)) / "figures"
+        return run.figures
+    path = Path(out)
+    if path.suffix.lower()[1:] in figures.FORMATS and not path.is_dir():
+        raise ArgumentError(
+            f"--out is a folder for all figures of the run, got the file {out}; for one figure name"
+            f" it, as in: fastjvae figures ranked {run} --out {out}"
+        )
+    return path
 
 
 # --- figures of one model -------------------------------------------------------------------------
@@ -186,6 +217,7 @@ def _label_of_categories(subject: Subject, variable: int) -> list[str]:
     if data.labels is None:
         raise ArgumentError(f"--names needs labels, and {data.name} has none")
     names = data.label_names or [str(label) for label in range(int(data.labels.max()) + 1)]
+    names = [printable(name) for name in names]
     categories = subject.encoding.discrete[:, variable]
     counts = contingency(categories, data.labels.numpy(), (model.spec.disc[variable], len(names)))
     return [names[row.argmax()] if row.any() else "no image" for row in counts]
@@ -225,11 +257,12 @@ def _azimuth(command: Azimuth, open_model: Open) -> _Drawn:
 
 
 def _kl_growth(command: KLGrowth, open_model: Open) -> _Drawn:
-    records = read_metrics(RunFolder(command.run))
+    run = run_of(command.run)
+    records = read_metrics(run)
     if not records or "kl_cont" not in records[0]:
         raise ArgumentError(
             f"the growth of the KL is drawn from the metrics of a training run, and"
-            f" {RunFolder(command.run).metrics_file} has no KL"
+            f" {run.metrics_file} has no KL"
         )
     return "kl-growth", figures.kl_growth(records)
 
@@ -241,9 +274,9 @@ def _side_by_side(command: SideBySide, open_model: Open) -> _Drawn:
     paths = command.runs
     if repeated := next((path for path in paths if paths.count(path) > 1), None):
         raise ArgumentError(f"{repeated} is given twice")
-    names = [Path(path).resolve().name for path in paths]
+    names = [printable(run_of(path).path.resolve().name) for path in paths]
     if len(set(names)) < len(names):  # such as the same seed of several methods
-        names = list(paths)
+        names = [printable(path) for path in paths]
     subjects = {name: open_model(path) for name, path in zip(names, paths, strict=True)}
     kl = None
     if command.by_kl:
@@ -270,9 +303,10 @@ def _method(word: str) -> tuple[str, Path]:
     """METHOD=PATH, or a path alone, whose name is then the method's."""
     name, equals, rest = word.partition("=")
     if equals and name and rest:
-        return name, Path(rest).expanduser()
-    path = Path(word).expanduser()
-    return (path.parent if path.name == "evaluation.json" else path).resolve().name, path
+        return printable(name), Path(rest)
+    path = Path(word)
+    folder = path.parent if path.name == "evaluation.json" else path
+    return printable(folder.resolve().name), path
 
 
 def _evaluations(path: Path) -> list[Path]:
@@ -310,22 +344,24 @@ def animate(run: RunFolder, model: JointVAE, path: Path, max_units: int = 8) -> 
 
 
 def _animation(command: Animation, open_model: Open) -> Path:
-    path = _target(command.out, _figures_of(command.run), "animation.gif")
+    run = run_of(command.run)
+    path = _Target(command.out, run.figures, ("gif",)).file("animation")
     model = open_model(command.run).model
-    animate(RunFolder(command.run), model, path, command.max_units)
+    animate(run, model, path, command.max_units)
     return path
 
 
 def _edit(command: Edit, open_model: Open) -> Path:
+    target = _Target(command.out, Path(), ("png",) if command.plain else figures.FORMATS)
     model = open_model(command.run).model
-    image = read_picture(Path(command.picture).expanduser(), model.img_size)
+    image = read_picture(command.picture, model.img_size)
     change: dict[str, Any] = {
         "unit": command.unit,
         "to": command.to,
         "variable": command.variable,
         "categories": command.category,
     }
-    path = _target(command.out, Path(), f"{Path(command.picture).stem}-edited.png")
+    path = target.file(f"{Path(command.picture).stem}-edited")
     if command.plain:
         _write_picture(path, figures.edited_picture(model, image, **change))
     else:

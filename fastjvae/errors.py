@@ -34,5 +34,13 @@ class NonFiniteLossError(FastJVAEError, RuntimeError):
     """Training met a loss or parameter that is not finite."""
 
 
+class OtherProcessError(FastJVAEError, RuntimeError):
+    """The error of another process of the run, which says it itself."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class BackendError(FastJVAEError, RuntimeError):
     """A backend was asked for that cannot run here; says why."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from fastjvae import functional
 from fastjvae.checks import ChannelReduction
-from fastjvae.collapse import is_collapsed, mean_image_loss
+from fastjvae.collapse import is_collapsed, is_too_short, mean_image_loss
 from fastjvae.data import ImageData
 from fastjvae.encoding import Encoding, encode
 from fastjvae.errors import ArgumentError
@@ -21,6 +22,8 @@ from fastjvae.metrics import cluster_accuracy, disentanglement_scores
 from fastjvae.metrics._items import COLLAPSED_NATS
 from fastjvae.metrics.scores import SCORE_TITLES, Scores
 from fastjvae.model import JointVAE
+
+_LONGEST = 56  # characters of what may be long in a line of the table
 
 Integers = NDArray[np.int64]
 
@@ -51,11 +54,17 @@ class Evaluation:
     scores: dict[str, float] | None = None  # against the data's factors; None without any
     no_scores: str | None = None  # why there are none although there are factors
     mean_image: float | None = None  # nats per image that the mean image of the data has
+    steps: int | None = None  # training steps that were taken, where that is known
+
+    @property
+    def shows_mean_image(self) -> bool:
+        """Whether the reconstructions tell no more of an image than the mean image does."""
+        return self.mean_image is not None and is_collapsed(self.reconstruction, self.mean_image)
 
     @property
     def collapsed(self) -> bool:
-        """Whether the reconstructions tell no more of an image than the mean image does."""
-        return self.mean_image is not None and is_collapsed(self.reconstruction, self.mean_image)
+        """Whether they do so although the training, as far as known, was long enough."""
+        return self.shows_mean_image and not (self.steps is not None and is_too_short(self.steps))
 
     @property
     def ranked_units(self) -> list[int]:
@@ -85,19 +94,27 @@ class Evaluation:
             f"  reconstruction      {self.reconstruction:.2f} nats per image"
             + (", summed over channels" if self.channel_reduction == "sum" else ""),
         ]
-        if self.collapsed:
-            lines.append(
-                f"    no better than the mean image, {self.mean_image:.2f}: the model has collapsed"
+        if self.shows_mean_image:
+            reason = (
+                "the model has collapsed"
+                if self.collapsed
+                else f"the training was too short, {self.steps:,} steps"
             )
+            lines.append(f"    no better than the mean image, {self.mean_image:.2f}: {reason}")
         if self.kl_cont:
             lines.append(
                 f"  KL of z             {sum(self.kl_cont):.3f} nats,"
                 f" {len(self.active_units)} of {len(self.kl_cont)} units active"
                 f" (above {COLLAPSED_NATS} nats)"
             )
+            dead = [unit for unit, kl in enumerate(self.kl_cont) if kl <= COLLAPSED_NATS]
             lines += [
-                f"    z{unit:<4} {self.kl_cont[unit]:8.3f} nats" for unit in self.ranked_units
+                f"    z{unit:<4} {self.kl_cont[unit]:8.3f} nats"
+                for unit in self.ranked_units
+                if unit not in dead
             ]
+            if dead:
+                lines.append(f"    not active        {_numbers('z', dead)}")
         for number, variable in enumerate(self.variables):
             lines += variable_lines(number, variable)
         if self.scores:
@@ -112,13 +129,12 @@ class Evaluation:
 
 def variable_lines(number: int, variable: Variable) -> list[str]:
     """Describe one categorical variable in a few lines of text."""
-    unused = ", ".join(map(str, variable.unused)) or "none"
     lines = [
         f"  c{number}, {len(variable.shares)} categories",
         f"    KL                {variable.kl:.3f} nats = {variable.information:.3f} information"
         f" + {variable.imbalance:.3f} imbalance",
-        "    share of images   " + " ".join(f"{100 * s:.0f}%" for s in variable.shares[:32]),
-        f"    unused categories {unused}",
+        "    share of images   " + _fitting([f"{100 * s:.0f}%" for s in variable.shares], " "),
+        f"    unused categories {_numbers('', variable.unused)}",
     ]
     if variable.accuracy_majority is not None:
         lines.append(
@@ -128,12 +144,43 @@ def variable_lines(number: int, variable: Variable) -> list[str]:
     return lines
 
 
+def _numbers(prefix: str, numbers: Sequence[int]) -> str:
+    """Numbers in ascending order, those that follow one another as a range; as many as fit a line.
+
+    >>> _numbers("z", [0, 1, 2, 5, 8, 9])
+    'z0..z2, z5, z8, z9'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts: list[str] = []
+    for run in runs:
+        names = [f"{prefix}{number}" for number in run]
+        parts += names if len(run) < 3 else [f"{names[0]}..{names[-1]}"]
+    return _fitting(parts, ", ") or "none"
+
+
+def _fitting(parts: Sequence[str], separator: str) -> str:
+    """The first parts that fit the rest of a line, and dots where there are more."""
+    text = ""
+    for part in parts:
+        longer = f"{text}{separator}{part}" if text else part
+        if len(longer) > _LONGEST:
+            return f"{text}{separator}..."
+        text = longer
+    return text
+
+
 @torch.no_grad()
 def evaluate(
     model: JointVAE,
     data: ImageData,
     channel_reduction: ChannelReduction = "mean",
     scores: Scores = "fast",
+    steps: int | None = None,
 ) -> Evaluation:
     """Evaluate a model on every image of a data set.
 
@@ -143,6 +190,8 @@ def evaluate(
             factors give scores.
         channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
         scores: which, see :func:`fastjvae.metrics.disentanglement_scores`.
+        steps: training steps that the model has taken, if known: after a few it has learned nothing
+            yet, which is no collapse.
     """
     total = 0.0
 
@@ -175,6 +224,7 @@ def evaluate(
         scores=found,
         no_scores=no_scores,
         mean_image=mean_image_loss(data.images, channel_reduction),
+        steps=steps,
     )
 
 

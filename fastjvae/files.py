@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
+import platform
+import re
+import secrets
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fastjvae.errors import RunError
+
+# What a file system answers where it has no such operation, and not where the operation fails.
+NOT_OFFERED = frozenset(
+    {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOTTY}
+)
+
+# A temporary file says whose it is: the machine, the process.
+_TEMPORARY = re.compile(r"\.fastjvae-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}\.tmp")
+_A_DAY_S = 86_400
+
+_cleaned: set[Path] = set()  # folders that this process has looked through for leftovers
 
 
 @contextmanager
@@ -18,26 +35,32 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
     """Yield a temporary file in the folder of ``path`` that takes its place when the block ends.
 
     The data are on disk before the rename. If the block fails the temporary file is removed and
-    ``path`` stays as it was. The file that was there before is renamed to ``keep``, if given.
+    ``path`` stays as it was. The file that was there before becomes ``keep``, if given; at every
+    moment there is a file at ``path``, where the file system has hard links. A process's first
+    file in a folder takes the place of what killed writers have left there.
 
     Raises:
         RunError: the file cannot be written; names it and the reason.
     """
+    folder = path.parent
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder not in _cleaned:
+            _cleaned.add(folder)
+            remove_leftovers(folder)
+        temporary = _new_name(folder)
+        # Made by open, not by tempfile, it has the permissions that the umask and the folder give.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise cannot_write(path, error) from error
-    temporary = Path(name)
     try:
         yield temporary
         _sync(temporary)
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
         if keep is not None and path.exists():
-            path.replace(keep)
+            _keep(path, keep)
         temporary.replace(path)
-        _sync(path.parent)
+        with suppress(OSError):  # the file is in place; not every file system has this for folders
+            _sync(folder)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
@@ -61,15 +84,64 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of writers in ``folder`` that were killed."""
-    for leftover in folder.glob(".*.tmp"):
-        with suppress(OSError):
-            leftover.unlink()
+    """Remove what writers of ours that are no more have left in ``folder``; nobody else's files.
+
+    A process of this machine is asked for; another machine's is taken for dead after a day.
+    """
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if (match := _TEMPORARY.fullmatch(path.name)) and _is_leftover(path, *match.groups()):
+                with suppress(OSError):
+                    path.unlink()
+
+
+def printable(name: str) -> str:
+    r"""The name of a file as text that can be shown; what is no UTF-8 in it as ``\udce9``."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def cannot_write(path: Path, error: OSError) -> RunError:
     """One sentence for an OSError met while writing ``path``."""
     return RunError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _new_name(folder: Path) -> Path:
+    return folder / f".fastjvae-{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+def _is_leftover(path: Path, machine: str, process: str) -> bool:
+    if machine == _machine() and os.name == "posix":
+        try:
+            os.kill(int(process), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except OSError:  # it is there, and another user's
+            return False
+        return False
+    return time.time() - path.stat().st_mtime > _A_DAY_S
+
+
+@cache
+def _machine() -> str:
+    """Eight digits for what a process number belongs to: a machine, and a container on it."""
+    name = platform.node()
+    with suppress(OSError):
+        name += str(Path("/proc/self/ns/pid").readlink())
+    return f"{zlib.crc32(name.encode(errors='surrogateescape')):08x}"
+
+
+def _keep(path: Path, keep: Path) -> None:
+    """Make ``keep`` the file at ``path``, which stays there where there are hard links."""
+    link = _new_name(path.parent)
+    try:
+        os.link(path, link)
+    except OSError:
+        path.replace(keep)
+        return
+    try:
+        link.replace(keep)
+    finally:
+        link.unlink(missing_ok=True)  # where both were one file already, the rename did nothing
 
 
 def _sync(path: Path) -> None:
@@ -78,11 +150,8 @@ def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NOT_OFFERED:
+            raise
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
 from fastjvae.latents import LatentSpec
-from fastjvae.model import Encoder
+
+if TYPE_CHECKING:
+    from fastjvae.model import Encoder
+
+
+def he_normal_(layer: nn.Linear | nn.Conv2d, slope: float = 0.0) -> None:
+    """Normal weights of variance 2 / inputs / (1 + slope^2) and biases of 0 (He et al. 2015).
+
+    On the meta device, where settings are tried without memory, a tensor has no values: drawing
+    them there would only load torch's compiler, which takes a second.
+    """
+    if layer.weight.is_meta:
+        return
+    nn.init.kaiming_normal_(layer.weight, slope, nonlinearity="leaky_relu")
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
 
 
 @torch.no_grad()
 def initialise_he(encoder: Encoder, spec: LatentSpec) -> None:
-    """Normal weights of variance 2 / inputs and biases of 0 (He et al. 2015), in place.
+    """Draw the encoder's weights by :func:`he_normal_`, in place.
 
     They keep the size of the activations from layer to layer, where torch's own make them smaller:
     the categories then differ from image to image at once, and a few large steps do not push every
@@ -21,7 +38,5 @@ def initialise_he(encoder: Encoder, spec: LatentSpec) -> None:
     kept = encoder.head.weight[: 2 * spec.cont].clone()
     for module in encoder.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            assert module.bias is not None
-            nn.init.zeros_(module.bias)
+            he_normal_(module)
     encoder.head.weight[: 2 * spec.cont] = kept

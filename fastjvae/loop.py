@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import platform
 import signal
-import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,7 +19,6 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 import fastjvae
 from fastjvae import checkpoint, pretrained
@@ -35,6 +33,7 @@ from fastjvae.model import JointVAE
 from fastjvae.objectives import call_if_offered
 from fastjvae.precision import set_precision, tf32
 from fastjvae.processes import Processes
+from fastjvae.progress import Progress
 from fastjvae.recorder import Recorder
 from fastjvae.run import MetricsLog, RunFolder
 from fastjvae.settings import (
@@ -83,6 +82,7 @@ class TrainingLoop(ABC, Generic[Config]):
     ) -> None:
         self.run = run
         self.processes = processes or Processes()
+        self.progress = Progress(shown=self.processes.is_first)
         self.device = resolve_device(self.processes.device or config.device)
         self.config: Config = config
         set_precision(config.precision, self.device)
@@ -96,6 +96,7 @@ class TrainingLoop(ABC, Generic[Config]):
         self.data_digest = data.digest() if isinstance(data, ImageData) else None
         self._images_since = 0  # the last record
         self.beside_steps_s = 0.0  # since then, of work between the steps that belongs to training
+        self._folder_is_ours = False  # it says what this run does, and not what one before it did
 
     def begin(self, resuming: bool) -> None:
         """Make the run folder or take up the run that is there.
@@ -147,23 +148,26 @@ class TrainingLoop(ABC, Generic[Config]):
             self.processes.answering(),
             self._folder() as log,
             stop_signals() as stopped,
-            self._bar() as bar,
+            self.progress.training(self.step, self.total_steps),
         ):
+            first = self.step
             if not self.finished:
                 self._record_frame()
             since = time.perf_counter()
             while not self.finished and not self._stops(stopped):
                 self.train_step()
-                bar.update()
+                self.progress.advance()
+                self._take_over_folder(first)
                 if self.step % self.config.log_every == 0 or self.finished:
                     record = self._read_metrics(since)
                     since = time.perf_counter()
                     if log is not None:
                         log.append(record)
-                    bar.set_postfix_str(self.summary(record))
+                    self.progress.record(self.summary(record))
                 self._record_frame()
                 if self.step % self.config.checkpoint_every == 0 or self.finished:
                     self.save()
+            self._take_over_folder(first)
             if not self.finished or not (self.run.path / pretrained.WEIGHTS).exists():
                 self.save()
         self.stop_signal = stopped.signal
@@ -185,6 +189,7 @@ class TrainingLoop(ABC, Generic[Config]):
         self.processes.first(self._write)
 
     def _write(self) -> None:
+        self.run.check_is_there()
         checkpoint.write_checkpoint(self.run.path, self._state())
         if self.finished:
             self.model.eval()
@@ -241,12 +246,15 @@ class TrainingLoop(ABC, Generic[Config]):
 
     def say(self, sentence: str) -> None:
         """Write a sentence above the progress bar, once for all processes."""
-        if self.processes.is_first:
-            tqdm.write(f"fastjvae: {sentence}", file=sys.stderr)
+        self.progress.say(sentence)
 
     def _record_frame(self) -> None:
+        def record() -> None:
+            self.run.check_is_there()
+            self.frames.record(self.step)
+
         if self.frames.is_due(self.step, self.finished):
-            self.processes.first(lambda: self.frames.record(self.step))
+            self.processes.first(record)
 
     def _check_finite(self, rows: Tensor) -> None:
         bad_rows = (~rows.isfinite()).any(dim=1).nonzero()
@@ -258,7 +266,7 @@ class TrainingLoop(ABC, Generic[Config]):
                 for name, ok in zip(self.recorder.names, rows[row].isfinite(), strict=True)
                 if not ok
             ]
-            self._fail(f"the loss is not finite at step {step}: {', '.join(names)}")
+            self._fail(f"the loss is not finite at step {step}: {_first_of(names)}")
         own: Any = call_if_offered(self.objective, "named_parameters") or ()
         bad_parameters = [
             name
@@ -266,7 +274,9 @@ class TrainingLoop(ABC, Generic[Config]):
             if not bool(p.isfinite().all())
         ]
         if bad_parameters:
-            self._fail(f"parameters are not finite after step {self.step}: {bad_parameters[0]}")
+            self._fail(
+                f"parameters are not finite after step {self.step}: {_first_of(bad_parameters)}"
+            )
 
     def _fail(self, reason: str) -> None:
         last = checkpoint.find_checkpoint(self.run.path)
@@ -289,23 +299,28 @@ class TrainingLoop(ABC, Generic[Config]):
 
     def _open_folder(self, stack: ExitStack) -> MetricsLog:
         stack.enter_context(self.run.lock())
-        self.run.change_config(self.config)
-        if not self.finished:  # the model of a run that ended here before is no longer its end
-            (self.run.path / pretrained.WEIGHTS).unlink(missing_ok=True)
-            self.frames.begin(self.step)
         return stack.enter_context(
             closing(MetricsLog(self.run, self.step, self.config.tensorboard))
         )
 
-    def _bar(self) -> Any:
-        return tqdm(
-            total=self.total_steps,
-            initial=self.step,
-            unit="step",
-            dynamic_ncols=True,
-            # quiet where stderr is not a terminal, and but for one process
-            disable=None if self.processes.is_first else True,
-        )
+    def _take_over_folder(self, first: int) -> None:
+        """Once a step has been taken: new settings, and an end without the one from before.
+
+        Until then a run that cannot go on leaves the folder as it was, with its finished model.
+        """
+        if self._folder_is_ours:
+            return
+        self._folder_is_ours = True
+
+        def change() -> None:
+            self.run.check_is_there()
+            self.run.change_config(self.config)
+            if first < self.total_steps:
+                self.frames.begin(first)
+                # The model of a run that ended here before is no longer its end.
+                (self.run.path / pretrained.WEIGHTS).unlink(missing_ok=True)
+
+        self.processes.first(change)
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -411,6 +426,16 @@ def resolve_device(name: str) -> torch.device:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ArgumentError(f"--device {name} cannot be used here: {reason}") from error
     return device
+
+
+def _first_of(names: Sequence[str], most: int = 3) -> str:
+    """A few names, and how many there are beside them.
+
+    >>> _first_of(["loss", "kl_cont[0]", "kl_cont[1]", "kl_cont[2]", "kl_cont[3]"])
+    'loss, kl_cont[0], kl_cont[1] and 2 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class _Stopped:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from fastjvae.errors import ArgumentError, FastJVAEError, RunError
+from fastjvae.errors import ArgumentError, FastJVAEError, OtherProcessError, RunError
 
 _Result = TypeVar("_Result")
 _A_DAY = timedelta(days=1)
@@ -91,14 +91,6 @@ class Processes:
         """End the connection; a process that is alone has none."""
         if self.world > 1:
             dist.destroy_process_group()
-
-
-class OtherProcessError(FastJVAEError, RuntimeError):
-    """The error of rank 0, which says it itself."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def join_processes(device: str, timeout_s: float) -> Processes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
-from fastjvae.files import cannot_write, remove_leftovers, write_bytes, write_json
+from fastjvae.files import NOT_OFFERED, cannot_write, write_bytes, write_json
 from fastjvae.settings import AnyConfig, config_from_dict
 
 
@@ -79,6 +80,18 @@ class RunFolder:
         whole = json.loads(self.config_file.read_text())
         write_json(self.config_file, {**whole, "training": config.to_dict()})
 
+    def check_is_there(self) -> None:
+        """Refuse to go on in a folder that was deleted; writing would make it again, in part.
+
+        Raises:
+            RunError: the folder holds no configuration any more.
+        """
+        if not self.config_file.exists():
+            raise RunError(
+                f"{self} was deleted, moved or emptied while its run was training, so that nothing"
+                f" more can be kept of it; begin the run again"
+            )
+
     def is_run(self) -> bool:
         """Whether the folder holds the configuration of a training run."""
         try:
@@ -115,23 +128,39 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder against a second training process; released even by ``kill -9``."""
+        """Hold the folder against a second training process; released even by ``kill -9``.
+
+        Where the file system has no locks, a warning says so and the folder is not held.
+
+        Raises:
+            RunError: another process holds it, or it cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        # A lock of the operating system alone: what stands in for it would outlive a kill.
+        lock = FileLock(self.path / ".lock", timeout=0, fallback_to_soft=False)
         try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
-        try:
-            file = (self.path / ".lock").open("w")
+            lock.acquire()
+        except Timeout:
+            raise RunError(f"another process is training in {self}") from None
         except OSError as error:
-            raise cannot_write(self.path, error) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunError(f"another process is training in {self}") from None
-            remove_leftovers(self.path)
+            if error.errno not in NOT_OFFERED:
+                raise cannot_write(self.path, error) from error
+            warnings.warn(
+                f"the file system of {self} has no locks ({error.strerror}): nothing keeps a second"
+                f" process from training there",
+                stacklevel=1,
+            )
+        try:
             yield
+        finally:
+            lock.release()
+
+
+def run_of(path: str | Path) -> RunFolder:
+    """The run folder that a model's path names: the path itself, or where its file lies."""
+    path = Path(path)
+    return RunFolder(path.parent if path.is_file() else path)
 
 
 class MetricsLog:
@@ -145,10 +174,9 @@ class MetricsLog:
     """
 
     def __init__(self, run: RunFolder, step: int, tensorboard: bool = False) -> None:
-        self.path = run.metrics_file
-        kept = [record for record in read_metrics(run) if record["step"] <= step]
-        write_bytes(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        self._run, self.path = run, run.metrics_file
         self._writer: Any = None
+        kept = [record for record in read_metrics(run) if record["step"] <= step]
         if tensorboard:
             try:
                 from torch.utils.tensorboard.writer import SummaryWriter
@@ -156,6 +184,8 @@ class MetricsLog:
                 raise ArgumentError(
                     "--tensorboard needs the extra: pip install 'fastjvae[tensorboard]'"
                 ) from None
+        write_bytes(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        if tensorboard:
             self._writer = SummaryWriter(str(run.tensorboard), purge_step=step + 1)
 
     def append(self, record: dict[str, Any]) -> None:
@@ -164,6 +194,7 @@ class MetricsLog:
             with self.path.open("a") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
+            self._run.check_is_there()
             raise cannot_write(self.path, error) from error
         if self._writer is not None:
             for name, value in _scalars(record):
@@ -192,6 +223,15 @@ def read_metrics(run: RunFolder) -> list[dict[str, Any]]:
         else:
             records.append(record)
     return records
+
+
+def last_step(run: RunFolder) -> int | None:
+    """The step of the last record of ``metrics.jsonl``; None where there is none to be read."""
+    try:
+        records = read_metrics(run)
+    except (CheckpointError, OSError):
+        return None
+    return records[-1]["step"] if records else None
 
 
 def _scalars(record: dict[str, Any]) -> Iterable[tuple[str, float]]:

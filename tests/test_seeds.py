@@ -192,7 +192,7 @@ def test_an_interrupt_outside_the_loop_is_a_stop_as_well(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastjvae.cli.evaluate", interrupt)
+        patch.setattr("fastjvae.actions.evaluate", interrupt)
         assert main(_flags(data, tmp_path / "seeds", "0,1")) == 130
     out = capsys.readouterr().out
     assert out.endswith("stopped; go on with the same command again\n")  # no seed is finished
@@ -267,7 +267,7 @@ def test_one_process_per_gpu(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """Two GPUs that are not there: the processes train on the CPU."""
-    monkeypatch.setattr("fastjvae.cli.visible_gpus", lambda _: ["0", "1"])
+    monkeypatch.setattr("fastjvae.actions.visible_gpus", lambda _: ["0", "1"])
     assert main(_flags(data, tmp_path / "seeds", "0..1")) == 0
     out = capsys.readouterr().out
     assert "seed 0: on GPU 0, see" in out

@@ -79,7 +79,7 @@ def inferred_angles(
     if len(different) <= _MOST_LINES:
         medians = [np.median(values[truth == angle]) for angle in different]
         left.plot(different, medians, color=COLOURS[0], lw=1.1, label="median")
-        left.legend(frameon=False, **TEXT)
+        left.legend(frameon=False, fontsize=TEXT["fontsize"])
     left.set_ylabel(f"mean of z{fitted.unit}", **TEXT)
     left.set_title(
         f"z{fitted.unit}: the {name} explains {max(fitted.explained, 0):.0%} of its variance",

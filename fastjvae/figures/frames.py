@@ -16,7 +16,7 @@ import numpy as np
 from fastjvae.errors import DataError
 from fastjvae.figures.decoding import Latent, all_latents, decoded_rows, first_categories
 from fastjvae.figures.grid import Images, check_channels, mosaic
-from fastjvae.files import cannot_write, remove_leftovers, write_bytes
+from fastjvae.files import cannot_write, write_bytes
 from fastjvae.latents import LatentSpec
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ class FrameRecorder:
         """Begin or go on at ``step``: frames that this run would not have recorded go."""
         if self.every is None or not self.folder.is_dir():
             return
-        remove_leftovers(self.folder)
         for path, recorded in frame_files(self.folder):
             if recorded > step or recorded % self.every:
                 try:

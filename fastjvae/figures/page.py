@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastjvae.files import replacing
+from fastjvae.errors import ArgumentError
+from fastjvae.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 DPI = 150  # pixels of the page per inch
-TEXT: dict[str, Any] = {"fontsize": 8}
+# Names of runs, labels and factors are text as it stands: a $ in them begins no formula.
+TEXT: dict[str, Any] = {"fontsize": 8, "parse_math": False}
 LINE = 24  # pixels from one line of text to the next
 _MARGIN = 8  # pixels around everything
 
@@ -38,10 +41,14 @@ OTHERS = "#C4C4C4"
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the page
 
 
-def new_page() -> Figure:
-    from matplotlib.figure import Figure
+FORMATS = ("png", "pdf", "svg")  # of a figure's file, by its suffix
 
-    return Figure(dpi=DPI)
+
+def new_page() -> Figure:
+    """An empty figure, which a notebook shows by itself."""
+    from fastjvae.figures.shown import ShownFigure
+
+    return ShownFigure(dpi=DPI)
 
 
 def fit(figure: Figure, boxes: Mapping[Axes, Box]) -> None:
@@ -67,18 +74,34 @@ def text_extent(figure: Figure, boxes: Mapping[Axes, Box]) -> tuple[int, int]:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as a PNG file of 150 dots per inch, atomically; nothing on it is cut off.
+    """Write a figure atomically, in the format of the file's suffix; nothing on it is cut off.
+
+    Args:
+        figure: any matplotlib figure.
+        path: a file that ends in .png, of 150 dots per inch, .pdf or .svg.
 
     Raises:
+        ArgumentError: the file has another suffix.
         RunError: the file cannot be written.
     """
+    path = Path(path)
+    kind = path.suffix.lower()[1:]
+    if kind not in FORMATS:
+        raise ArgumentError(
+            f"a figure's file ends in {', '.join(f'.{each}' for each in FORMATS[:-1])} or"
+            f" .{FORMATS[-1]}, got {path}"
+        )
+    write_bytes(path, rendered(figure, kind))
+
+
+def rendered(figure: Figure, kind: str) -> bytes:
+    """The content of a figure's file, of one of the :data:`FORMATS`."""
     from matplotlib.transforms import Bbox
 
     bounds = _bounds(figure).padded(_MARGIN)
-    with replacing(Path(path)) as temporary:
-        figure.savefig(
-            temporary, format="png", dpi=DPI, bbox_inches=Bbox(bounds.get_points() / DPI)
-        )
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, dpi=DPI, bbox_inches=Bbox(bounds.get_points() / DPI))
+    return file.getvalue()
 
 
 def _place(figure: Figure, boxes: Mapping[Axes, Box], width: int, height: int) -> None:

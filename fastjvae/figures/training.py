@@ -127,7 +127,7 @@ class _Panel:
         axes.set_ylabel("KL (nats)", **TEXT)
         axes.set_title(self.title, loc="left", **TEXT)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, **TEXT)
+            axes.legend(frameon=False, fontsize=TEXT["fontsize"])
         heights = _apart([nats / top for nats, _, _ in self.labels], _LABEL_HEIGHT / height)
         for y, (_, text, colour) in zip(heights, self.labels, strict=True):
             axes.text(1.02, y, text, color=colour, va="center", transform=axes.transAxes, **TEXT)

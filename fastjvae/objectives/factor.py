@@ -37,6 +37,7 @@ from fastjvae.checks import (
 )
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import Noise
+from fastjvae.initialisation import he_normal_
 from fastjvae.latents import LatentSpec
 from fastjvae.objectives.base import LossOutput, bound_terms, check_model, loss_output
 
@@ -166,8 +167,7 @@ class Discriminator(nn.Module):
         self.head = nn.Linear(width, 2)
         for layer in self.hidden:
             # PyTorch's default would shrink the rows to a two-hundredth in six such layers.
-            nn.init.kaiming_normal_(layer.weight, _SLOPE, nonlinearity="leaky_relu")  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            he_normal_(layer, _SLOPE)  # type: ignore[arg-type]
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

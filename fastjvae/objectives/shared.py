@@ -14,6 +14,7 @@ from fastjvae._numbers import is_integer
 from fastjvae.checks import ChannelReduction, check_channel_reduction, check_seed
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import Noise
+from fastjvae.initialisation import he_normal_
 from fastjvae.latents import LatentSpec, largest_kl
 from fastjvae.objectives.base import LossOutput, check_model, needed
 from fastjvae.schedules import Capacity
@@ -236,6 +237,5 @@ def _further_head(categories: int, seed: int) -> nn.Linear:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = nn.Linear(_HIDDEN, categories)
-        nn.init.kaiming_normal_(head.weight, nonlinearity="relu")
-        nn.init.zeros_(head.bias)
+        he_normal_(head)
     return head

@@ -1,0 +1,14 @@
+"""A figure that plain Jupyter shows by itself, without pyplot."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from fastjvae.figures.page import rendered
+
+
+class ShownFigure(Figure):
+    """A matplotlib figure that a notebook draws as the value of a cell."""
+
+    def _repr_png_(self) -> bytes:
+        return rendered(self, "png")

@@ -1,0 +1,122 @@
+"""What shows that a training goes on: a bar where somebody watches, a line a minute elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from tqdm import tqdm
+
+_BETWEEN_LINES_S = 60
+
+
+class Progress:
+    """The progress of a training, on stderr.
+
+    On a terminal and in a notebook it is a bar. Elsewhere, such as in a log file, it is a line at
+    the first and at the last record and in between at most one a minute. A stderr that is closed,
+    or that nobody reads any more, ends no training.
+
+    Args:
+        shown: whether this process shows anything.
+    """
+
+    def __init__(self, shown: bool = True) -> None:
+        self._shown = shown
+        self._bar: Any = None
+        self._step = self._total = self._first = 0
+        self._since_s = 0.0
+        self._said_s: float | None = None
+
+    @contextmanager
+    def training(self, step: int, total: int) -> Iterator[None]:
+        """Show the block's steps, which begin behind ``step`` and end at ``total``."""
+        self._step = self._first = step
+        self._total = total
+        self._since_s, self._said_s = time.monotonic(), None
+        self._bar = None
+        if self._shown and _is_watched(sys.stderr):
+            self._bar = tqdm(
+                total=total,
+                initial=step,
+                unit="step",
+                dynamic_ncols=True,
+                file=_Lenient(sys.stderr),
+            )
+        try:
+            yield
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+
+    def advance(self) -> None:
+        """One more step has been taken."""
+        self._step += 1
+        if self._bar is not None:
+            self._bar.update()
+
+    def record(self, summary: str) -> None:
+        """Show what was recorded of the last steps."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(summary)
+            return
+        now_s = time.monotonic()
+        ended = self._step >= self._total
+        if self._said_s is None or ended or now_s >= self._said_s + _BETWEEN_LINES_S:
+            self._said_s = now_s
+            self._write(f"step {self._step:,} of {self._total:,}: {summary}{self._left(now_s)}")
+
+    def say(self, sentence: str) -> None:
+        """Write a sentence, above the bar where there is one."""
+        self._write(f"fastjvae: {sentence}")
+
+    def _left(self, now_s: float) -> str:
+        left = self._total - self._step
+        if left <= 0:
+            return ""
+        seconds = left * (now_s - self._since_s) / max(self._step - self._first, 1)
+        return f", {tqdm.format_interval(seconds)} left"
+
+    def _write(self, line: str) -> None:
+        if not self._shown or sys.stderr is None:
+            return
+        stream = _Lenient(sys.stderr)
+        if self._bar is None:
+            stream.write(f"{line}\n")
+            stream.flush()
+        else:
+            self._bar.clear()
+            stream.write(f"{line}\n")
+            self._bar.refresh()
+
+
+def _is_watched(stream: Any) -> bool:
+    """Whether lines can be written over: a terminal, or the output of a notebook's cell."""
+    if stream is None:
+        return False
+    with suppress(AttributeError, ValueError, OSError):
+        if stream.isatty():
+            return True
+    return type(stream).__module__.startswith("ipykernel.")
+
+
+class _Lenient:
+    """A text stream whose writes may fail in silence."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

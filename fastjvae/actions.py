@@ -26,7 +26,7 @@ from fastjvae.comparison import summarise
 from fastjvae.data import SPLIT_DATASETS, DataSource, ImageData
 from fastjvae.data import load as load_data
 from fastjvae.drawing import Subject, animate, draw, figures_folder
-from fastjvae.errors import ArgumentError, DataError
+from fastjvae.errors import ArgumentError, DataError, RunError
 from fastjvae.evaluation import Evaluation, evaluate
 from fastjvae.figure_commands import FIGURES, Edit, ModelAndData
 from fastjvae.figures.frames import frame_files
@@ -38,7 +38,14 @@ from fastjvae.model import JointVAE
 from fastjvae.processes import Processes, join_processes
 from fastjvae.recipes import RECIPES
 from fastjvae.run import RunFolder, last_step, read_metrics, run_of
-from fastjvae.seeds import parse_seeds, seeds_folder, train_seeds, visible_gpus
+from fastjvae.seeds import (
+    is_finished,
+    parse_seeds,
+    seed_configs,
+    seeds_folder,
+    train_seeds,
+    visible_gpus,
+)
 from fastjvae.settings import AnyConfig, InfoGANConfig, TrainConfig
 from fastjvae.trainer import Trainer
 
@@ -97,6 +104,10 @@ def _train_seeds(config: AnyConfig, seeds: tuple[int, ...]) -> int:
         print(f"models and seeds.json: {folder}")
     if code > 128:
         print("stopped; go on with the same command again")
+    elif code:
+        each = seed_configs(config, seeds, folder)
+        failed = [str(one.seed) for one in each if not is_finished(one)]
+        raise RunError(f"{len(failed)} of {len(seeds)} seeds failed: {', '.join(failed)}")
     return code
 
 

@@ -80,7 +80,7 @@ def from_pretrained(
         CheckpointError: the files are missing, damaged, of another format or of another model.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     folder = Path(directory)
     if not folder.is_dir() and len(folder.parts) == 2 and not folder.is_absolute():
@@ -93,7 +93,8 @@ def from_pretrained(
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"{folder / WEIGHTS} is missing")
     try:
-        tensors = load_file(folder / WEIGHTS)
+        # Its own reader of files takes no names that are not UTF-8.
+        tensors = load((folder / WEIGHTS).read_bytes())
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{folder / WEIGHTS} cannot be read or is damaged: {error}"

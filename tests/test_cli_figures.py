@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,67 @@ def test_out_is_a_file_or_a_folder(run: Path, tmp_path: Path, capsys: Capture) -
     assert main([*argv, str(tmp_path / "folder")]) == 0
     assert is_picture(tmp_path / "new" / "one.png")
     assert is_picture(tmp_path / "folder" / "traversal-z0.png")
+
+
+@pytest.mark.parametrize(("suffix", "begin"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_the_format_is_the_suffix_of_out(
+    suffix: str, begin: bytes, run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / f"x.{suffix}"
+    assert main(["figures", "ranked", str(run), "--out", str(path)]) == 0
+    assert path.read_bytes().startswith(begin)
+    assert capsys.readouterr().out == f"figure: {path}\n"
+
+
+def test_out_with_another_ending_is_a_folder_if_it_is_there(
+    run: Path, tmp_path: Path, picture: Path, capsys: Capture
+) -> None:
+    argv = ["figures", "traversal", str(run), "--unit", "0", "--out"]
+    message = fails([*argv, str(tmp_path / "x.jpg")], 2, capsys)
+    assert re.search(r"ends in \.png or \.pdf or \.svg, or a folder.*got .*x\.jpg", message)
+    edited = ["edit", str(run), str(picture), "--unit", "0", "--plain", "--out", "x.pdf"]
+    assert "ends in .png, or a folder" in fails(edited, 2, capsys)
+    animated = ["figures", "animation", str(run), "--out", "x.png"]
+    assert "ends in .gif, or a folder" in fails(animated, 2, capsys)
+    every = ["figures", str(run), "--out", "x.pdf"]
+    assert "as in: fastjvae figures ranked" in fails(every, 2, capsys)
+    (tmp_path / "v1.2").mkdir()
+    for folder in (tmp_path / "v1.2", f"{tmp_path / 'v1.3'}/"):
+        assert main([*argv, str(folder)]) == 0
+        assert is_picture(Path(folder) / "traversal-z0.png")
+
+
+def test_a_file_of_a_run_names_the_run(run: Path, capsys: Capture) -> None:
+    assert main(["evaluate", str(run)]) == 0
+    expected = capsys.readouterr().out
+    for name in ("model.safetensors", "config.json", "checkpoint.pt"):
+        assert main(["evaluate", str(run / name)]) == 0
+        assert capsys.readouterr().out == expected
+    assert main(["figures", "ranked", str(run / "model.safetensors")]) == 0
+    assert is_picture(run / "figures" / "ranked.png")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("tarversal RUN", "no figure and no run folder 'tarversal'; did you mean traversal?"),
+        ("ranke", "did you mean ranked?"),
+        ("picture RUN", "no run folder 'picture'; figures are reconstructions, traversal, grid"),
+    ],
+)
+def test_a_figure_that_is_none(words: str, message: str, run: Path, capsys: Capture) -> None:
+    argv = ["figures", *(str(run) if word == "RUN" else word for word in words.split())]
+    assert message in fails(argv, 2, capsys)
+
+
+def test_names_that_are_not_utf8(run: Path, tmp_path: Path, capsys: Capture) -> None:
+    odd = os.fsdecode(bytes(tmp_path) + b"/caf\xe9")
+    shutil.copytree(run, odd)
+    out = tmp_path / "two.svg"
+    assert main(["figures", "side-by-side", str(run), odd, "--out", str(out)]) == 0
+    assert main(["figures", "ranked", odd]) == 0
+    assert capsys.readouterr().out.endswith("caf\\udce9/figures/ranked.png\n")
+    assert "caf\\udce9" in fails(["evaluate", f"{odd}-nothing"], 1, capsys)
 
 
 def test_the_animation_of_a_run(run: Path, capsys: Capture) -> None:
@@ -228,8 +291,6 @@ def test_a_metric_of_several_methods(
 def test_what_a_figure_cannot_show(
     words: str, code: int, message: str, run: Path, capsys: Capture
 ) -> None:
-    import re
-
     argv = ["figures", *(str(run) if word == "RUN" else word for word in words.split())]
     assert re.search(message, fails(argv, code, capsys))
 

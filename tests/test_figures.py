@@ -22,6 +22,7 @@ from drawn import (
     title,
 )
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from torch import Tensor, nn
 
@@ -329,6 +330,45 @@ def test_saving_replaces_the_file_or_leaves_it(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
     with pytest.raises(RunError, match="cannot write"):
         figures.save(figures.kl_growth(growth(2, 0)), path / "below a file.png")
+
+
+BEGINNINGS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
+
+
+@pytest.mark.parametrize("suffix", ["png", "PNG", "pdf", "svg"])
+def test_the_format_is_the_suffix(suffix: str, tmp_path: Path) -> None:
+    figures.save(figures.kl_growth(growth(2, 0)), tmp_path / f"a.{suffix}")
+    content = (tmp_path / f"a.{suffix}").read_bytes()
+    assert content.startswith(BEGINNINGS[suffix.lower()])
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a", "a.png.bak"])
+def test_another_suffix_is_one_sentence(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=rf"ends in \.png, \.pdf or \.svg, got .*{name}"):
+        figures.save(figures.kl_growth(growth(2, 0)), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_notebook_shows_a_figure_as_it_is_saved(tmp_path: Path) -> None:
+    figure: Any = figures.kl_growth(growth(2, 0))
+    figures.save(figure, tmp_path / "a.png")
+    assert figure._repr_png_() == (tmp_path / "a.png").read_bytes()
+
+
+def test_a_dollar_begins_no_formula(tmp_path: Path) -> None:
+    odd = r"a$\frac$"
+    model = JointVAE((1, 16, 16), {"cont": 1, "disc": [2]})
+    pages = [
+        figures.side_by_side({odd: model, "b": model}, title=odd),
+        figures.samples_by_category(model, names=[odd, "b"], title=odd),
+        figures.metric_comparison({odd: [1.0, 2.0], "b": [1.0]}, metric=odd, title=odd),
+        figures.kl_growth(growth(2, 0), title=odd),
+        figures.traversals(model, [1.0], title=odd),
+    ]
+    for number, page in enumerate(pages):
+        figures.save(page, tmp_path / f"{number}.png")
+        texts = [text.get_text() for text in page.findobj(Text)]  # type: ignore[attr-defined]
+        assert any(odd in text for text in texts)
 
 
 def test_mosaic_has_white_gaps() -> None:

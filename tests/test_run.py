@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +13,7 @@ import pytest
 from tiny import tiny_config
 
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
-from fastjvae.run import MetricsLog, RunFolder, read_metrics
+from fastjvae.run import MetricsLog, RunFolder, last_step, read_metrics, run_of
 from fastjvae.settings import TrainConfig
 
 
@@ -97,6 +100,45 @@ def test_a_second_process_is_kept_out(run: RunFolder):
         holder.kill()
     with run.lock():  # a killed process holds nothing
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    (run.path / ".lock").touch()  # as a run that was refused for it has left it
+    with monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", flock)
+        for _ in range(2):
+            with pytest.warns(UserWarning, match=f"of {run} has no locks"), run.lock():
+                pass
+    with run.lock(), pytest.raises(RunError, match="another process is training"), run.lock():
+        pass
+
+
+def test_a_folder_that_was_deleted_is_not_made_again(run: RunFolder):
+    log = MetricsLog(run, step=0)
+    run.check_is_there()
+    shutil.rmtree(run.path)
+    for write in (run.check_is_there, lambda: log.append({"step": 4})):
+        with pytest.raises(RunError, match=f"{run} was deleted, moved or emptied"):
+            write()
+    assert not run.path.exists()
+
+
+def test_the_last_step_where_there_is_one(run: RunFolder):
+    assert last_step(run) is None
+    run.metrics_file.write_text('{"step": 4}\n{"step": 8}\n{"st')
+    assert last_step(run) == 8
+    run.metrics_file.write_text('{"step": 4}\n{"st\n{"step": 12}\n')
+    assert last_step(run) is None
+
+
+def test_a_model_file_is_of_the_run_it_lies_in(run: RunFolder):
+    assert run_of(run.path).path == run_of(run.config_file).path == run.path
 
 
 def test_metrics_after_the_checkpoint_are_dropped(run: RunFolder):

@@ -20,7 +20,7 @@ from tiny import assert_same_state, tiny_config, tiny_flags, write_arrays
 from fastjvae import BetaObjective, JointVAE, load
 from fastjvae.checkpoint import read_checkpoint, write_checkpoint
 from fastjvae.data import load as load_data
-from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
+from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError, RunError
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.settings import FactorConfig, TrainConfig
 from fastjvae.trainer import Trainer, resolve_device
@@ -285,6 +285,50 @@ def test_a_run_that_goes_on_is_not_loaded_from_its_old_end(
     assert not longer.train()
     assert_same_state(dict(load(tmp_path / "run").state_dict()), dict(longer.model.state_dict()))
     assert RunFolder(tmp_path / "run").read_config().steps == 40
+
+
+def test_a_run_that_cannot_go_on_keeps_its_end(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = tiny_config(data, animate_every=4)
+    folder = tmp_path / "run"
+    _trainer(config, folder).train()
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    def longer(**changes: Any) -> Trainer:
+        wanted = dataclasses.replace(config, steps=40, **changes)
+        return Trainer(wanted, load_data(config.source()), RunFolder(folder), resuming=True)
+
+    def fail(_: int) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
+        with pytest.raises(ArgumentError, match="tensorboard"):
+            longer(tensorboard=True).train()
+    trainer = longer()
+    monkeypatch.setattr(trainer, "take", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        trainer.train()
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+    trainer = longer()
+    _stop_at(trainer, 14, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
+    assert not trainer.train()
+    assert RunFolder(folder).read_config() == trainer.config
+    assert not (folder / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("written", ["checkpoint_every", "log_every", "animate_every"])
+def test_a_folder_deleted_while_it_trains_is_not_made_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+):
+    rare = {"checkpoint_every": 1000, "log_every": 1000}
+    trainer = _trainer(tiny_config(data, **{**rare, written: 5}), tmp_path / "run")
+    _stop_at(trainer, 3, lambda: shutil.rmtree(tmp_path / "run"), monkeypatch)
+    with pytest.raises(RunError, match=f"{tmp_path / 'run'} was deleted, moved or emptied"):
+        trainer.train()
+    assert trainer.step == 5
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_cannot_end_before_where_it_is(data: Path, tmp_path: Path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import json
 import os
 import re
@@ -329,6 +330,104 @@ def test_interrupted_outside_the_loop(
     assert capsys.readouterr().err.endswith("images/s\nfastjvae: interrupted\n")
 
 
+def test_interrupted_while_torch_is_loaded():
+    script = (
+        "import sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch':\n            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "from fastjvae.cli import main\nsys.exit(main(['evaluate', 'run']))"
+    )
+    result = _run_python(script)
+    assert (result.returncode, result.stdout) == (130, "")
+    assert result.stderr == "fastjvae: interrupted\n"
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr() == (f"fastjvae {fastjvae.__version__}\n", "")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_no_files_of_ours(closed: str, tmp_path: Path):
+    script = (
+        "import os, sys\nfrom fastjvae import cli\n"
+        "def run():\n"
+        "    print('to stdout')\n    print('to stderr', file=sys.stderr)\n"
+        "    file = open('own', 'w')\n    assert file.fileno() > 2\n"
+        "    os.write(2, b'of a library')\n    return 5\n"
+        "sys.exit(cli._exit_code(run))"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 5, done.stderr
+    assert (tmp_path / "own").read_text() == ""
+
+
+def test_training_goes_on_without_stderr(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main([*tiny_flags(data, tmp_path / "run"), "--no-figures"]) == 0
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    assert sys.stderr is None
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_letters_that_a_stream_does_not_have(
+    encoding: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = os.fsdecode(bytes(tmp_path) + "/run \N{GREEK SMALL LETTER BETA}".encode() + b"\xe9")
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, errors="strict") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert main([*tiny_flags(data, Path(folder)), "--no-figures"]) == 0
+    assert main(["evaluate", folder]) == 0
+    assert main(["evaluate", f"{folder}-nothing"]) == 1
+    beta = "\N{GREEK SMALL LETTER BETA}" if encoding == "utf-8" else "\\u03b2"
+    assert f"model: {tmp_path}/run {beta}\\udce9\n" in out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit):
+        main(["train", "mnist", "--help"])
+    last = err.buffer.getvalue().decode(encoding).splitlines()[-1]  # type: ignore[attr-defined]
+    assert last.startswith("fastjvae: ")
+    assert f"run {beta}" in last
+
+
+def test_a_disk_that_is_full_is_said_of_what_is_printed():
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    script = "import sys\nfrom fastjvae.cli import main\nsys.exit(main(['--version']))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "fastjvae: No space left on device\n")
+
+
+def test_warnings_of_ours_are_a_line():
+    script = (
+        "import warnings\nfrom fastjvae import cli\n"
+        "def run():\n"
+        "    warnings.warn_explicit('look here', UserWarning, cli.__file__, 1)\n"
+        "    warnings.warn_explicit('or there', UserWarning, 'elsewhere.py', 1)\n"
+        "    return 0\n"
+        "cli._exit_code(run)"
+    )
+    assert _run_python(script).stderr == (
+        "fastjvae: look here\nelsewhere.py:1: UserWarning: or there\n"
+    )
+
+
 def test_a_reader_that_has_seen_enough(run: Path):
     script = f"{sys.executable} -m fastjvae evaluate {run} --json | true; echo ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
@@ -454,16 +553,38 @@ def test_export_in_every_form(run: Path, capsys: pytest.CaptureFixture[str]):
 # --- import -------------------------------------------------------------------------------------
 
 
-def test_import_loads_nothing_heavy_but_torch():
-    heavy = ["matplotlib", "sklearn", "torchvision", "triton", "scipy", "tyro", "tqdm", "PIL"]
+HEAVY = [
+    "matplotlib", "sklearn", "scipy", "torchvision", "triton", "PIL", "pandas", "tensorboard",
+    "safetensors", "filelock", "torch._dynamo", "torch._inductor", "torch.utils.tensorboard",
+]  # fmt: skip
+
+
+def test_what_help_does_not_import():
     script = (
-        "import sys, torch\nbefore = set(sys.modules)\nimport fastjvae\n"
-        f"print([m for m in {heavy} if m in sys.modules and m not in before])"
+        "import sys, torch\nbefore = set(sys.modules)\nfrom fastjvae.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"print([m for m in {HEAVY} if m in sys.modules and m not in before])"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    result = _run_python(script)
+    assert result.stdout.endswith("\n[]\n"), result.stdout + result.stderr
+    assert "train" in result.stdout
+
+
+def test_import_loads_nothing_heavy_and_nothing_at_all_before_it_is_asked_for():
+    script = (
+        "import sys\nimport fastjvae, fastjvae.cli\nassert 'torch' not in sys.modules\n"
+        "import torch\nbefore = set(sys.modules)\n"
+        "for name in fastjvae.__all__:\n    getattr(fastjvae, name)\n"
+        f"print([m for m in {[*HEAVY, 'tyro']} if m in sys.modules and m not in before])"
     )
-    assert result.stdout == "[]\n"
+    result = _run_python(script)
+    assert result.stdout == "[]\n", result.stdout + result.stderr
+
+
+def _run_python(script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=False
+    )
 
 
 def test_import_works_without_triton():
@@ -473,5 +594,7 @@ def test_import_works_without_triton():
 
 def test_every_public_name_is_there():
     assert all(hasattr(fastjvae, name) for name in fastjvae.__all__)
+    assert set(fastjvae.__all__) <= set(dir(fastjvae))
+    assert not hasattr(fastjvae, "JoinVAE")
     assert issubclass(fastjvae.FastJVAEError, Exception)
     assert isinstance(np.asarray(fastjvae.metrics.cluster_accuracy([0], [0])).item(), float)

@@ -1,13 +1,10 @@
-"""The commands and their flags, as tyro reads them, and the sentence that wrong usage becomes."""
+"""The commands and their flags, as tyro reads them."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import io
-import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +13,14 @@ from typing import Annotated, Any, Literal, Union
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, Positional, arg, subcommand
 
-from fastjvae.command_words import NUMBER_LISTS, as_read
+from fastjvae.command_words import as_read
 from fastjvae.errors import ArgumentError
 from fastjvae.figure_commands import FIGURES, Edit, FigureCommand, ModelAndData
 from fastjvae.metrics.scores import Scores
 from fastjvae.recipes import RECIPES, RecipeName, recipe
 from fastjvae.seeds import parse_seeds
 from fastjvae.settings import AnyConfig, InfoGANConfig, RunConfig, TrainConfig
+from fastjvae.usage import did_you_mean, usage_sentence
 
 _ABOUT = "JointVAE (Dupont 2018): continuous and discrete factors of variation without labels"
 _DESCRIPTIONS = {
@@ -247,10 +245,7 @@ def parse(argv: Sequence[str]) -> Any:
             raise
         words = [word for word in argv if not word.startswith("-")][:2]
         command = " ".join(["fastjvae", *(w for w in words if w in (*RECIPES, *FIGURES, *_NAMES))])
-        sentence = _one_sentence(box.getvalue())
-        for flag, form in NUMBER_LISTS.items():
-            if f" {flag}:" in sentence:  # tyro names every type that it has tried
-                sentence = f"{flag} takes {form}, got {' '.join(_values_of(flag, argv)) or 'none'}"
+        sentence = usage_sentence(box.getvalue(), argv, _known_words(argv))
         raise ArgumentError(f"{sentence}; see {command} --help") from None
 
 
@@ -261,15 +256,26 @@ def _check_figure(argv: Sequence[str]) -> None:
     word, *rest = argv[1:]
     if word.startswith("-") or word in FIGURES or Path(word).exists():
         return
-    close = difflib.get_close_matches(word, FIGURES, n=1)
-    if close or (rest and not rest[0].startswith("-") and rest[0] not in RECIPES):
-        right = f"did you mean {close[0]}?" if close else f"figures are {', '.join(FIGURES)}"
-        raise ArgumentError(f"there is no figure and no run folder {word!r}; {right}")
+    hint = did_you_mean(word, FIGURES)
+    if hint or (rest and not rest[0].startswith("-") and rest[0] not in RECIPES):
+        hint = hint or f"; figures are {', '.join(FIGURES)}"
+        raise ArgumentError(f"there is no figure and no run folder {word!r}{hint}")
 
 
-def _values_of(flag: str, argv: Sequence[str]) -> list[str]:
-    behind = list(argv[argv.index(flag) + 1 :]) if flag in argv else []
-    return list(itertools.takewhile(lambda word: not word.startswith("--"), behind))
+def _known_words(argv: Sequence[str]) -> list[str]:
+    """Commands, data sets, figures, and the flags of the command that is named."""
+    kinds: dict[str, type] = {
+        "train": Resume if "--resume" in argv else TrainFlags,
+        "infogan": InfoGANFlags,
+        "evaluate": Evaluate,
+        "figures": FIGURES.get(argv[1], Figures) if len(argv) > 1 else Figures,
+        "edit": Edit,
+        "export": Export,
+    }
+    kind = kinds.get(argv[0]) if argv else None
+    fields = dataclasses.fields(kind) if kind else ()
+    flags = [f"--{field.name.replace('_', '-')}" for field in fields]
+    return [*kinds, *RECIPES, *FIGURES, *flags]
 
 
 def _recipe_in(argv: Sequence[str]) -> str | None:
@@ -283,16 +289,3 @@ def _recipe_in(argv: Sequence[str]) -> str | None:
 
 
 _NAMES = ("train", "infogan", "evaluate", "figures", "edit", "export")
-
-
-def _one_sentence(box: str) -> str:
-    """The message in tyro's error box: what stands between its title and its next rule."""
-    plain = re.sub(r"\[/?bold\]", "", box)
-    rows = [row.strip("│╭╮╰╯ ") for row in plain.splitlines()]
-    rows[0] = rows[0].strip("─ ")
-    rules = [i for i, row in enumerate(rows) if row and set(row) <= {"─", "-"}]
-    # Where the terminal has no line-drawing characters, the title has a rule of its own below it.
-    first = rules.pop(0) + 1 if rules and rules[0] == 1 else 1
-    message = rows[first : rules[0]] if rules else rows[first:]
-    sentence = " ".join(" ".join(message).split()).rstrip(".") or rows[0]
-    return sentence.removeprefix("Error parsing config: ")  # our own error says what is wrong

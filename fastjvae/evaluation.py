@@ -95,11 +95,12 @@ class Evaluation:
             + (", summed over channels" if self.channel_reduction == "sum" else ""),
         ]
         if self.shows_mean_image:
-            reason = (
-                "the model has collapsed"
-                if self.collapsed
-                else f"the training was too short, {self.steps:,} steps"
-            )
+            if self.steps is None:
+                reason = "the model has collapsed, or has hardly been trained"
+            elif self.collapsed:
+                reason = "the model has collapsed"
+            else:
+                reason = f"the training was too short, {self.steps:,} steps"
             lines.append(f"    no better than the mean image, {self.mean_image:.2f}: {reason}")
         if self.kl_cont:
             lines.append(

@@ -6,14 +6,11 @@ Metrics stay on the device as tensors and are read in bulk every ``log_every`` s
 from __future__ import annotations
 
 import platform
-import signal
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -43,6 +40,7 @@ from fastjvae.settings import (
     build_model,
     config_from_dict,
 )
+from fastjvae.signals import Stopped, stop_signals
 
 Config = TypeVar("Config", TrainConfig, InfoGANConfig)
 # An optimizer's settings that depend on the device, of those that PyTorch keeps in its state.
@@ -283,7 +281,7 @@ class TrainingLoop(ABC, Generic[Config]):
         hint = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
         raise NonFiniteLossError(f"{reason}; {hint}")
 
-    def _stops(self, stopped: _Stopped) -> bool:
+    def _stops(self, stopped: Stopped) -> bool:
         """Whether a signal ends training here; several processes ask one another rarely."""
         if self.processes.world == 1:
             return bool(stopped)
@@ -436,36 +434,3 @@ def _first_of(names: Sequence[str], most: int = 3) -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-class _Stopped:
-    """True once a signal has come."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def __bool__(self) -> bool:
-        return self.signal is not None
-
-
-@contextmanager
-def stop_signals() -> Iterator[_Stopped]:
-    """Let SIGINT and SIGTERM end the loop after the step at hand; a second one ends it at once."""
-    stopped = _Stopped()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped  # only the main thread may set handlers
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        stopped.signal = number
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

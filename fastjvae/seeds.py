@@ -24,9 +24,9 @@ import torch
 from fastjvae import pretrained
 from fastjvae.errors import ArgumentError, NonFiniteLossError, RunError
 from fastjvae.files import cannot_write
-from fastjvae.loop import stop_signals
 from fastjvae.run import RunFolder
 from fastjvae.settings import AnyConfig, config_from_dict
+from fastjvae.signals import stop_signals
 
 _MOST_SEEDS = 10_000  # beyond it a number is mistyped
 _POLL_S = 0.2  # seconds between two looks at the processes

@@ -17,7 +17,7 @@ from fastjvae.collapse import CollapseWatch
 from fastjvae.data import ImageData
 from fastjvae.data.groups import Groups, nearest_neighbours
 from fastjvae.errors import ArgumentError
-from fastjvae.loop import TrainingLoop, resolve_device, stop_signals
+from fastjvae.loop import TrainingLoop, resolve_device
 from fastjvae.model import JointVAE
 from fastjvae.objectives import Objective, SharedObjective, call_if_offered
 from fastjvae.processes import Processes
@@ -25,6 +25,7 @@ from fastjvae.recorder import LossRecorder
 from fastjvae.refit import refit_categories
 from fastjvae.run import RunFolder
 from fastjvae.settings import TrainConfig, build_objective
+from fastjvae.signals import stop_signals
 from fastjvae.step import TrainingStep
 
 __all__ = ["Trainer", "resolve_device", "stop_signals"]

@@ -140,7 +140,7 @@ def test_a_file_of_a_run_names_the_run(run: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("tarversal RUN", "no figure and no run folder 'tarversal'; did you mean traversal?"),
+        ("tarversal RUN", "no figure and no run folder 'tarversal' (did you mean traversal?)"),
         ("ranke", "did you mean ranked?"),
         ("picture RUN", "no run folder 'picture'; figures are reconstructions, traversal, grid"),
     ],

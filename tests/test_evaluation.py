@@ -50,7 +50,7 @@ def test_units_that_carry_nothing_are_one_line_and_none_that_is_not_a_number():
 @pytest.mark.parametrize(
     ("steps", "collapsed", "said"),
     [
-        (None, True, "the model has collapsed"),
+        (None, True, "the model has collapsed, or has hardly been trained"),
         (499, False, "the training was too short, 499 steps"),
         (0, False, "the training was too short, 0 steps"),
         (500, True, "the model has collapsed"),

@@ -1,0 +1,42 @@
+"""SIGINT and SIGTERM end a loop after the step at hand."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Stopped:
+    """True once a signal has come, and which; ``signal`` is None until then."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stopped]:
+    """Let SIGINT and SIGTERM end the loop after the step at hand; a second one ends it at once."""
+    stopped = Stopped()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped  # only the main thread may set handlers
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        stopped.signal = number
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from fastjvae.schedules import Capacity
 else:
     from importlib import import_module as _import_module
+    from importlib.util import find_spec as _find_spec
 
-    _MODULES = ("errors", "functional", "metrics", "objectives")
     _NAMES = {
         "checkpoint": ("load", "load_published"),
         "errors": ("FastJVAEError",),
@@ -54,12 +54,12 @@ else:
     }
 
     def __getattr__(name):
-        if name in _MODULES:
-            return _import_module(f"{__name__}.{name}")
         for module, names in _NAMES.items():
             if name in names:
                 globals()[name] = getattr(_import_module(f"{__name__}.{module}"), name)
                 return globals()[name]
+        if not name.startswith("_") and _find_spec(f"{__name__}.{name}"):
+            return _import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__():

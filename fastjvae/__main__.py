@@ -2,6 +2,10 @@
 
 import sys
 
-from fastjvae.cli import main
+try:
+    from fastjvae.cli import main
+except KeyboardInterrupt:  # at once; later ones are answered by main
+    print("fastjvae: interrupted", file=sys.stderr)
+    sys.exit(130)
 
 sys.exit(main())

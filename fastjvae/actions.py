@@ -186,6 +186,7 @@ def _train_run(
         return 128 + (trainer.stop_signal or 0)
     model = trainer.model.eval()
     evaluation = evaluate(model, held_out, config.channel_reduction, steps=trainer.step)
+    run.check_is_there()
     write_json(run.evaluation_file, evaluation.to_dict())
     print(evaluation.table())
     if config.figures:

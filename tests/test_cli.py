@@ -602,5 +602,6 @@ def test_every_public_name_is_there():
     assert all(hasattr(fastjvae, name) for name in fastjvae.__all__)
     assert set(fastjvae.__all__) <= set(dir(fastjvae))
     assert not hasattr(fastjvae, "JoinVAE")
+    assert fastjvae.figures.kl_growth  # type: ignore[attr-defined]  # any module of the package
     assert issubclass(fastjvae.FastJVAEError, Exception)
     assert isinstance(np.asarray(fastjvae.metrics.cluster_accuracy([0], [0])).item(), float)

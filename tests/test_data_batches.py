@@ -177,7 +177,8 @@ def test_memory_stays_flat_however_large_the_file_is(tmp_path: Path) -> None:
         import numpy as np
         from pathlib import Path
         from fastjvae.data.batches import StreamedBatches
-        from fastjvae.data.memory import map_array, tensor_on
+        from fastjvae.data.memory import tensor_on
+        from fastjvae.data.npy import map_array
 
         def memory() -> int:  # without the file's pages, which the system takes back at will
             status = Path("/proc/self/status").read_text()

@@ -144,14 +144,14 @@ def test_damaged_images_leave_nothing_behind(tmp_path: Path, folder: Path) -> No
     content = bytearray(path.read_bytes())
     content[content.index(BITS[-1].tobytes()) + 9] ^= 1  # still 0 or 1
     path.write_bytes(content)
-    expect(path, "d.npz cannot be read as an .npz file: ", "CRC")
+    expect(path, "d.npz cannot be read as a numpy file: ", "CRC")
     assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda member: member[:-100], "d.npz cannot be read as an .npz file: "),
+        (lambda member: member[:-100], "d.npz cannot be read as a numpy file: "),
         (lambda member: member + b"x", "holds more in imgs than the 30 images of its header"),
     ],
 )
@@ -187,7 +187,7 @@ FLOATS = BITS.astype(np.float32)
         ({"latents_classes": CLASSES + 1}, ["classes of colour from 0 to 0, got 1 to 1"]),
         ({"latents_classes": CLASSES * [0, 2, 1, 1, 1, 1]}, ["shape from 0 to 2, got 0 to 4"]),
         ({"latents_classes": -CLASSES}, ["classes of shape from 0 to 2, got -2 to 0"]),
-        ({"latents_classes": CLASSES.astype(object)}, ["cannot be read as an .npz file", "Object"]),
+        ({"latents_classes": CLASSES.astype(object)}, ["cannot be read as a numpy file", "Object"]),
     ],
 )
 def test_wrong_contents(tmp_path: Path, changes: dict[str, Any], parts: list[str]) -> None:

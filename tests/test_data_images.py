@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image
+from torchvision.transforms.functional import center_crop
 
 from fastjvae.data import DataSource, ImageData, load, pictures
 from fastjvae.data.prepare import fit_images
@@ -130,12 +131,15 @@ def test_resized_from_the_centre_without_distortion(tmp_path: Path) -> None:
     own=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
-def test_arrays_and_pictures_are_fitted_alike(own: tuple[int, int], size: tuple[int, int]) -> None:
+def test_fitted_as_torchvision_does(own: tuple[int, int], size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(sum(own)).integers(0, 256, (2, 3, *own), dtype=np.uint8)
     fitted = fit_images(pixels, size)
     for image, result in zip(pixels, fitted, strict=True):
         picture = Image.fromarray(image.transpose(1, 2, 0).copy())
-        expected = ImageOps.fit(picture, size[::-1], Image.Resampling.BILINEAR)
+        height, width = size
+        crop = (round(own[1] * height / width) or 1, round(own[0] * width / height) or 1)
+        inner = center_crop(picture, [min(crop[0], own[0]), min(crop[1], own[1])])
+        expected = inner.resize((width, height), Image.Resampling.BILINEAR)
         assert np.array_equal(result, np.asarray(expected).transpose(2, 0, 1))
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fastjvae.data import DataSource, ImageData, arrays, cache, load, memory
+from fastjvae.data import DataSource, ImageData, arrays, cache, load, memory, npy
 from fastjvae.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 3, 4, 6), dtype=np.uint8)
@@ -118,15 +118,15 @@ def test_map_of_a_file_larger_than_memory_is_read_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.save(tmp_path / "a.npy", PIXELS)
-    np_load = np.load
+    memmap = np.memmap
 
-    def refuse_private(path: Path, mmap_mode: str, **options: Any) -> Any:
-        if mmap_mode == "c":
+    def refuse_private(path: Path, dtype: Any, mode: str, *options: Any) -> Any:
+        if mode == "c":
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        return np_load(path, mmap_mode=mmap_mode, **options)
+        return memmap(path, dtype, mode, *options)
 
-    monkeypatch.setattr(np, "load", refuse_private)
-    array = memory.map_array(tmp_path / "a.npy")
+    monkeypatch.setattr(np, "memmap", refuse_private)
+    array = npy.map_array(tmp_path / "a.npy")
     assert not array.flags.writeable
     # Torch's warning comes once in a process, so that only another one shows that it is silenced.
     images = memory.tensor_on(array)
@@ -146,7 +146,7 @@ def test_tensor_on_a_read_only_array_does_not_warn() -> None:
 
 def test_missing_file_is_no_lack_of_memory(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        memory.map_array(tmp_path / "no.npy")
+        npy.map_array(tmp_path / "no.npy")
 
 
 @pytest.mark.parametrize("name", ["in memory", "mapped"])

@@ -1,8 +1,8 @@
 """Images in numpy files: one .npy array, or an .npz with labels and factors beside the images.
 
 Layout by shape: rank 3 is (N, H, W); rank 4 is (N, C, H, W) or (N, H, W, C), told apart by which
-of the second and the last size is 1 or 3. Values: floats 0..1; integers 0..255; booleans; integers
-that never exceed 1, as in dSprites, are black and white like booleans.
+of the second and the last size is 1 or 3, or else 2 or 4. Values: floats 0..1; integers 0..255;
+booleans; integers that never exceed 1, as in dSprites, are black and white like booleans.
 
 A .npy file of uint8 images in the layout (N, H, W) or (N, C, H, W) is left on disk and mapped, and
 so is what had to be converted but is too large for memory.
@@ -21,8 +21,9 @@ import numpy.typing as npt
 import torch
 
 from fastjvae.data.cache import Pixels, gather
-from fastjvae.data.memory import map_array, tensor_on
-from fastjvae.data.prepare import fit_images, reading
+from fastjvae.data.memory import tensor_on
+from fastjvae.data.npy import MAGIC, Archive, map_array, open_archive
+from fastjvae.data.prepare import fit_images, reading, shown
 from fastjvae.data.source import DataSource, ImageData
 from fastjvae.errors import DataError
 
@@ -32,13 +33,18 @@ IMAGE_KEYS = ("images", "imgs", "x", "arr_0")
 LABEL_KEYS = ("labels", "y")
 FACTOR_KEYS = ("factors", "latents_classes")
 
+# Further usual names of labels: an array of such a name is taken where it has the form of labels.
+_USUAL_LABELS = ("Y", "label", "target", "targets", "arr_1")
+
 # Values checked or converted at a time: 4M, which as float64 take 32 MiB beside the result.
 _CHUNK_VALUES = 2**22
+
+_Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def find(source: DataSource) -> list[Path]:
     """The images' file and, where it is another one, the labels' file."""
-    files = [source.path]
+    files = [_split_key(source.root or "")[0]]
     if source.labels is not None:
         files.append(_split_key(source.labels)[0])
     for file in files:
@@ -50,14 +56,17 @@ def find(source: DataSource) -> list[Path]:
 
 def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
     """Reads the arrays; ``image_size`` crops around the centre to its aspect and resizes."""
-    path = files[0]
+    path, key = _split_key(source.root or "")
+    labels_path = path
+    notices: tuple[str, ...] = ()
     with _opened(path) as arrays:
-        images = _pick_images(path, arrays)
-        labels = _pick(arrays, LABEL_KEYS)
+        key = _image_key(path, arrays, key)
+        images = arrays[key]
+        if source.labels is None:
+            labels, notices = _labels_beside(path, arrays, key, len(images) if images.ndim else 0)
         factors = _pick(arrays, FACTOR_KEYS)
         label_names = _names(path, arrays, "label_names")
         factor_names = _names(path, arrays, "factor_names")
-    labels_path = path
     if source.labels is not None:
         labels_path, labels = _read_labels(source.labels)
     pixels = _to_uint8(source, files, _channels_second(path, images))
@@ -70,77 +79,140 @@ def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
         label_names=label_names,
         factor_names=factor_names,
         mapped=pixels.mapped,
+        notices=notices,
         known_digest=pixels.sha256,
     )
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
+def _opened(path: Path) -> Iterator[_Arrays]:
     """The arrays of a .npz by name, or of a .npy, memory-mapped, under the name ``arr_0``."""
-    with reading(path, "a numpy file"), path.open("rb") as file:
-        magic = file.read(6)
-        file.seek(0)
-        if magic == b"\x93NUMPY":
-            yield {"arr_0": map_array(path)}
-        elif magic.startswith(b"PK"):
-            with np.load(file, allow_pickle=False) as archive:
-                yield archive
-        else:
-            raise DataError(f"{path} is neither a .npy nor a .npz file")
+    with reading(path, "a numpy file"):
+        with path.open("rb") as file:
+            magic = file.read(len(MAGIC))
+        mapped = {"arr_0": map_array(path)} if magic == MAGIC else None
+    if mapped is not None:
+        yield mapped
+    elif magic.startswith(b"PK"):
+        with open_archive(path) as archive:
+            yield archive
+    else:
+        raise DataError(f"{path} is neither a .npy nor a .npz file")
 
 
 def _split_key(text: str) -> tuple[Path, str | None]:
-    """``file.npz:key`` as its two parts; a colon elsewhere belongs to the path."""
+    """``FILE.npz:NAME`` as its two parts; a colon elsewhere belongs to the path."""
     file, _, key = text.rpartition(":")
-    if file.endswith(".npz"):
+    if file.lower().endswith(".npz"):
         return Path(file).expanduser(), key
     return Path(text).expanduser(), None
 
 
-def _pick(arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
+def _pick(arrays: _Arrays, keys: Sequence[str]) -> npt.NDArray[Any] | None:
     return next((arrays[key] for key in keys if key in arrays), None)
 
 
-def _pick_images(path: Path, arrays: Mapping[str, Any]) -> Any:
-    images = _pick(arrays, IMAGE_KEYS)
-    if images is not None:
-        return images
-    candidates = [array for key in arrays if np.ndim(array := arrays[key]) in (3, 4)]
+def _form(arrays: _Arrays, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an array, which is not read for them."""
+    if isinstance(arrays, Archive):
+        header = arrays.header(key)
+        return header.shape, header.dtype
+    return arrays[key].shape, arrays[key].dtype
+
+
+def _image_key(path: Path, arrays: _Arrays, key: str | None) -> str:
+    """The name of the images, also where none is given."""
+    names = ", ".join(map(shown, arrays)) or "of no array"
+    if key is not None:
+        if key not in arrays:
+            raise DataError(f"{path} has no array named {key}, got the names {names}")
+        return key
+    known = next((name for name in IMAGE_KEYS if name in arrays), None)
+    if known is not None:
+        return known
+    forms = {name: _form(arrays, name) for name in arrays}
+    candidates = [
+        name
+        for name, (shape, dtype) in forms.items()
+        if len(shape) in (3, 4) and not dtype.hasobject
+    ]
     if len(candidates) != 1:
         raise DataError(
             f"{path} must hold its images under one of the names {', '.join(IMAGE_KEYS)} or as "
-            f"its only array of rank 3 or 4, got the names {', '.join(arrays) or 'of no array'}"
+            f"its only array of rank 3 or 4, or be given with their name, as FILE.npz:NAME, got "
+            f"the names {names}"
         )
     return candidates[0]
 
 
-def _read_labels(text: str) -> tuple[Path, Any]:
+def _labels_beside(
+    path: Path, arrays: _Arrays, image_key: str, count: int
+) -> tuple[npt.NDArray[Any] | None, tuple[str, ...]]:
+    """The labels beside the images, if any; or else a notice of arrays that may be labels."""
+    usual = (*_paired(image_key), *_USUAL_LABELS)
+    fitting = []
+    for name in arrays:
+        shape, dtype = _form(arrays, name)
+        if shape in ((count,), (count, 1)) and dtype.kind in "iu" and name != image_key:
+            fitting.append(name)
+    taken = next((name for name in _paired(image_key) if name in fitting), None)
+    taken = taken or next((name for name in LABEL_KEYS if name in arrays), None)
+    taken = taken or next((name for name in usual if name in fitting), None)
+    if taken is not None:
+        return arrays[taken], ()
+    others = [name for name in arrays if name in fitting or (name in usual and name != image_key)]
+    if not others:
+        return None, ()
+    names = ", ".join(map(shown, others))
+    return None, (
+        f"{path} has no labels under a known name, and nothing is taken from {names}: if one of "
+        f"them has the labels, as {count} integers, name it by --labels {path}:{shown(others[0])}",
+    )
+
+
+def _paired(image_key: str) -> tuple[str, ...]:
+    """What labels are called beside images of that name: y_train to x_train, Y to X, ..."""
+    pairs = (("images", "labels"), ("image", "label"), ("imgs", "labels"), ("data", "labels"))
+    letters = (("x", "y"), ("X", "y"), ("X", "Y"), ("x", "Y"))
+    words = image_key.split("_")
+    return tuple(
+        "_".join([*words[:i], label, *words[i + 1 :]])
+        for image, label in (*pairs, *letters)
+        for i, word in enumerate(words)
+        if word == image
+    )
+
+
+def _read_labels(text: str) -> tuple[Path, npt.NDArray[Any]]:
     path, key = _split_key(text)
     with _opened(path) as arrays:
-        labels = _pick(arrays, [key] if key is not None else [*LABEL_KEYS, "arr_0"])
+        labels = _pick(arrays, [key] if key is not None else [*LABEL_KEYS, *_USUAL_LABELS, "arr_0"])
         if labels is None:
             raise DataError(
                 f"{path} has no array named {key or ' or '.join(LABEL_KEYS)}, "
-                f"got the names {', '.join(arrays)}"
+                f"got the names {', '.join(map(shown, arrays))}"
             )
     return path, labels
 
 
-def _channels_second(path: Path, images: Any) -> npt.NDArray[Any]:
+def _channels_second(path: Path, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A (N, C, H, W) view, whichever of the layouts the array has."""
-    if not isinstance(images, np.ndarray) or images.ndim not in (3, 4) or images.size == 0:
+    if images.ndim not in (3, 4) or images.size == 0:
         raise DataError(
             f"{path} must hold images of rank 3 (N, H, W) or 4 (N, C, H, W or N, H, W, C) and at "
             f"least one of them, got the shape {list(np.shape(images))}"
         )
     if images.ndim == 3:
         return images[:, None]
-    second, last = images.shape[1] in (1, 3), images.shape[3] in (1, 3)
+    for channels in ((1, 3), (2, 4)):
+        second, last = images.shape[1] in channels, images.shape[3] in channels
+        if second or last:
+            break
     if second == last:
         raise DataError(
             f"{path} has the shape {list(images.shape)}, in which {'both' if second else 'neither'}"
             f" of the second and the last size can be channels: reorder it so that exactly one "
-            f"of them is 1 or 3, or drop the channels of grey images"
+            f"of them is 1 or 3, or else 2 or 4, or drop the channels of grey images"
         )
     return images if second else images.transpose(0, 3, 1, 2)
 
@@ -194,25 +266,31 @@ def _scale_to_255(path: Path, images: npt.NDArray[Any]) -> int:
     return 255 if high <= 1 else 1
 
 
-def _integers(path: Path, what: str, array: Any, rank: int, count: int) -> torch.Tensor | None:
+def _integers(
+    path: Path, what: str, array: npt.NDArray[Any] | None, rank: int, count: int
+) -> torch.Tensor | None:
+    """(N,) or (N, F) int64 of the integers in a file; a column of labels will do."""
     if array is None:
         return None
-    array = np.asarray(array)
     if array.dtype.kind not in "iu":
         raise DataError(f"{path} must hold {what} as integers, got {array.dtype}")
+    if rank == 1 and array.shape == (count, 1):
+        array = array[:, 0]
     if array.ndim != rank or len(array) != count:
         form = f"({count},)" if rank == 1 else f"({count}, factors)"
         raise DataError(
             f"{path} must hold {what} of shape {form} for its {count} images, "
             f"got {list(array.shape)}"
         )
+    if array.size and array.max() > np.iinfo(np.int64).max:
+        raise DataError(f"{path} must hold {what} below 2^63, got {array.max()}")
     return torch.from_numpy(array.astype(np.int64))  # a copy: labels are in memory
 
 
-def _names(path: Path, arrays: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
+def _names(path: Path, arrays: _Arrays, key: str) -> tuple[str, ...] | None:
     if key not in arrays:
         return None
-    names = np.asarray(arrays[key])
+    names = arrays[key]
     if names.dtype.kind != "U" or names.ndim != 1:
         raise DataError(
             f"{path} must hold {key} as strings of rank 1, got {names.dtype} of rank {names.ndim}"

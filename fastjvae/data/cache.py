@@ -15,9 +15,12 @@ import hashlib
 import json
 import math
 import os
+import re
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,19 +29,29 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fastjvae.data.memory import fits, map_array, update_hash
+from fastjvae.data.memory import fits, update_hash
+from fastjvae.data.npy import map_array
 from fastjvae.data.prepare import reason
 from fastjvae.data.source import SIZES, DataSource, ImageData
 from fastjvae.errors import DataError, RunError
 from fastjvae.files import replacing
 
 # Part of every key: raise it whenever the preparation or the file's form changes.
-FORMAT = "fastjvae-data-2"
+FORMAT = "fastjvae-data-3"
 
 _SHA256_BYTES = 32
 _TENSORS = ("images", "labels", "factors")
 
+# Source files that take no more bytes together are hashed whole: 10 ms, and some µs for each file.
+_HASHED_WHOLE = 2**24
+
+# Temporary files of writers that were killed, where nothing else in their name says so: `replacing`
+# had mkstemp's names. A day without a write is no writer at work.
+_TEMPORARY = re.compile(r"\.[a-z-]+-[0-9a-f]{32}\.(safetensors|npy)\.[a-z0-9_]{8}\.tmp")
+_A_DAY_S = 86_400
+
 _warned_of: set[str] = set()
+_cleaned: set[Path] = set()  # folders that this process has looked through
 
 
 class Pixels(NamedTuple):
@@ -83,13 +96,18 @@ def key_of(source: DataSource, files: Sequence[Path]) -> str:
     wanted = asdict(source) | {"root": root, "image_size": size, "download": None}
     wanted["format"] = FORMAT
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode())
-    for file in files:
-        try:
-            status = file.stat()
-        except OSError as error:
-            raise DataError(f"{file} cannot be read: {reason(error)}") from error
-        identity = [str(file.absolute()), status.st_size, status.st_mtime_ns]
-        digest.update(json.dumps(identity).encode())
+    try:
+        states = [file.stat() for file in files]
+        # A file that another one has replaced has a change time of its own, whatever else is the
+        # same; where the file system keeps none, or a coarse one, the content tells them apart.
+        for file, state in zip(files, states, strict=True):
+            identity = [str(file.absolute()), state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+            digest.update(json.dumps(identity).encode())
+        if sum(state.st_size for state in states) <= _HASHED_WHOLE:
+            for file in files:
+                digest.update(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {reason(error)}") from error
     return f"{source.name}-{digest.hexdigest()[:32]}"
 
 
@@ -172,13 +190,26 @@ def array_on_disk(
 
 
 def _folder() -> Path:
-    folder = os.environ.get("FASTJVAE_CACHE")
-    return (Path(folder) if folder else user_folder()).expanduser()
+    named = os.environ.get("FASTJVAE_CACHE")
+    folder = (Path(named) if named else user_folder()).expanduser()
+    if folder not in _cleaned:
+        _cleaned.add(folder)
+        _remove_leftovers(folder)
+    return folder
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed have left in the cache, up to GiB each."""
+    with suppress(OSError):
+        for path in folder.glob(".*.tmp"):
+            ours = _TEMPORARY.fullmatch(path.name) is not None
+            if ours and time.time() - path.stat().st_mtime > _A_DAY_S:
+                path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> ImageData | None:
     """The data in a cache file; None where there is none that can be trusted."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
@@ -193,10 +224,10 @@ def _read(path: Path) -> ImageData | None:
         if metadata.get("sha256") != _checksum(path, info, tensors):
             return None
         fields: dict[str, Any] = json.loads(info)
-        for field in {"label_names", "factor_names", "factor_values"} & fields.keys():
+        for field in {"label_names", "factor_names", "factor_values", "notices"} & fields.keys():
             fields[field] = _tuple(fields[field])
         return ImageData(**fields | tensors, mapped=mapped)
-    except (OSError, SafetensorError, ValueError, TypeError):
+    except Exception:  # whatever a damaged file makes its readers raise
         return None
 
 
@@ -249,7 +280,7 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> Pixels | None:
             file.seek(-_SHA256_BYTES, os.SEEK_END)
             checksum = file.read()
         array = map_array(path)
-    except (OSError, ValueError):
+    except Exception:  # whatever a damaged file makes its readers raise
         return None
     if array.dtype != np.uint8 or array.shape != shape or not array.flags.c_contiguous:
         return None

@@ -9,7 +9,7 @@ apart.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import compress
 from pathlib import Path
 
@@ -19,7 +19,14 @@ import torch
 
 from fastjvae.data.cache import gather
 from fastjvae.data.memory import tensor_on
-from fastjvae.data.pictures import all_pictures, channels_first, decode_stacked, open_picture
+from fastjvae.data.pictures import (
+    ALLOW_MORE,
+    all_pictures,
+    channels_first,
+    decode_stacked,
+    intact,
+    open_picture,
+)
 from fastjvae.data.prepare import fit, held_out
 from fastjvae.data.source import SIZES, DataSource, ImageData
 from fastjvae.errors import DataError
@@ -66,16 +73,27 @@ def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
     in_test = numbers[:, 0] >= len(models) - held_out(len(models))
     chosen = in_test == (source.split == "test")
     size = source.image_size or SIZES[source.name]
-    pictures = list(compress(files, chosen))
-    pixels = gather(source, files, (len(pictures), 1, *size), lambda: _decoded(pictures, size))
+    pictures, factors = list(compress(files, chosen)), numbers[chosen]
+    notices: tuple[str, ...] = ()
+
+    def decode(file: Path) -> npt.NDArray[np.uint8]:
+        return _decoded(file, size, source.max_pixels)
+
+    if source.skip_damaged:
+        kept, notices = intact(range(len(pictures)), lambda number: decode(pictures[number]))
+        pictures, factors = [pictures[number] for number in kept], factors[kept]
+    pixels = gather(
+        source, files, (len(pictures), 1, *size), lambda: decode_stacked(pictures, decode)
+    )
     values = (range(len(models)), azimuths, elevations)
     return ImageData(
         name=f"chairs/{source.split}",
         images=tensor_on(pixels.array),
-        factors=torch.from_numpy(numbers[chosen]),
+        factors=torch.from_numpy(factors),
         factor_names=("model", "azimuth", "elevation"),
         factor_values=tuple(tuple(map(float, known)) for known in values),
         mapped=pixels.mapped,
+        notices=notices,
         known_digest=pixels.sha256,
     )
 
@@ -98,11 +116,9 @@ def _view(root: Path, file: Path) -> tuple[str, int, int]:
     return parts[0], int(match["azimuth"]) % 360, int(match["elevation"])
 
 
-def _decoded(files: Sequence[Path], size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
-    def decode(file: Path) -> npt.NDArray[np.uint8]:
-        picture = open_picture(file, str(file)).convert("L")
-        if picture.size == _RENDERED:
-            picture = picture.crop(_MIDDLE)
-        return channels_first(fit(picture, size))
-
-    return decode_stacked(files, decode)
+def _decoded(file: Path, size: tuple[int, int], max_pixels: int) -> npt.NDArray[np.uint8]:
+    """(1, height, width) of one picture file."""
+    picture = open_picture(file, str(file), max_pixels, ALLOW_MORE).convert("L")
+    if picture.size == _RENDERED:
+        picture = picture.crop(_MIDDLE)
+    return channels_first(fit(picture, size))

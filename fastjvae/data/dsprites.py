@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 from zipfile import is_zipfile
 
 import numpy as np
@@ -15,7 +14,8 @@ import torch
 from fastjvae.data.cache import gather
 from fastjvae.data.factors import FULL_TURN, GRID, SHAPES, values_of_grid
 from fastjvae.data.memory import tensor_on
-from fastjvae.data.prepare import fit_images, reading
+from fastjvae.data.npy import open_archive
+from fastjvae.data.prepare import fit_images, shown
 from fastjvae.data.source import SIZES, DataSource, ImageData
 from fastjvae.errors import DataError
 
@@ -73,15 +73,14 @@ def _read_factors(path: Path) -> torch.Tensor:
     """The (N, 5) int64 factors, after a look at what the file holds."""
     if not is_zipfile(path):  # which is what an .npz file is
         raise DataError(f"{path} is no .npz file, or a truncated one")
-    with reading(path, "an .npz file"), np.load(path, allow_pickle=False) as archive:
+    with open_archive(path) as archive:
         if not {_IMAGES, _CLASSES} <= {*archive}:
             raise DataError(
                 f"{path} must hold the arrays {_IMAGES} and {_CLASSES} as {_FILE} does, "
-                f"got {', '.join(archive) or 'none'}"
+                f"got {', '.join(map(shown, archive)) or 'none'}"
             )
+        shape, fortran, dtype, _ = archive.header(_IMAGES)
         classes = archive[_CLASSES]
-        with archive.zip.open(f"{_IMAGES}.npy") as member:
-            shape, fortran, dtype = _read_header(member)
     side = SIZES["dsprites"]
     if len(shape) != 3 or shape[1:] != side or shape[0] == 0 or fortran or dtype != np.uint8:
         raise DataError(
@@ -106,12 +105,7 @@ def _read_factors(path: Path) -> torch.Tensor:
 def _unpacked(path: Path, count: int, size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
     """The images as (n, 1, height, width) uint8, 0 and 255, some at a time; checks their values."""
     side = SIZES["dsprites"]
-    with (
-        reading(path, "an .npz file"),
-        np.load(path, allow_pickle=False) as archive,
-        archive.zip.open(f"{_IMAGES}.npy") as member,
-    ):
-        _read_header(member)
+    with open_archive(path) as archive, archive.opened(_IMAGES) as (_, member):
         for start in range(0, count, _CHUNK):
             number = min(_CHUNK, count - start)
             content = member.read(number * math.prod(side))
@@ -125,10 +119,3 @@ def _unpacked(path: Path, count: int, size: tuple[int, int]) -> Iterator[npt.NDA
             yield images if size == side else fit_images(images, size)
         if member.read(1):  # which also compares the member's checksum, at its end
             raise DataError(f"{path} holds more in {_IMAGES} than the {count} images of its header")
-
-
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    """Shape, whether in Fortran order, and dtype of a .npy file, whose values come next."""
-    if np.lib.format.read_magic(file) == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    return np.lib.format.read_array_header_2_0(file)

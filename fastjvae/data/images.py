@@ -11,10 +11,12 @@ import numpy.typing as npt
 import torch
 
 from fastjvae.data.pictures import (
+    ALLOW_MORE,
+    OTHER_SUFFIXES,
     SUFFIXES,
     channels_first,
     decode_all,
-    is_picture,
+    intact,
     open_picture,
     pictures_below,
 )
@@ -32,18 +34,12 @@ def find(source: DataSource) -> list[Path]:
     if not root.is_dir():
         fault = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {fault}: --data-root must be a folder of pictures")
-    loose: list[Path] = []
-    below: list[Path] = []
     try:
-        for entry in sorted(root.iterdir()):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                below += pictures_below(entry)
-            elif is_picture(entry.name):
-                loose.append(entry)
+        pictures = pictures_below(root)
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be read: {reason(error)}") from error
+    loose = [picture for picture in pictures if picture.parent == root]
+    below = [picture for picture in pictures if picture.parent != root]
     if loose and below:
         raise DataError(
             f"{root} mixes loose pictures ({loose[0].name}) with class subfolders "
@@ -63,33 +59,50 @@ def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
     and an animation gives its first frame.
     """
     root = source.path
+    files, notices = _readable(files, source)
     name, images = f"images/{root.resolve().name}", torch.from_numpy(_decode_all(files, source))
     if files[0].parent == root:
-        return ImageData(name, images)
+        return ImageData(name, images, notices=notices)
     classes, labels = np.unique(
         [file.relative_to(root).parts[0] for file in files], return_inverse=True
     )
     return ImageData(
-        name, images, torch.from_numpy(labels.astype(np.int64)), label_names=tuple(classes.tolist())
+        name,
+        images,
+        torch.from_numpy(labels.astype(np.int64)),
+        label_names=tuple(classes.tolist()),
+        notices=notices,
     )
+
+
+def _readable(files: Sequence[Path], source: DataSource) -> tuple[Sequence[Path], tuple[str, ...]]:
+    """The pictures to decode, and notices of those that are left out."""
+    notices: tuple[str, ...] = ()
+    if source.skip_damaged:
+        files, notices = intact(files, lambda file: _decode(file, source))
+    if others := pictures_below(source.path, OTHER_SUFFIXES):
+        formats = ", ".join(sorted({file.suffix.lower() for file in others}))
+        notices += (
+            f"{len(others):,} pictures of {source.path} are left out, such as {others[0].name}: "
+            f"{formats} is not read",
+        )
+    return files, notices
 
 
 def _decode_all(files: Sequence[Path], source: DataSource) -> npt.NDArray[np.uint8]:
     """(N, C, H, W); C is 1 until the first colour picture, when grey ones become RGB."""
-    first = _decode(files[0], source)
-    images = np.empty((len(files), *first.shape), np.uint8)
-
-    def decode(file: Path) -> npt.NDArray[np.uint8]:
-        pixels = _decode(file, source)
-        if pixels.shape[1:] != first.shape[1:]:
+    decoded = chain.from_iterable(decode_all(files, lambda file: _decode(file, source)))
+    images = np.empty((0, 1, 1, 1), np.uint8)
+    for i, (file, pixels) in enumerate(zip(files, decoded, strict=True)):
+        if i == 0:
+            images = np.empty((len(files), *pixels.shape), np.uint8)
+        height, width = images.shape[2:]
+        if pixels.shape[1:] != (height, width):
             raise DataError(
                 f"pictures of one data set must have one size, but {files[0]} has "
-                f"{first.shape[1]} x {first.shape[2]} and {file} {pixels.shape[1]} x "
-                f"{pixels.shape[2]} (height x width): pass --image-size to resize them"
+                f"{height} x {width} and {file} {pixels.shape[1]} x {pixels.shape[2]} (height x "
+                f"width): pass --image-size to resize them"
             )
-        return pixels
-
-    for i, pixels in enumerate(chain.from_iterable(decode_all(files, decode))):
         if len(pixels) > images.shape[1]:
             images = images.repeat(3, axis=1)
         images[i] = pixels
@@ -98,7 +111,7 @@ def _decode_all(files: Sequence[Path], source: DataSource) -> npt.NDArray[np.uin
 
 def _decode(path: Path, source: DataSource) -> npt.NDArray[np.uint8]:
     """(C, H, W) of one picture file."""
-    picture = open_picture(path, str(path))
+    picture = open_picture(path, str(path), source.max_pixels, ALLOW_MORE)
     if source.channels is not None:
         picture = picture.convert("L" if source.channels == 1 else "RGB")
     if source.image_size is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -45,13 +46,18 @@ def load(source: DataSource, *, cache: bool = True) -> ImageData:
         DataError: the data are missing, damaged or of the wrong form.
 
     Warns:
-        UserWarning: once, if the cache folder cannot be written; the data are loaded all the same.
+        UserWarning: of what was left out or assumed, see ``ImageData.notices``; and once, if the
+            cache folder cannot be written; the data are loaded all the same.
     """
     find, prepare = _FAMILIES[source.name]
     files = find(source)
-    if not cache or not _worth_caching(source):
-        return prepare(source, files)
-    return cached(key_of(source, files), lambda: prepare(source, files))
+    if cache and _worth_caching(source):
+        data = cached(key_of(source, files), lambda: prepare(source, files))
+    else:
+        data = prepare(source, files)
+    for notice in data.notices:
+        warnings.warn(notice, stacklevel=2)
+    return data.loaded_from(source)
 
 
 def _worth_caching(source: DataSource) -> bool:

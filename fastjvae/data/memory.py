@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,8 @@ _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # /proc/meminfo is the who
 
 # Hashing 16 MiB takes about 10 ms, so that Ctrl-C is heard in the middle of a large file.
 _HASHED_AT_ONCE = 2**24
+
+_SMALL = 2**28  # bytes, which any machine has that trains
 
 
 def available() -> int:
@@ -49,22 +50,16 @@ def fits(size: int, share: float = SHARE) -> bool:
     return size <= share * available()
 
 
-def map_array(path: Path) -> npt.NDArray[Any]:
-    """The array of a .npy file on a memory map: what is looked at is read, nothing else.
-
-    Whoever writes to it changes a copy of the page in memory, never the file. Linux gives no such
-    map to a file larger than the machine's memory; that one is read-only, and a write to it through
-    a tensor, which torch does not forbid, ends the process.
+def check_room(size: int) -> None:
+    """Refuse what does not fit into the free memory at all; says nothing of small sizes, bytes.
 
     Raises:
-        OSError, ValueError: the file cannot be read, or is no .npy file or a truncated one.
+        ValueError: there is less memory.
     """
-    try:
-        return _load(path, "c")
-    except OSError as error:
-        if error.errno != errno.ENOMEM:
-            raise
-        return _load(path, "r")
+    if size > _SMALL and size > (free := available()):
+        raise ValueError(
+            f"it takes {size / 2**30:,.1f} GiB of memory, where {free / 2**30:,.1f} GiB are free"
+        )
 
 
 def tensor_on(array: npt.NDArray[Any]) -> torch.Tensor:
@@ -81,8 +76,3 @@ def update_hash(digest: _Hash, array: npt.NDArray[Any]) -> None:
     flat = array.reshape(-1).view(np.uint8)
     for start in range(0, flat.size, _HASHED_AT_ONCE):
         digest.update(flat[start : start + _HASHED_AT_ONCE].data)
-
-
-def _load(path: Path, mode: Literal["c", "r"]) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = np.load(path, mmap_mode=mode, allow_pickle=False)
-    return array

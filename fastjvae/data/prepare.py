@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fastjvae.errors import DataError
+from fastjvae.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,13 +20,21 @@ if TYPE_CHECKING:
 def fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The picture as (height, width): the largest centred crop of that aspect, PIL bilinear.
 
-    Nothing is distorted. Where the aspect is right already this is
-    ``picture.resize((width, height), Image.BILINEAR)``, bit for bit.
+    Nothing is distorted, and pixels outside the crop, which has whole ones, take no part: this is
+    torchvision's ``CenterCrop`` and ``Resize``, bit for bit. Where the aspect is right already
+    nothing is cropped.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     height, width = size
-    return ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+    most_wide, most_high = picture.size
+    wide = min(most_wide, max(1, round(most_high * width / height)))
+    high = min(most_high, max(1, round(most_wide * height / width)))
+    if (wide, high) != picture.size:
+        left, top = round((most_wide - wide) / 2), round((most_high - high) / 2)
+        with own_limits():
+            picture = picture.crop((left, top, left + wide, top + high))
+    return picture.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def fit_images(images: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -52,19 +59,54 @@ def held_out(count: int) -> int:
 
 def reason(error: Exception) -> str:
     """A library's error as part of a sentence: its first sentence, without the full stop."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.splitlines()[0].split(". ")[0].rstrip(".")
+    text = getattr(error, "strerror", None) or str(error)
+    lines = text.split("\n") if isinstance(text, str) else []
+    line = next((line for line in lines if line.strip()), type(error).__name__)
+    return shown(line.strip().split(". ")[0].rstrip("."))
+
+
+def shown(text: str) -> str:
+    """A name out of a file as it can stand in a sentence: in quotes if it would break the line."""
+    return text if text.isprintable() else repr(text)
 
 
 @contextmanager
 def reading(path: Path, form: str) -> Iterator[None]:
-    """Makes one sentence of what numpy and zipfile raise about a damaged file of that form."""
+    """Makes one sentence of whatever numpy, zipfile, ... raise about a damaged file of that form.
+
+    Raises:
+        DataError: the sentence; names the file.
+    """
     try:
         yield
-    except DataError:
+    except (DataError, ArgumentError):
         raise
-    except (
-        *(OSError, EOFError, ValueError, RuntimeError, MemoryError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
+    except Exception as error:  # a damaged file makes their parsers raise almost anything
         raise DataError(f"{path} cannot be read as {form}: {reason(error)}") from error
+
+
+_lock = threading.Lock()
+_own_limits = 0  # blocks that are open
+_pillows_limit: int | None = None
+
+
+@contextmanager
+def own_limits() -> Iterator[None]:
+    """Pillow looks at no picture's size inside: who enters has done so.
+
+    Pillow has one limit for the whole process, warns of less and forbids twice as much.
+    """
+    global _own_limits, _pillows_limit
+    from PIL import Image
+
+    with _lock:
+        if _own_limits == 0:
+            _pillows_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _own_limits += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _own_limits -= 1
+            if _own_limits == 0:
+                Image.MAX_IMAGE_PIXELS = _pillows_limit

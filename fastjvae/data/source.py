@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 
+from fastjvae._numbers import is_integer
 from fastjvae.data.factors import parse_grid
 from fastjvae.data.memory import update_hash
 from fastjvae.errors import ArgumentError, DataError
@@ -50,6 +51,11 @@ _ROOTS: dict[DatasetName, str] = {
     "arrays": ".npy or .npz file",
 }
 
+# Pixels of the largest picture that is read unless more are asked for: those of all cameras that
+# many have (64 megapixels are 9,248 x 6,944), and at 16 bytes each, while it is made RGB, 1 GiB.
+MAX_PIXELS = 2**26
+_PICTURES: tuple[DatasetName, ...] = ("chairs", "celeba", "images")
+
 
 @dataclass(frozen=True)
 class DataSource:
@@ -59,15 +65,19 @@ class DataSource:
 
     Attributes:
         name: one of ``DATASETS``.
-        root: folder or file of the data. None: the data set's default.
+        root: folder or file of the data, of arrays also ``file.npz:name`` with the name of the
+            images. None: the data set's default.
         split: "train" or "test"; data sets that are not in ``SPLIT_DATASETS`` are loaded whole.
         image_size: (height, width) to resize to; None: that of ``SIZES``, or the size that the
             pictures have.
         channels: images only: 1 for grey, 3 for RGB; None: grey if every picture is grey.
-        labels: arrays only: ``file.npy``, ``file.npz`` or ``file.npz:key`` with the labels.
+        labels: arrays only: ``file.npy``, ``file.npz`` or ``file.npz:name`` with the labels.
         download: mnist and fashion-mnist only: fetch missing files into ``root``.
         grid: sprites only: the part of the grid to draw, as
             :func:`fastjvae.data.factors.parse_grid` reads it; None: all of it.
+        skip_damaged: chairs, celeba and images only: leave out pictures that cannot be read.
+        max_pixels: chairs, celeba and images only: a picture of more is refused before it is
+            decoded, since a file of some kB can hold one that takes all memory.
     """
 
     name: DatasetName
@@ -78,6 +88,8 @@ class DataSource:
     labels: str | None = None
     download: bool = False
     grid: tuple[str, ...] | None = None
+    skip_damaged: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if self.name not in DATASETS:
@@ -93,6 +105,8 @@ class DataSource:
                     f"image size must be a height and a width of at least 1, got {self.image_size}"
                 )
             object.__setattr__(self, "image_size", size)
+        if not is_integer(self.max_pixels) or self.max_pixels < 1:
+            raise ArgumentError(f"max_pixels must be at least 1, got {self.max_pixels!r}")
         for name in ("root", "labels"):  # a Path would not survive JSON
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, os.fspath(getattr(self, name)))
@@ -122,6 +136,8 @@ class DataSource:
             ("labels", self.labels, ("arrays",)),
             ("download", self.download or None, ("mnist", "fashion-mnist")),
             ("grid", self.grid, ("sprites",)),
+            ("skip_damaged", self.skip_damaged or None, _PICTURES),
+            ("max_pixels", None if self.max_pixels == MAX_PIXELS else self.max_pixels, _PICTURES),
         ):
             if value is not None and self.name not in heeded_by:
                 raise ArgumentError(
@@ -130,7 +146,7 @@ class DataSource:
                 )
 
 
-@dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
+@dataclass(frozen=True, eq=False, repr=False)  # tensors have no single truth value to compare by
 class ImageData:
     """Images with what is known about them; checked on construction.
 
@@ -145,7 +161,9 @@ class ImageData:
             unit that the data set's module says; None where that is not known.
         mapped: whether the images lie on a memory map of a file, which must stay as it is
             meanwhile, instead of in memory. They may be more than fit there, and may be read-only:
-            see :func:`fastjvae.data.memory.map_array`.
+            see :func:`fastjvae.data.npy.map_array`.
+        notices: sentences about how the data were made that whoever loads them should read.
+        source: what :func:`fastjvae.data.load` was asked for; None for data of one's own.
         known_digest: what :meth:`digest` would find, from whoever has read all of the images
             already; it belongs to this object and is not handed on by ``dataclasses.replace``.
 
@@ -161,6 +179,8 @@ class ImageData:
     factor_names: tuple[str, ...] | None = None
     factor_values: tuple[tuple[float, ...], ...] | None = None
     mapped: bool = False
+    notices: tuple[str, ...] = ()
+    source: DataSource | None = None
     known_digest: InitVar[str | None] = None
     _digest: str | None = field(init=False, repr=False, default=None)
 
@@ -200,6 +220,11 @@ class ImageData:
                 )
 
     def _check(self, what: str, tensor: torch.Tensor, dtype: torch.dtype, rank: int) -> None:
+        if not isinstance(tensor, torch.Tensor):
+            raise DataError(
+                f"{self.name}: {what} must be a torch.Tensor of {dtype}, got "
+                f"{type(tensor).__name__}"
+            )
         if tensor.dtype != dtype or tensor.ndim != rank or 0 in tensor.shape:
             raise DataError(
                 f"{self.name}: {what} must be {dtype} of rank {rank} and not empty, "
@@ -215,8 +240,22 @@ class ImageData:
                 f"{tensor.stride()} on {tensor.device}"
             )
 
+    def __repr__(self) -> str:
+        """One line: name, number and size of the images, and what is known about them."""
+        known = [f"{len(self):,} images of {'x'.join(map(str, self.img_size))}"]
+        if self.labels is not None:
+            known.append("labels")
+        if self.factors is not None:
+            known.append(f"{self.factors.shape[1]} factors")
+        name = self.name if len(self.name) <= 32 else f"{self.name[:31]}…"
+        return f"ImageData({name!r}, {', '.join(known)})"
+
     def __len__(self) -> int:
         return len(self.images)
+
+    def loaded_from(self, source: DataSource) -> ImageData:
+        """The same data, which say where they come from."""
+        return replace(self, source=source, known_digest=self._digest)
 
     @property
     def img_size(self) -> tuple[int, int, int]:
@@ -231,3 +270,13 @@ class ImageData:
         digest = hashlib.sha256()
         update_hash(digest, self.images.numpy())
         return digest.hexdigest()
+
+
+def check_image_data(data: object) -> None:
+    """Raise ArgumentError unless these are :class:`ImageData`."""
+    if not isinstance(data, ImageData):
+        shape = getattr(data, "shape", None)
+        raise ArgumentError(
+            f"images must come as ImageData(name, images) of a uint8 tensor (N, C, H, W), got "
+            f"{type(data).__name__}{'' if shape is None else f' of shape {tuple(shape)}'}"
+        )

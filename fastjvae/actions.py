@@ -119,6 +119,11 @@ def _resume(command: Resume) -> int:
     if "data_root" in given:
         given["data_root"] = str(Path(given["data_root"]).absolute())
     before = run.read_config()
+    if (own := run.own_data()) is not None:
+        raise ArgumentError(
+            f"{run} was trained on images that were given in Python ({own}): go on there, by"
+            f" Trainer(config, data, run, resuming=True)"
+        )
     if "timeout" in given and isinstance(before, InfoGANConfig):
         raise ArgumentError("--timeout is for several processes, and InfoGAN trains in one")
     config = dataclasses.replace(before, **given)
@@ -189,7 +194,9 @@ def _train_run(
     run.check_is_there()
     write_json(run.evaluation_file, evaluation.to_dict())
     print(evaluation.table())
-    if config.figures:
+    if config.figures and model.img_size[0] not in (1, 3):
+        print(f"figures: none, images of {model.img_size[0]} channels are neither grey nor RGB")
+    elif config.figures:
         _draw(model, held_out, evaluation, run.figures, run)
     print(f"model: {run}")
     return 0
@@ -263,7 +270,14 @@ def _held_out(config: AnyConfig, data: ImageData) -> ImageData:
 def _source(command: ModelAndData, model: JointVAE, split: Literal["train", "test"]) -> DataSource:
     """The data that a command names, by default those of its run, in the size the model takes."""
     run = run_of(command.run)
-    if command.dataset is None or (run.is_run() and run.read_config().dataset == command.dataset):
+    own = run.own_data()
+    if command.dataset is None and own is not None:
+        raise ArgumentError(
+            f"{run} was trained on images that were given in Python ({own}): name a data set, one"
+            f" of {', '.join(RECIPES)}, or call fastjvae.evaluation.evaluate(model, data)"
+        )
+    is_own = run.is_run() and own is None and run.read_config().dataset == command.dataset
+    if command.dataset is None or is_own:
         if not run.is_run():
             raise ArgumentError(
                 f"{command.run} does not say what it was trained on: name a data set,"

@@ -16,6 +16,7 @@ from fastjvae import functional
 from fastjvae.checks import ChannelReduction
 from fastjvae.collapse import is_collapsed, is_too_short, mean_image_loss
 from fastjvae.data import ImageData
+from fastjvae.data.source import check_image_data
 from fastjvae.encoding import Encoding, encode
 from fastjvae.errors import ArgumentError
 from fastjvae.metrics import cluster_accuracy, disentanglement_scores
@@ -193,7 +194,11 @@ def evaluate(
         scores: which, see :func:`fastjvae.metrics.disentanglement_scores`.
         steps: training steps that the model has taken, if known: after a few it has learned nothing
             yet, which is no collapse.
+
+    Raises:
+        ArgumentError: the data are no ``ImageData``.
     """
+    check_image_data(data)
     total = 0.0
 
     def reconstruct(images: Tensor, sample: Tensor) -> None:

@@ -24,6 +24,7 @@ from fastjvae.data import ImageData
 from fastjvae.data.batches import Batches, LoaderBatches, batches_of
 from fastjvae.data.groups import Groups
 from fastjvae.data.order import epoch_seed
+from fastjvae.data.source import check_image_data
 from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
 from fastjvae.figures.frames import FrameRecorder
 from fastjvae.model import JointVAE
@@ -92,6 +93,7 @@ class TrainingLoop(ABC, Generic[Config]):
         self.step = 0
         self.stop_signal: int | None = None  # what ended train() early
         self.data_digest = data.digest() if isinstance(data, ImageData) else None
+        self._data = self._describe(data)
         self._images_since = 0  # the last record
         self.beside_steps_s = 0.0  # since then, of work between the steps that belongs to training
         self._folder_is_ours = False  # it says what this run does, and not what one before it did
@@ -209,6 +211,7 @@ class TrainingLoop(ABC, Generic[Config]):
         config, processes = self.config, self.processes
         if isinstance(data, DataLoader):
             return LoaderBatches(data, self.device, config.seed, processes.world)
+        check_image_data(data)
         return batches_of(
             data.images,
             batch_size=config.batch_size,
@@ -219,6 +222,15 @@ class TrainingLoop(ABC, Generic[Config]):
             groups=self.groups(data.images),
             mapped=data.mapped,
         )
+
+    def _describe(self, data: ImageData | DataLoader[Any]) -> dict[str, Any]:
+        """What config.json says of the images: above all whether its settings can load them."""
+        source = data.source if isinstance(data, ImageData) else None
+        return {
+            "name": data.name if isinstance(data, ImageData) else type(data.dataset).__name__,
+            "images": self.batches.images,
+            "given_in_python": source is None or not source.is_of(self.config.source()),
+        }
 
     # --- metrics ----------------------------------------------------------------------------------
 
@@ -326,6 +338,7 @@ class TrainingLoop(ABC, Generic[Config]):
         return {
             "format": pretrained.MODEL_FORMAT,
             "model": pretrained.model_config(self.model),
+            "data": self._data,
             "versions": {
                 "fastjvae": fastjvae.__version__,
                 "torch": torch.__version__,

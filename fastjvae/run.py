@@ -116,6 +116,14 @@ class RunFolder:
                 f"{self.config_file} is not the configuration of a training run: {error}"
             ) from error
 
+    def own_data(self) -> str | None:
+        """The name of the images if they were given in Python, which no setting can load again."""
+        try:
+            data = json.loads(self.config_file.read_text())["data"]
+            return str(data["name"]) if data["given_in_python"] else None
+        except (OSError, ValueError, TypeError, KeyError):  # of a run written before, too
+            return None
+
     def _check_same(self, config: AnyConfig) -> None:
         here = self.read_config()
         if name := config.differing(here):

@@ -12,6 +12,7 @@ from tyro.conf import Suppress
 
 from fastjvae.checks import ChannelReduction, DiscreteMeasure, check_weight
 from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource
+from fastjvae.data.source import MAX_PIXELS
 from fastjvae.errors import ArgumentError
 from fastjvae.initialisation import initialise_he
 from fastjvae.latents import LatentSpec
@@ -31,7 +32,8 @@ from fastjvae.schedules import Capacity
 # where the data lie (their content is compared) and where to compute.
 RUN_SETTINGS = frozenset(
     {"steps", "epochs", "log_every", "checkpoint_every", "tensorboard", "figures", "animate_every"}
-    | {"data_root", "labels", "download", "device", "keep_freed_memory", "cuda_graph", "timeout"}
+    | {"data_root", "labels", "download", "skip_damaged", "max_pixels"}
+    | {"device", "keep_freed_memory", "cuda_graph", "timeout"}
 )
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -84,7 +86,7 @@ class RunConfig:
     """folder or file of the data; for mnist and fashion-mnist torchvision's layout or a folder of
     IDX files, for chairs the folder rendered_chairs, for celeba torchvision's layout, a folder of
     aligned pictures or a .zip file of them, for dsprites its .npz file, for images a folder of
-    pictures, for arrays a .npy or .npz file"""
+    pictures, for arrays a .npy or .npz file, or FILE.npz:NAME for the images of that name in it"""
     image_size: tuple[int, int] | None = None
     """height and width in pixels that images are resized to; by default 32 32 for digits, mnist
     and fashion-mnist, 64 64 for chairs, celeba, dsprites and sprites, and the images' own size
@@ -92,13 +94,18 @@ class RunConfig:
     channels: Literal[1, 3] | None = None
     """images: 1 for grey, 3 for RGB; by default as the pictures are"""
     labels: str | None = None
-    """arrays: a .npy or .npz file with the labels, for evaluation only"""
+    """arrays: a .npy or .npz file with the labels, or FILE.npz:NAME, for evaluation only"""
     download: bool = False
     """mnist and fashion-mnist: download what is missing into the data root"""
     grid: tuple[str, ...] = ()
     """sprites: the part of the grid to draw, such as shape=square,heart scale=5 x=0..31/4: values
     of shape (3 of them), scale (6), orientation (40), x and y (32) by their numbers from 0, as
     lists or ranges with or without a step; what is not named keeps all of its values"""
+    skip_damaged: bool = False
+    """chairs, celeba and images: leave out pictures that cannot be read, and say how many"""
+    max_pixels: int = MAX_PIXELS
+    """chairs, celeba and images: pixels of the largest picture that is read; others are refused
+    before they are decoded, since a file of some kB can hold one that takes all memory"""
 
     # --- model ------------------------------------------------------------------------------------
     cont: int = 10
@@ -140,7 +147,7 @@ class RunConfig:
     come about; by default there is none"""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "log_every", "checkpoint_every"):
+        for name in ("batch_size", "epochs", "log_every", "checkpoint_every", "max_pixels"):
             _check_positive(name, getattr(self, name))
         for name in ("steps", "animate_every"):
             if getattr(self, name) is not None:
@@ -173,6 +180,8 @@ class RunConfig:
             labels=self.labels,
             download=self.download,
             grid=self.grid or None,
+            skip_damaged=self.skip_damaged,
+            max_pixels=self.max_pixels,
         )
 
     def total_steps(self, steps_per_epoch: int) -> int:

@@ -68,7 +68,7 @@ class Trainer(TrainingLoop[TrainConfig]):
         resuming: bool = False,
         processes: Processes | None = None,
     ) -> None:
-        if config.refits and not isinstance(data, ImageData):
+        if config.refits and isinstance(data, DataLoader):
             raise ArgumentError("--refits take images, which can be asked for twice, no DataLoader")
         super().__init__(config, data, run, processes)
         if config.start_from is not None and find_checkpoint(run.path) is None:

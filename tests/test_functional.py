@@ -241,7 +241,7 @@ def test_where_triton_fails_the_reference_runs_with_one_line(
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     monkeypatch.setattr("fastjvae_kernels.launch.column_sums", fails)
     monkeypatch.setattr(torch, "zeros", lambda *_, **__: None)
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match=reason) as warned:
         assert not any(backends.use_kernels(OnGPU()) for _ in range(3))  # type: ignore[arg-type]
     assert [str(warning.message) for warning in warned] == [
         f"the reference takes the place of the Triton kernels, which fail on cuda:0: {reason}"

@@ -120,6 +120,11 @@ class DataSource:
         """``root`` with ~ expanded; the current folder where there is none."""
         return Path(self.root or "").expanduser()
 
+    def is_of(self, other: DataSource) -> bool:
+        """Whether both are the same data, in whatever split, size and form."""
+        ours, theirs = ((s.name, s.root and s.path.absolute(), s.grid) for s in (self, other))
+        return ours == theirs
+
     def _check_fields_apply(self) -> None:
         if self.name in _ROOTS and self.root is None:
             raise ArgumentError(f"{self.name} needs --data-root, the {_ROOTS[self.name]} to load")

@@ -119,16 +119,17 @@ def _read(path: Path, img_size: tuple[int, int, int], spec: LatentSpec) -> dict[
     channels, height, width = img_size
     latents = _recorded(spec)
     lengths = [len(latent.values(spec, COLUMNS)[1]) for latent in latents]
+    wanted = (max(lengths) * width, len(latents) * height)
     try:
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture)
+        with Image.open(path, formats=["PNG"]) as picture:
+            size = picture.size
+            pixels = np.asarray(picture) if size == wanted else np.zeros(())
     except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
         raise DataError(f"{path} cannot be read as a frame: {error}") from error
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    if pixels.shape != (len(latents) * height, max(lengths) * width, channels):
+    if pixels.size != wanted[0] * wanted[1] * channels:
         raise DataError(
-            f"{path} is a frame of another model: a picture of {pixels.shape[1]} x"
-            f" {pixels.shape[0]} instead of {max(lengths) * width} x {len(latents) * height}"
+            f"{path} is a frame of another model: a picture of {size[0]} x {size[1]} instead of"
+            f" {wanted[0]} x {wanted[1]}"
         )
     cells = pixels.reshape(len(latents), height, max(lengths), width, channels)
     images = cells.transpose(0, 2, 4, 1, 3).astype(np.float32) / 255

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from fastjvae.data.source import check_image_data
 from fastjvae.encoding import encode
 from fastjvae.errors import ArgumentError
 from fastjvae.metrics._items import check_items
@@ -104,6 +105,7 @@ def score_model(
     Raises:
         ArgumentError: the data set has no factors, or as of :func:`disentanglement_scores`.
     """
+    check_image_data(data)
     if data.factors is None:
         raise ArgumentError(f"scores need ground-truth factors, {data.name} has none")
     encoding = encode(model, data.images)

@@ -11,10 +11,10 @@ from fastjvae.errors import DataError
 
 
 @contextmanager
-def one_sentence_with(*parts: str) -> Iterator[None]:
+def one_sentence_with(*parts: str) -> Iterator[pytest.ExceptionInfo[DataError]]:
     """The block raises a DataError whose sentence has all these parts."""
     with pytest.raises(DataError) as caught:
-        yield
+        yield caught
     message = str(caught.value)
     assert "\n" not in message
     assert ". " not in message

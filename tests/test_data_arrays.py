@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from faults import one_sentence_with
 from PIL import Image
 
 from fastjvae.data import DataSource, ImageData, arrays, load
@@ -125,3 +126,70 @@ def test_labels_in_another_file(tmp_path: Path, where: str) -> None:
     data = load_npz(tmp_path, {"labels": str(tmp_path / where)}, x=PIXELS, y=np.zeros(5, int))
     assert data.labels is not None
     assert data.labels.tolist() == [4, 3, 2, 1, 0]
+
+
+# Names that others give their arrays.
+
+
+@pytest.mark.parametrize(
+    ("images_key", "labels_key"),
+    [
+        *(("x_train", "y_train"), ("x_test", "y_test"), ("train_images", "train_labels")),
+        *(("X", "Y"), ("X", "y"), ("images", "target"), ("arr_0", "arr_1"), ("imgs", "label")),
+    ],
+)
+@pytest.mark.parametrize("form", [(5,), (5, 1)])
+def test_labels_beside_the_images_under_a_usual_name(
+    tmp_path: Path, images_key: str, labels_key: str, form: tuple[int, ...]
+) -> None:
+    labels = np.arange(5).reshape(form)
+    data = load_npz(tmp_path, **{labels_key: labels, images_key: PIXELS})
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1, 2, 3, 4]
+    assert np.array_equal(data.images, PIXELS)
+    assert data.notices == ()
+
+
+def test_the_images_are_named_where_there_are_several(tmp_path: Path) -> None:
+    names = {"x_train": PIXELS, "y_train": np.arange(5), "x_test": GREY[:2], "y_test": [7, 8]}
+    np.savez(tmp_path / "k.npz", **names)  # type: ignore[arg-type]
+    for key, pixels, labels in (("x_train", PIXELS, range(5)), ("x_test", GREY[:2, None], (7, 8))):
+        data = load(DataSource("arrays", root=f"{tmp_path}/k.npz:{key}"))
+        assert data.name == "arrays/k.npz"
+        assert np.array_equal(data.images, pixels)
+        assert data.labels is not None
+        assert data.labels.tolist() == [*labels]
+
+
+def test_a_name_of_no_array(tmp_path: Path) -> None:
+    np.savez(tmp_path / "k.npz", left=PIXELS, right=PIXELS)
+    with one_sentence_with("k.npz has no array named up, got the names left, right"):
+        load(DataSource("arrays", root=f"{tmp_path}/k.npz:up"))
+    with one_sentence_with("k.npz", "FILE.npz:NAME, got the names left, right"):
+        load(DataSource("arrays", root=f"{tmp_path}/k.npz"))
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{"digit": np.arange(5)}, {"target": np.arange(5.0)}, {"Y": np.eye(5, dtype=int)}],
+    ids=["unknown name", "floats", "one-hot"],
+)
+def test_a_notice_names_what_may_be_labels(tmp_path: Path, others: dict[str, np.ndarray]) -> None:
+    (name,) = others
+    with pytest.warns(UserWarning, match=rf"nothing is taken from {name}.* --labels .*:{name}$"):
+        data = load_npz(tmp_path, images=PIXELS, more=np.zeros(7), **others)
+    assert data.labels is None
+
+
+def test_whatever_else_an_npz_holds_is_not_read(tmp_path: Path) -> None:
+    made_by = np.array({"by": "us"}, dtype=object)
+    data = load_npz(tmp_path, data=PIXELS, cube=np.empty((2, 2, 2), object), made_by=made_by)
+    assert np.array_equal(data.images, PIXELS)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_two_and_four_channels(tmp_path: Path, channels: int) -> None:
+    array = np.random.default_rng(1).integers(0, 256, (3, channels, 5, 6), dtype=np.uint8)
+    assert np.array_equal(load_array(tmp_path, array).images, array)
+    assert np.array_equal(load_array(tmp_path, array.transpose(0, 2, 3, 1)).images, array)
+    assert load_array(tmp_path, array, image_size=(2, 3)).img_size == (channels, 2, 3)

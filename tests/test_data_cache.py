@@ -5,6 +5,7 @@ import hashlib
 import os
 import resource
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from fastjvae.data import DataSource, ImageData, cache, images, load, loading
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FASTJVAE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_warned_of", set())
+    monkeypatch.setattr(cache, "_cleaned", set())
     return tmp_path / "cache"
 
 
@@ -132,7 +134,24 @@ def rename(root: Path) -> None:
     (root / "a/1.png").rename(root / "a/3.png")
 
 
-@pytest.mark.parametrize("change", [touch, grow, add, rename])
+def replace(root: Path) -> None:
+    """Another file of the same size and the same time takes the place."""
+    status = (root / "a/2.png").stat()
+    Image.new("L", (8, 6), 11).save(root / "new.png")
+    assert (root / "new.png").stat().st_size == status.st_size
+    os.utime(root / "new.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (root / "new.png").replace(root / "a/2.png")
+
+
+def overwrite(root: Path) -> None:
+    """Other content of the same size, and the time is put back."""
+    status, content = (root / "a/2.png").stat(), (root / "b/1.png").read_bytes()
+    assert len(content) == status.st_size
+    (root / "a/2.png").write_bytes(content)
+    os.utime(root / "a/2.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [touch, grow, add, rename, replace, overwrite])
 def test_changed_files_are_prepared_again(
     source: DataSource, built: list[DataSource], change: Callable[[Path], None]
 ) -> None:
@@ -140,6 +159,39 @@ def test_changed_files_are_prepared_again(
     change(Path(str(source.root)))
     load(source)
     assert len(built) == 2
+
+
+@pytest.mark.parametrize("hashed", [0, 2**24])
+def test_either_the_change_time_or_the_content_tells(
+    source: DataSource, monkeypatch: pytest.MonkeyPatch, hashed: int
+) -> None:
+    monkeypatch.setattr(cache, "_HASHED_WHOLE", hashed)
+    files = sorted(Path(str(source.root)).rglob("*.png"))
+    key = cache.key_of(source, files)
+    assert cache.key_of(source, files) == key
+    time.sleep(0.02)  # a file system's clock has a grain
+    overwrite(Path(str(source.root)))
+    assert cache.key_of(source, files) != key
+
+
+def test_notices_survive(source: DataSource) -> None:
+    pixels = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
+    cache.cached("key", lambda: ImageData("x", pixels, notices=("one is missing", "two")))
+    again = cache.cached("key", lambda: pytest.fail("not read from the cache"))
+    assert again.notices == ("one is missing", "two")
+
+
+def test_leftovers_of_killed_writers_go(source: DataSource, folder: Path) -> None:
+    folder.mkdir()
+    old = f".images-{'0' * 32}.safetensors.abcd_123.tmp"
+    others = [f".images-{'0' * 32}.npy.abcd_124.tmp", ".images-mine.npy.abcd_124.tmp", ".x.tmp"]
+    for name in (old, *others):
+        (folder / name).write_bytes(b"half of it")
+    for name in (old, *others[1:]):
+        os.utime(folder / name, (0, 0))
+    load(source)
+    left = {path.name for path in folder.iterdir() if path.suffix == ".tmp"}
+    assert left == {*others}  # one that may be at work, and foreign ones
 
 
 @pytest.mark.parametrize("fields", [{"image_size": (6, 8)}, {"channels": 3}, {"root": "a"}])
@@ -190,6 +242,15 @@ def of_wrong_rank_with_right_checksum(path: Path) -> None:
     save_file(tensors, path, {"info": info, "sha256": cache._checksum(path, info, tensors)})
 
 
+def with_info_of_any_kind(path: Path) -> None:
+    """A right checksum of what makes no data: JSON of another kind, of great depth, ..."""
+    tensors = {"images": torch.zeros(4, 1, 6, 8, dtype=torch.uint8)}
+    for info in ("[1]", "[" * 100_000, '{"name": 3, "label_names": 4}', '{"x": 1}', "NaN"):
+        checksum = cache._checksum(path, info, tensors)
+        save_file(tensors, path, {"info": info, "sha256": checksum})
+        assert cache._read(path) is None
+
+
 def of_another_key(path: Path) -> None:
     cache.cached("other", lambda: ImageData("x", torch.ones(1, 1, 2, 2, dtype=torch.uint8)))
     path.with_stem("other").replace(path)
@@ -205,6 +266,7 @@ def of_another_key(path: Path) -> None:
         of_another_program,
         of_another_dtype,
         of_wrong_rank_with_right_checksum,
+        with_info_of_any_kind,
         of_another_key,
     ],
 )

@@ -1,6 +1,7 @@
 """Every kind of bad data gives one DataError: one sentence with the file and the reason."""
 
 import gzip
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -210,6 +211,48 @@ def test_truncated_file(tmp_path: Path, name: str, keep: int) -> None:
         np.savez_compressed(path, images=PIXELS)
     path.write_bytes(path.read_bytes()[:keep])
     expect(DataSource("arrays", root=str(path)), f"{name} cannot be read as a numpy file: ")
+
+
+@pytest.mark.parametrize(
+    ("descr", "shape", "fault"),
+    [
+        ("'|u1'", "(4, 5, 6", "its header is damaged"),
+        ("','", "(4, 5, 6)", "its header is damaged"),
+        ("'|u1'", "(99999999999999999999, 5, 6)", "announces the shape [99999999999999999999, 5"),
+        ("'|u1'", "(-1, 5, 6)", "announces the shape [-1, 5, 6]"),
+        ("'|u1'", "(True, 5, 6)", "announces the shape [True, 5, 6]"),
+        ("'|u1'", "(2000000, 5, 6)", "its header announces 60,000,000 bytes of values, got 120"),
+        ("'<f8'", "(4, 5, 6)", "its header announces 960 bytes of values, got 120"),
+        ("'|u1'", "(" * 200 + ")" * 200, "its header is damaged"),
+        ("'|O'", "(4, 5, 6)", "Object arrays are not read"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_headers_of_npy(tmp_path: Path, descr: str, shape: str, fault: str, packed: bool) -> None:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    path = tmp_path / ("a.npz" if packed else "a.npy")
+    if packed:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("images.npy", header + bytes(120))
+    else:
+        path.write_bytes(header + bytes(120))
+    fault = fault.replace("arrays are", "arrays such as images are") if packed else fault
+    expect(DataSource("arrays", root=str(path)), f"{path} cannot be read as a numpy file: ", fault)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_sizes_that_a_zip_lies_about(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", method) as archive, archive.open("images.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "|u1", "fortran_order": False, "shape": (2**28, 5, 3)}
+        )
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 24 : entry + 28] = (2**32 - 16).to_bytes(4, "little")  # its unpacked size
+    path.write_bytes(content)
+    expect(DataSource("arrays", root=str(path)), f"{path} cannot be read as a numpy file: ")
 
 
 def test_damaged_npz(tmp_path: Path) -> None:

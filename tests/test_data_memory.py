@@ -241,6 +241,15 @@ def of_another_shape(path: Path) -> None:
         np.save(file, PIXELS[:5])
 
 
+def header_with(old: bytes, new: bytes) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        content = path.read_bytes()
+        assert old in content[:128]
+        path.write_bytes(content.replace(old, new, 1))
+
+    return damage
+
+
 def of_another_key(path: Path) -> None:
     cache.array_on_disk("other", PIXELS.shape, lambda: iter([PIXELS]))
     path.with_stem("other").replace(path)
@@ -248,7 +257,13 @@ def of_another_key(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [flip_a_pixel, truncate, empty, of_another_program, of_another_shape, of_another_key],
+    [
+        *(flip_a_pixel, truncate, empty, of_another_program, of_another_shape, of_another_key),
+        header_with(b"6)", b"6 "),
+        header_with(b"(9,", b"(-9,"),
+        header_with(b"'|u1'", b"','  "),
+        header_with(b"(9, 3, 4, 6)", b"(9" + b"9" * 30 + b",)"),
+    ],
 )
 def test_damaged_file_is_made_again(
     tmp_path: Path,

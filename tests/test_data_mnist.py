@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from faults import one_sentence_with
 from torchvision import datasets, transforms
 
-from fastjvae.data import DataSource, load
+from fastjvae.data import DataSource, load, memory
 from fastjvae.data import mnist as mnist_module
 from fastjvae.errors import DataError
 
@@ -39,6 +40,17 @@ def write(folder: Path, prefix: str = "train", suffix: str = "") -> Path:
     return folder
 
 
+def counting(read: list[int]) -> type[gzip.GzipFile]:
+    """A reader of packed files that keeps how many bytes it is asked for."""
+
+    class Counting(gzip.GzipFile):
+        def read(self, size: int | None = -1) -> bytes:
+            read.append(2**40 if size is None or size < 0 else size)
+            return super().read(size)
+
+    return Counting
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("below", ["", "MNIST/raw"])
 @pytest.mark.parametrize(("split", "prefix"), [("train", "train"), ("test", "t10k")])
@@ -51,6 +63,61 @@ def test_found_in_either_layout(
     assert data.labels is not None
     assert data.labels.tolist() == LABELS.tolist()
     assert data.label_names == tuple("0123456789")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("root", ["", "MNIST", "MNIST/raw"])
+def test_every_folder_of_the_layout_may_be_named(tmp_path: Path, root: str, suffix: str) -> None:
+    write(tmp_path / "MNIST/raw", suffix=suffix)
+    assert len(load(DataSource("mnist", root=str(tmp_path / root)))) == 5
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_names_with_a_dot(tmp_path: Path, suffix: str) -> None:
+    for path in [*write(tmp_path, suffix=suffix).iterdir()]:
+        path.rename(tmp_path / path.name.replace("-idx", ".idx"))
+        path.mkdir()  # as some archives have them, with the file of this name inside
+    assert len(load(DataSource("mnist", root=str(tmp_path)))) == 5
+
+
+def test_a_packed_file_is_not_unpacked_beyond_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, suffix=".gz")
+    images = tmp_path / "train-images-idx3-ubyte.gz"
+    images.write_bytes(gzip.compress(idx(IMAGES) + bytes(2**24), 1))
+    read: list[int] = []
+    monkeypatch.setattr(mnist_module.gzip, "GzipFile", counting(read))
+    with one_sentence_with(str(images), f"more bytes after its {IMAGES.size} values"):
+        load(DataSource("mnist", root=str(tmp_path)))
+    assert max(read) < 2**20
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        (idx(IMAGES, (2**31, 2**31, 2**31)), "truncated: its header announces"),
+        (idx(IMAGES, (2**12, 28, 28)), "holds 4096 images but"),
+        (idx(IMAGES, (6, *IMAGES.shape[1:])), "holds 6 images but"),
+    ],
+)
+def test_sizes_are_compared_before_values_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: bytes, fault: str
+) -> None:
+    write(tmp_path, suffix=".gz")
+    packed = gzip.compress(values + bytes(2**20), 9)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(packed)
+    monkeypatch.setattr(mnist_module, "_read_values", lambda *_: pytest.fail("read"))
+    with one_sentence_with("train-images-idx3-ubyte.gz", fault):
+        load(DataSource("mnist", root=str(tmp_path)))
+
+
+def test_values_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    monkeypatch.setattr(memory, "available", lambda: 100)
+    monkeypatch.setattr(memory, "_SMALL", 10)
+    with one_sentence_with("train-images-idx3-ubyte", "GiB of memory, where 0.0 GiB are free"):
+        load(DataSource("mnist", root=str(tmp_path)))
 
 
 def test_default_folder(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ IMAGES = torch.zeros(3, 1, 4, 5, dtype=torch.uint8)
         DataSource("arrays", root="a.npz", labels="b.npz:y"),
         DataSource("sprites", grid=("shape=heart", "x=0..31/4")),
         DataSource("chairs", root="rendered_chairs", split="test"),
+        DataSource("celeba", root="faces", skip_damaged=True, max_pixels=2**30),
     ],
 )
 def test_source_survives_json(source: DataSource) -> None:
@@ -118,6 +119,41 @@ def test_a_known_digest_belongs_to_its_images() -> None:
 def test_image_data_refuses(fields: dict[str, object], fault: str) -> None:
     with pytest.raises(DataError, match=fault):
         ImageData(**{"name": "x", "images": IMAGES} | fields)  # type: ignore[arg-type]
+
+
+def test_repr_is_a_line() -> None:
+    assert repr(ImageData("x", IMAGES)) == "ImageData('x', 3 images of 1x4x5)"
+    data = ImageData(
+        "a long name, of many words, that goes on",
+        IMAGES.repeat(1000, 1, 1, 1),
+        labels=torch.zeros(3000, dtype=torch.int64),
+        factors=torch.zeros(3000, 2, dtype=torch.int64),
+    )
+    line = "ImageData('a long name, of many words, tha…', 3,000 images of 1x4x5, labels, 2 factors)"
+    assert repr(data) == line
+
+
+def test_images_that_are_no_tensor() -> None:
+    with pytest.raises(DataError, match=r"x: images must be a torch\.Tensor .* got list"):
+        ImageData("x", [[1]])  # type: ignore[arg-type]
+
+
+def test_data_know_where_they_come_from() -> None:
+    source = DataSource("digits", split="test")
+    data = load(source)
+    assert data.source == source
+    assert dataclasses.replace(data, source=None).digest() == data.digest()
+    assert ImageData("x", IMAGES, known_digest="0").loaded_from(source).digest() == "0"
+
+
+def test_sources_of_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = DataSource("mnist", root="data")
+    assert source.is_of(DataSource("mnist", root=str(tmp_path / "data"), image_size=(9, 9)))
+    assert source.is_of(DataSource("mnist", root="data", split="test"))
+    assert not source.is_of(DataSource("mnist"))
+    assert not source.is_of(DataSource("fashion-mnist", root="data"))
+    assert not DataSource("sprites").is_of(DataSource("sprites", grid=("scale=1",)))
 
 
 def test_import_is_light() -> None:

@@ -176,7 +176,8 @@ _MOST_OF_A_LIST = 2**26
 
 def _is_member(name: str) -> bool:
     """Whether a zip's member is a picture, and neither hidden nor what macOS puts beside it."""
-    hidden = any(part.startswith((".", "__MACOSX")) for part in re.split(r"[/\\]", name))
+    parts = [part for part in re.split(r"[/\\]", name) if part not in (".", "..")]
+    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
     return is_picture(_last_part(name)) and not hidden
 
 

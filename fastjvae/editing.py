@@ -23,19 +23,20 @@ def read_picture(path: str | Path, img_size: tuple[int, int, int]) -> Tensor:
     RGB, as training on a folder of pictures does.
 
     Args:
-        path: of any format that Pillow reads.
+        path: BMP, GIF, JPEG, PNG, PPM, TIFF or WEBP, of at most 2^26 pixels.
         img_size: (C, H, W) of the model, C 1 or 3.
 
     Returns:
         (1, C, H, W) uint8.
 
     Raises:
-        DataError: the file is missing or no picture.
+        DataError: the file is missing or no picture, or a larger one.
         ArgumentError: the model is of images that are neither grey nor RGB.
     """
     channels, height, width = img_size
     check_channels(channels)
-    picture = open_picture(Path(path), str(path)).convert("L" if channels == 1 else "RGB")
+    picture = open_picture(Path(path), str(path), hint=": make it smaller")
+    picture = picture.convert("L" if channels == 1 else "RGB")
     return torch.from_numpy(channels_first(fit(picture, (height, width))).copy())[None]
 
 

@@ -161,7 +161,7 @@ def test_changed_files_are_prepared_again(
     assert len(built) == 2
 
 
-@pytest.mark.parametrize("hashed", [0, 2**24])
+@pytest.mark.parametrize("hashed", [0, 2**26])
 def test_either_the_change_time_or_the_content_tells(
     source: DataSource, monkeypatch: pytest.MonkeyPatch, hashed: int
 ) -> None:

@@ -72,6 +72,14 @@ def test_every_folder_of_the_layout_may_be_named(tmp_path: Path, root: str, suff
     assert len(load(DataSource("mnist", root=str(tmp_path / root)))) == 5
 
 
+def test_the_folder_of_the_other_data_set_is_not_taken(tmp_path: Path) -> None:
+    write(tmp_path / "FashionMNIST/raw")
+    root = str(tmp_path / "FashionMNIST")
+    assert len(load(DataSource("fashion-mnist", root=root))) == 5
+    with one_sentence_with("mnist/train needs train-images-idx3-ubyte"):
+        load(DataSource("mnist", root=root))
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_names_with_a_dot(tmp_path: Path, suffix: str) -> None:
     for path in [*write(tmp_path, suffix=suffix).iterdir()]:

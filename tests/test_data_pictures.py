@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -58,6 +59,17 @@ def test_every_suffix(folder: Path, suffix: str, form: str, mode: str) -> None:
     data = load_folder(folder)
     assert len(data) == 2
     assert data.images.min() == 255
+
+
+def test_the_documentation_names_what_is_read() -> None:
+    page = (Path(__file__).parents[1] / "docs/data.md").read_text()
+    table = page[page.index("| format |") : page.index("The suffix chooses")]
+    formats = dict(re.findall(r"^\| ([A-Z]+)[^|]* \| (`\..*) \|$", table, re.MULTILINE))
+    assert {form: sorted(re.findall(r"`(.+?)`", names)) for form, names in formats.items()} == {
+        form: sorted(suffixes) for form, suffixes in pictures.FORMATS.items()
+    }
+    assert all(f"`{suffix}`" in page for suffix in pictures.OTHER_SUFFIXES)
+    assert f"{pictures.MAX_PIXELS:,} pixels" in page
 
 
 def test_content_decides_on_the_format(folder: Path) -> None:

@@ -295,4 +295,5 @@ def _names(path: Path, arrays: _Arrays, key: str) -> tuple[str, ...] | None:
         raise DataError(
             f"{path} must hold {key} as strings of rank 1, got {names.dtype} of rank {names.ndim}"
         )
-    return tuple(names.tolist())
+    with reading(path, "a numpy file"):  # damaged ones may be no characters
+        return tuple(names.tolist())

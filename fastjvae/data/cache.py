@@ -42,8 +42,9 @@ FORMAT = "fastjvae-data-3"
 _SHA256_BYTES = 32
 _TENSORS = ("images", "labels", "factors")
 
-# Source files that take no more bytes together are hashed whole: 10 ms, and some µs for each file.
-_HASHED_WHOLE = 2**24
+# Source files that are no more, and take no more bytes together, are hashed whole: some 100 ms.
+_MOST_FILES = 1000
+_HASHED_WHOLE = 2**26
 
 # Temporary files of writers that were killed, where nothing else in their name says so: `replacing`
 # had mkstemp's names. A day without a write is no writer at work.
@@ -98,13 +99,14 @@ def key_of(source: DataSource, files: Sequence[Path]) -> str:
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode())
     try:
         states = [file.stat() for file in files]
-        # A file that another one has replaced has a change time of its own, whatever else is the
-        # same; where the file system keeps none, or a coarse one, the content tells them apart.
+        total = sum(state.st_size for state in states)
+        by_content = len(files) <= _MOST_FILES and total <= _HASHED_WHOLE
         for file, state in zip(files, states, strict=True):
-            identity = [str(file.absolute()), state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+            identity = [str(file.absolute()), state.st_size, state.st_mtime_ns]
+            if not by_content:  # of a file in the place of another one it is never the same
+                identity.append(state.st_ctime_ns)
             digest.update(json.dumps(identity).encode())
-        if sum(state.st_size for state in states) <= _HASHED_WHOLE:
-            for file in files:
+            if by_content:
                 digest.update(file.read_bytes())
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {reason(error)}") from error

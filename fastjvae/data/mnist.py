@@ -57,7 +57,9 @@ def find(source: DataSource) -> list[Path]:
         root = user_folder() / "data"
     folders = [root / _CLASS_NAMES[source.name] / "raw"]
     if source.root is not None:
-        folders += [root / "raw", root]
+        if root.absolute().name not in {*_CLASS_NAMES.values()} - {_CLASS_NAMES[source.name]}:
+            folders.append(root / "raw")
+        folders.append(root)
     elif source.name == "fashion-mnist":
         folders.append(_DEBIAN_FOLDER)
     prefix = "train" if source.split == "train" else "t10k"

@@ -147,7 +147,9 @@ def open_picture(
             size = f"{opened.width:,} x {opened.height:,}"
     except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
         raise PictureError(name, _why(error)) from error
-    raise DataError(f"{name} has {size} pixels, more than {max_pixels:,}, the most of one{hint}")
+    raise DataError(
+        f"{name} has {size} pixels, more than {max_pixels:,}, the most that are read{hint}"
+    )
 
 
 def _why(error: Exception) -> str:

@@ -183,7 +183,8 @@ def plain(picture: Image.Image) -> Image.Image:
         values = np.asarray(picture).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError(f"values from {values.min()} to {values.max()} are not 16-bit grey")
-        values[values == picture.info.get("transparency")] = 65535
+        if isinstance(transparent := picture.info.get("transparency"), int):
+            values[values == transparent] = 65535
         return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if picture.mode == "F":
         raise ValueError("floating-point pictures have no fixed white: save them as 8-bit")

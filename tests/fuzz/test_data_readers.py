@@ -155,6 +155,7 @@ def dsprites_files(folder: Path, seed: int) -> Damaged:
     return Damaged(DataSource("dsprites", root=str(path)), (path,))
 
 
+MAX_PIXELS = 2**20  # what a damaged header may announce, of which memory is some MiB
 MODES = {"JPEG": "L RGB CMYK", "GIF": "L P", "PNG": "1 L LA I;16 P RGB RGBA", "TIFF": "1 L P RGB"}
 
 
@@ -164,7 +165,8 @@ def picture_files(folder: Path, seed: int) -> Damaged:
     path = folder / f"a{FORMATS[form][-1]}"
     path.write_bytes(mutated(picture(form, modes[seed // len(FORMATS) % len(modes)]), seed))
     size = (4, 4) if seed % 2 else None
-    return Damaged(DataSource("images", root=str(folder), image_size=size), (path,))
+    source = DataSource("images", root=str(folder), image_size=size, max_pixels=MAX_PIXELS)
+    return Damaged(source, (path,))
 
 
 LIST = "".join(f"{number:06}.jpg {part}\n" for number, part in enumerate((0, 0, 0, 1, 2, 2)))
@@ -179,7 +181,8 @@ def archives_of_pictures(folder: Path, seed: int) -> Damaged:
     path = folder / "faces.zip"
     members = faces() if seed % 3 else {**faces(), "list_eval_partition.txt": LIST.encode()}
     path.write_bytes(damaged_archive(members, seed))
-    return Damaged(DataSource("celeba", root=str(path), image_size=(8, 8)), (path,))
+    source = DataSource("celeba", root=str(path), image_size=(8, 8), max_pixels=MAX_PIXELS)
+    return Damaged(source, (path,))
 
 
 def celeba_lists(folder: Path, seed: int) -> Damaged:

@@ -31,14 +31,11 @@ def config(tmp_path: Path) -> TrainConfig:
     return tiny_config(write_arrays(tmp_path), steps=1)
 
 
-def recorded(config: TrainConfig, data: Any, folder: Path) -> dict[str, Any]:
-    """What config.json says of the data when the run begins, and when it has ended."""
-    trainer = Trainer(config, data, RunFolder(folder))
-    begun = json.loads((folder / "config.json").read_text())["data"]
-    assert trainer.train()
-    assert json.loads((folder / "config.json").read_text())["data"] == begun
-    assert isinstance(begun, dict)
-    return begun
+def recorded(folder: Path) -> dict[str, Any]:
+    """What config.json says of the data."""
+    data = json.loads((folder / "config.json").read_text())["data"]
+    assert isinstance(data, dict)
+    return data
 
 
 def test_where_the_data_come_from_is_recorded(config: TrainConfig, tmp_path: Path) -> None:
@@ -47,15 +44,18 @@ def test_where_the_data_come_from_is_recorded(config: TrainConfig, tmp_path: Pat
     for number, (data, name, given) in enumerate(
         (
             (loaded, "arrays/squares0.npz", False),
-            (mine, "mine", True),
             (load_data(DataSource("digits", image_size=(16, 16))), "digits/train", True),
             (loader, "TensorDataset", True),
+            (mine, "mine", True),
         )
     ):
-        found = recorded(config, data, tmp_path / f"run{number}")
+        folder = tmp_path / f"run{number}"
+        trainer = Trainer(config, data, RunFolder(folder))
         images = len(data.dataset if isinstance(data, DataLoader) else data)
-        assert found == {"name": name, "images": images, "given_in_python": given}
-        assert RunFolder(tmp_path / f"run{number}").own_data() == (name if given else None)
+        assert recorded(folder) == {"name": name, "images": images, "given_in_python": given}
+        assert RunFolder(folder).own_data() == (name if given else None)
+    assert trainer.train()  # and at its end, when the file is written again
+    assert recorded(folder) == {"name": "mine", "images": IMAGES, "given_in_python": True}
 
 
 def fails(argv: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> str:
@@ -111,18 +111,17 @@ def test_data_that_are_no_image_data(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("channels", [2, 4])
-def test_two_and_four_channels_train_without_figures(
-    tmp_path: Path, channels: int, capsys: pytest.CaptureFixture[str]
+def test_two_channels_train_without_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, channels, 16, 16), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, 2, 16, 16), dtype=np.uint8)
     np.savez(tmp_path / "a.npz", images=pixels, labels=np.zeros(IMAGES, int))
     assert main(tiny_flags(tmp_path / "a.npz", tmp_path / "run", steps=2)) == 0
-    assert f"figures: none, images of {channels} channels are neither" in capsys.readouterr().out
+    assert "figures: none, images of 2 channels are neither" in capsys.readouterr().out
     assert main(["evaluate", str(tmp_path / "run")]) == 0
     assert not (tmp_path / "run/figures").exists()
     capsys.readouterr()
-    assert f"these have {channels}" in fails(["figures", str(tmp_path / "run")], 2, capsys)
+    assert "these have 2" in fails(["figures", str(tmp_path / "run")], 2, capsys)
 
 
 def test_damaged_pictures_by_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,6 +70,7 @@ def test_commands_ask_for_the_data(
 ) -> None:
     run = tmp_path / "run"
     Trainer(config, ImageData("mine", PIXELS), RunFolder(run)).train()
+    capsys.readouterr()  # its progress
     for command in ("evaluate", "figures"):
         error = fails([command, str(run)], 2, capsys)
         assert "images that were given in Python (mine): name a data set, one of digits" in error

@@ -1,8 +1,9 @@
 """A chain of layers, the encoder or the decoder; on a CPU, each in its cheapest formulation.
 
 Its layers are 4x4 convolutions of stride 2 and padding 1, transposed or not, linear layers, ReLUs,
-and the changes of shape between them. On a GPU they run as the modules that they are. In a training
-step on a CPU one autograd function takes the whole chain, because
+and the changes of shape between them. On a GPU they run as the modules that they are, and so does
+every chain that has been changed: another layer, another setting of one, a hook on a layer or on a
+container. In a training step on a CPU one autograd function takes the whole chain, because
 
 - gradients between its layers are its own, so that a ReLU's backward pass writes over them;
 - a bias gradient is a sum of its own: oneDNN's bias loop costs up to two fifths of the weight
@@ -19,7 +20,7 @@ step on a CPU one autograd function takes the whole chain, because
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, compress
 from typing import Any
 
@@ -31,10 +32,13 @@ from fastjvae.backends import use_by_hand
 
 _CHANNELS_LAST = torch.channels_last
 _STRIDE, _PADDING, _DILATION, _GROUPS = [2, 2], [1, 1], [1, 1], 1
+# Kernel, stride, padding, dilation, groups, padding mode and output padding of every convolution.
+_SETTINGS = ((4, 4), (2, 2), (1, 1), (1, 1), 1, "zeros", (0, 0))
 # Up to here 4 C channels, rounded up to a vector of 8, are fewer than 4 times C rounded up.
 _FEW_CHANNELS = 4
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # those with a weight and a bias
 _SHAPES = (nn.Flatten, nn.Unflatten)
+_TENSORS = (Tensor, nn.Parameter)  # no subclass, which may compute in its own way
 _GLOBAL_HOOKS = (
     "_global_forward_hooks",
     "_global_forward_pre_hooks",
@@ -43,41 +47,115 @@ _GLOBAL_HOOKS = (
 )
 
 
-def run_chain(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """The layers one after the other on x (N, ...), with their gradients."""
-    if not _by_hand(layers, x):
-        for layer in layers:
-            x = layer(x)
+def run_chain(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """Layers and containers of layers one after the other on x (N, ...), with their gradients."""
+    modules = list(modules)
+    layers = _layers_by_hand(modules, x)
+    if layers is None:
+        for module in modules:
+            x = module(x)
+            if type(module) is nn.Unflatten:
+                x = channels_last(x)
         return x
     parameters = [p for layer in layers if type(layer) in _LAYERS for p in _weight_and_bias(layer)]
     return _Chain.apply(x, layers, *parameters)  # type: ignore[no-any-return]
 
 
-def _by_hand(layers: Sequence[nn.Module], x: Tensor) -> bool:
-    """Whether a training step on a CPU asks for it, and nothing that only modules can serve."""
-    return (
+def channels_last(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) in that layout, so that the layout of the weights changes no result.
+
+    Inside torch.func's transforms they stay as they are: these know no layout.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return images
+    if images.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _channels_last(images)
+    return images.contiguous(memory_format=_CHANNELS_LAST)
+
+
+def _layers_by_hand(modules: Sequence[nn.Module], x: Tensor) -> list[nn.Module] | None:
+    """The layers of a training step on a CPU, None where only the modules can serve."""
+    wanted = (
         torch.is_grad_enabled()
         and use_by_hand(x)
         and len(x) > 0
         and not any(getattr(nn.modules.module, hooks) for hooks in _GLOBAL_HOOKS)
-        and type(layers[0]) is not nn.ReLU  # which would write over x
-        and all(map(_is_plain, layers))
+    )
+    if not wanted:
+        return None
+    layers: list[nn.Module] = []
+    for module in modules:
+        if type(module) is nn.Sequential and _calls_forward_alone(module):
+            layers += module
+        else:
+            layers.append(module)
+    return layers if all(map(_is_as_built, layers)) and _fits(layers, x.dim()) else None
+
+
+def _calls_forward_alone(module: nn.Module) -> bool:
+    """Whether a call of the module is its class's forward: no hooks, and no forward of its own."""
+    return not (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in vars(module)
     )
 
 
-def _is_plain(layer: nn.Module) -> bool:
-    """Whether a layer is as built: of its own class, in float32, without hooks."""
-    if (
-        layer._forward_hooks
-        or layer._forward_pre_hooks
-        or layer._backward_hooks
-        or layer._backward_pre_hooks
+def _is_as_built(layer: Any) -> bool:
+    """Whether the formulations below compute what a call of this layer does."""
+    kind = type(layer)
+    if not _calls_forward_alone(layer):
+        return False
+    if kind is nn.ReLU:
+        return True
+    if kind is nn.Flatten:
+        return (layer.start_dim, layer.end_dim) == (1, -1)
+    if kind is nn.Unflatten:
+        return layer.dim == 1 and len(layer.unflattened_size) == 3
+    if kind not in _LAYERS:
+        return False
+    weight, bias = _weight_and_bias(layer)
+    if bias is None or not all(
+        type(t) in _TENSORS and t.dtype == torch.float32 for t in (weight, bias)
     ):
         return False
-    if type(layer) not in _LAYERS:
-        return type(layer) is nn.ReLU or type(layer) in _SHAPES
-    weight, bias = _weight_and_bias(layer)
-    return weight.dtype == torch.float32 and bias is not None
+    return kind is nn.Linear or (_settings(layer) == _SETTINGS and weight.shape[2:] == (4, 4))
+
+
+def _settings(layer: Any) -> tuple[Any, ...]:
+    """Everything but its channels that a convolution is made with."""
+    return (
+        layer.kernel_size,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.groups,
+        layer.padding_mode,
+        layer.output_padding,
+    )
+
+
+def _fits(layers: Sequence[nn.Module], dimensions: int) -> bool:
+    """Whether each layer gets x of the rank that its formulation is for.
+
+    A ReLU writes over what it gets, which before the first layer with a weight is the caller's.
+    """
+    is_own = False
+    for layer in layers:
+        kind = type(layer)
+        if kind is nn.ReLU:
+            if not is_own:
+                return False
+            continue
+        if dimensions != (2 if kind in (nn.Linear, nn.Unflatten) else 4):
+            return False
+        if kind in _SHAPES:
+            dimensions = 6 - dimensions
+        else:
+            is_own = True
+    return is_own
 
 
 def _weight_and_bias(layer: Any) -> tuple[Tensor, Tensor]:
@@ -104,8 +182,8 @@ class _Chain(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         layers = ctx.layers
-        features = ctx.saved_tensors[: len(layers) + 1]
-        parameters = ctx.saved_tensors[len(layers) + 1 :]
+        saved = ctx.saved_tensors  # once: activation checkpointing computes them at this
+        features, parameters = saved[: len(layers) + 1], saved[len(layers) + 1 :]
         needs_x, _, *needs = ctx.needs_input_grad
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: PyTorch knows it
             inputs, needs = (features[0], *parameters), (needs_x, *needs)

@@ -36,6 +36,7 @@ from fastjvae.processes import Processes
 from fastjvae.recorder import ScalarRecorder
 from fastjvae.reference import unit_interval
 from fastjvae.run import RunFolder
+from fastjvae.seeded import Seeded
 from fastjvae.settings import InfoGANConfig
 
 _BETAS = (0.5, 0.999)  # of Adam, as in DCGAN (Radford et al. 2016), whose training InfoGAN follows
@@ -174,8 +175,7 @@ class InfoGANTrainer(TrainingLoop[InfoGANConfig]):
         if processes is not None and processes.world > 1:
             raise ArgumentError(f"InfoGAN trains in one process, got {processes.world}")
         super().__init__(config, data, run, processes)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with Seeded(config.seed):
             self.objective = InfoGAN(
                 self.model, config.codes, config.disc_information, config.cont_information
             ).to(self.device)

@@ -13,15 +13,14 @@ if TYPE_CHECKING:
     from fastjvae.model import Encoder
 
 
+@torch.no_grad()
 def he_normal_(layer: nn.Linear | nn.Conv2d, slope: float = 0.0) -> None:
-    """Normal weights of variance 2 / inputs / (1 + slope^2) and biases of 0 (He et al. 2015).
-
-    On the meta device, where settings are tried without memory, a tensor has no values: drawing
-    them there would only load torch's compiler, which takes a second.
-    """
-    if layer.weight.is_meta:
-        return
-    nn.init.kaiming_normal_(layer.weight, slope, nonlinearity="leaky_relu")
+    """Normal weights of variance 2 / inputs / (1 + slope^2) and biases of 0 (He et al. 2015)."""
+    # Numbers are drawn in the order of the memory: for images that of a model in training.
+    images = layer.weight.dim() == 4
+    order = torch.channels_last if images else torch.contiguous_format
+    drawn = torch.empty_like(layer.weight, memory_format=order)
+    layer.weight.copy_(nn.init.kaiming_normal_(drawn, slope, nonlinearity="leaky_relu"))
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
 

@@ -88,6 +88,8 @@ class TrainingLoop(ABC, Generic[Config]):
         self.batches = self._batches(data)
         self.total_steps = config.total_steps(self.batches.steps_per_epoch)
         self.model: JointVAE = build_model(config, self.batches.img_size).to(self.device).train()
+        # The layout that convolutions are fastest in; what is saved is contiguous.
+        self.model.to(memory_format=torch.channels_last)
         self.frames = FrameRecorder(run.frames, self.model, config.animate_every)
         self.noise = torch.Generator(self.device).manual_seed(config.seed)
         self.step = 0

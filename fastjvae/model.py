@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fastjvae import functional, pretrained, published, reference
 from fastjvae._numbers import is_integer
-from fastjvae.chain import run_chain
+from fastjvae.chain import channels_last, run_chain
 from fastjvae.checks import check_temperature
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.latents import LatentSpec
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _HIDDEN_DIM = 256
-_CHANNELS_LAST = torch.channels_last
 _FLATTEN, _RELU = nn.Flatten(), nn.ReLU()
 
 
@@ -42,7 +41,6 @@ class Encoder(nn.Module):
         self.features.append(nn.ReLU())
         self.hidden = nn.Linear(64 * (height >> n) * (width >> n), _HIDDEN_DIM)
         self.head = nn.Linear(_HIDDEN_DIM, num_params)
-        self.to(memory_format=_CHANNELS_LAST)
 
     def forward(self, images: Tensor) -> Tensor:
         return self._run(images, self.head)
@@ -52,8 +50,8 @@ class Encoder(nn.Module):
         return self._run(images)
 
     def _run(self, images: Tensor, *heads: nn.Module) -> Tensor:
-        layers = [*self.features, _FLATTEN, self.hidden, _RELU, *heads]
-        return run_chain(layers, images.contiguous(memory_format=_CHANNELS_LAST))
+        chain = [self.features, _FLATTEN, self.hidden, _RELU, *heads]
+        return run_chain(chain, channels_last(images))
 
 
 class Decoder(nn.Module):
@@ -76,11 +74,9 @@ class Decoder(nn.Module):
         )
         self.features_to_image = _stack(nn.ConvTranspose2d, [64, *hidden, channels])
         self.to_images = nn.Unflatten(1, self.shape)
-        self.to(memory_format=_CHANNELS_LAST)
 
     def forward(self, sample: Tensor) -> Tensor:
-        layers = [*self.latent_to_features, self.to_images, *self.features_to_image]
-        return run_chain(layers, sample)
+        return run_chain([self.latent_to_features, self.to_images, self.features_to_image], sample)
 
 
 class JointVAE(nn.Module):

@@ -27,6 +27,7 @@ from fastjvae.objectives import (
     SharedObjective,
 )
 from fastjvae.schedules import Capacity
+from fastjvae.seeded import Seeded
 
 # Settings that may change between a checkpoint and its resumption: when to stop and what to write,
 # where the data lie (their content is compared) and where to compute.
@@ -408,8 +409,7 @@ def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 def build_model(config: AnyConfig, img_size: tuple[int, int, int]) -> JointVAE:
     """Build the model of a run; its initialisation depends on ``config.seed`` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with Seeded(config.seed):
         model = JointVAE(img_size, config.spec, config.temperature)
         if isinstance(config, TrainConfig) and config.initialisation == "he":
             assert isinstance(model.encoder, Encoder)

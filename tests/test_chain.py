@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import copy
 from itertools import pairwise
 from typing import Any
@@ -138,32 +137,138 @@ def test_a_graph_kept_gives_the_same_gradient_twice():
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def _hooked(stack: nn.Sequential) -> Any:
-    return stack[0].register_forward_hook(lambda *_: None)
-
-
-def _replaced(stack: nn.Sequential) -> Any:
-    stack[1] = nn.LeakyReLU()
-    return contextlib.nullcontext()
-
-
 @pytest.mark.parametrize(
     "context",
     [
-        lambda _: torch.no_grad(),
-        lambda _: backend("reference"),
-        lambda _: torch.autocast("cpu", torch.bfloat16),
-        _hooked,
-        _replaced,
+        lambda: torch.no_grad(),
+        lambda: backend("reference"),
+        lambda: torch.autocast("cpu", torch.bfloat16),
     ],
-    ids=["no_grad", "reference", "autocast", "hook", "another layer"],
+    ids=["no_grad", "reference", "autocast"],
 )
 def test_modules_run_where_only_they_can(context: Any):
     stack, x = small_stack()
-    with context(stack):
+    with context():
         output = run_chain(stack, x)
         assert not taken_by_hand(output)
         torch.testing.assert_close(output, stack(x))
+
+
+def _replaced(place: int, layer: nn.Module) -> Any:
+    return lambda stack: stack.__setitem__(place, layer)
+
+
+def _weight_norm(stack: nn.Sequential) -> None:
+    nn.utils.parametrizations.weight_norm(stack[0])
+    with torch.no_grad():
+        stack[0].parametrizations.weight.original0.mul_(2.0)
+
+
+def _own_forward(stack: nn.Sequential) -> None:
+    forward = stack[0].forward
+    stack[0].forward = lambda x: 2 * forward(x)  # as accelerate's hooks do
+
+
+class _Doubled(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+CHANGES: dict[str, Any] = {
+    "reflect": _replaced(2, nn.Conv2d(8, 4, 4, 2, 1, padding_mode="reflect")),
+    "dilation": _replaced(2, nn.Conv2d(8, 4, 3, 2, 2, dilation=2)),
+    "dilation of a 4x4 kernel": _replaced(2, nn.Conv2d(8, 4, 4, 2, 1, dilation=2)),
+    "groups": _replaced(2, nn.Conv2d(8, 4, 4, 2, 1, groups=4)),
+    "kernel": _replaced(2, nn.Conv2d(8, 4, 5, 2, 2)),
+    "stride": _replaced(2, nn.Conv2d(8, 4, 4, (2, 1), 1)),
+    "padding by name": _replaced(2, nn.Conv2d(8, 4, 4, 2, "valid")),
+    "transposed, output padding": _replaced(2, nn.ConvTranspose2d(8, 4, 4, 2, 1, output_padding=1)),
+    "transposed, kernel": _replaced(2, nn.ConvTranspose2d(8, 4, 2, 2)),
+    "no bias": _replaced(2, nn.Conv2d(8, 4, 4, 2, 1, bias=False)),
+    "a class of one's own": _replaced(0, _Doubled(1, 8, 4, 2, 1)),
+    "another layer": _replaced(1, nn.LeakyReLU()),
+    "a linear layer over the columns": _replaced(2, nn.Linear(8, 4)),
+    "flattened channels": _replaced(3, nn.Flatten(2)),
+    "a ReLU first": lambda stack: stack.insert(0, nn.ReLU()),
+    "weight norm": _weight_norm,
+    "a forward of its own": _own_forward,
+    "a hook": lambda stack: stack[0].register_forward_hook(lambda *found: 2 * found[2]),
+    "a hook before": lambda stack: stack[2].register_forward_pre_hook(lambda _, x: 2 * x[0]),
+    "a container's hook": lambda stack: stack.register_forward_hook(lambda *found: 2 * found[2]),
+    "an inner container": _replaced(2, nn.Sequential(nn.Conv2d(8, 4, 4, 2, 1), nn.Tanh())),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_chain_that_was_changed_computes_what_its_modules_do(change: Any):
+    stack = nn.Sequential(
+        nn.Conv2d(1, 8, 4, 2, 1), nn.ReLU(), nn.Conv2d(8, 4, 4, 2, 1), nn.Flatten()
+    )
+    x = torch.randn(2, 1, 16, 16)
+    assert taken_by_hand(run_chain([stack], x))
+    change(stack)
+    before = x.clone()
+    output = run_chain([stack], x)
+    assert not taken_by_hand(output)
+    assert torch.equal(x, before)
+    torch.testing.assert_close(output, stack(x), rtol=1e-5, atol=1e-5)
+    output.sum().backward()
+
+
+def test_another_first_layer_of_the_model_is_the_same_in_training_and_evaluation():
+    model = JointVAE((3, 32, 32), {"cont": 2, "disc": [3]})
+    model.encoder.features[0] = nn.Conv2d(3, 32, 4, 2, 1, padding_mode="circular")
+    model.decoder.features_to_image[-1] = nn.ConvTranspose2d(32, 3, 6, 2, 2)
+    x, sample = torch.rand(2, 3, 32, 32), torch.rand(2, 5)
+    with torch.no_grad():
+        expected = model.encode_params(x), model.decode_logits(sample)
+    found = model.encode_params(x), model.decode_logits(sample)
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "encoder",
+        "encoder.features",
+        "encoder.hidden",
+        "decoder.latent_to_features",
+        "decoder.latent_to_features.0",
+        "decoder.to_images",
+        "decoder.features_to_image",
+    ],
+)
+def test_hooks_fire_wherever_they_hang(name: str):
+    model = JointVAE((1, 16, 16), {"cont": 2, "disc": [3]})
+    module, fired = model.get_submodule(name), []
+    module.register_forward_pre_hook(lambda *_: fired.append("before"))
+    module.register_forward_hook(lambda *_: fired.append("after"))
+    module.register_full_backward_pre_hook(lambda *_: fired.append("gradient before"))
+    module.register_full_backward_hook(lambda *_: fired.append("gradient after"))
+    model.loss(torch.rand(2, 1, 16, 16, requires_grad=True), 1).loss.backward()
+    assert fired == ["before", "after", "gradient before", "gradient after"]
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_activations_can_be_computed_again_in_the_backward_pass(use_reentrant: bool):
+    from torch.utils.checkpoint import checkpoint
+
+    model = JointVAE((1, 16, 16), {"cont": 2, "disc": [3]})
+    x, noise = torch.rand(4, 1, 16, 16), {"normal": torch.randn(4, 2), "uniform": torch.rand(4, 3)}
+
+    def loss(images: Tensor) -> Tensor:
+        return model.loss(images, 1, **noise).loss  # type: ignore[arg-type]
+
+    found = []
+    for run in (loss, lambda images: checkpoint(loss, images, use_reentrant=use_reentrant)):
+        images = x.clone().requires_grad_()
+        found.append(torch.autograd.grad(run(images), images) if not use_reentrant else ())
+        model.zero_grad()
+        run(images).backward()
+        found[-1] += (images.grad, *(p.grad for p in model.parameters()))
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_other_dtypes_and_empty_batches_are_left_to_the_modules():
@@ -191,6 +296,24 @@ def test_transforms_of_torch_func_work():
     slopes = torch.func.vmap(torch.func.grad(total, argnums=1), (None, 0))(parameters, x.detach())
     (theirs,) = torch.autograd.grad(stack(x).sum(), x)
     torch.testing.assert_close(slopes, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's own, of torch.jit
+def test_transforms_of_torch_func_take_the_model():
+    model = JointVAE((1, 16, 16), {"cont": 2, "disc": [3]}).eval()
+    x = torch.rand(3, 1, 16, 16)
+    reconstruction, latent_dist = model(x)
+    images, one_by_one = torch.func.vmap(lambda image: model(image[None]))(x)
+    torch.testing.assert_close(images[:, 0], reconstruction, rtol=1e-4, atol=1e-5)
+    for part in ("cont", "disc"):
+        for mine, theirs in zip(one_by_one[part], latent_dist[part], strict=True):
+            torch.testing.assert_close(mine[:, 0], theirs, rtol=1e-4, atol=1e-5)
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    called, _ = torch.func.functional_call(model, parameters, (x,))
+    torch.testing.assert_close(called, reconstruction, rtol=1e-4, atol=1e-5)
+    value, slope = torch.func.jvp(model.encode_params, (x,), (torch.ones_like(x),))
+    above = model.encode_params(x + 1e-2)
+    torch.testing.assert_close(value + 1e-2 * slope, above, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from fastjvae import Capacity, JointObjective, JointVAE, LatentSpec
+from fastjvae import Capacity, JointObjective, JointVAE, LatentSpec, load_published
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.model import num_convolutions
 
@@ -324,3 +325,40 @@ def test_the_gpu_computes_what_the_cpu_computes():
     torch.testing.assert_close(on_gpu.loss.cpu(), on_cpu.loss, rtol=1e-5, atol=0)
     for parameter, grad in zip(model.parameters(), expected, strict=True):
         assert (parameter.grad.cpu() - grad).norm() <= 1e-3 * grad.norm()
+
+
+def test_parameters_and_gradients_are_one_flat_vector(tmp_path: Path):
+    model = JointVAE((1, 16, 16), {"cont": 2, "disc": [3]})
+    x = torch.rand(4, 1, 16, 16)
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = model.eval().loss(x, 1).loss
+        loss.backward()
+        return loss
+
+    before = closure().item()
+    optimizer.step(closure)
+    assert closure().item() < before
+    vector = torch.nn.utils.parameters_to_vector(model.parameters())
+    torch.nn.utils.vector_to_parameters(2 * vector, model.parameters())
+    model.save_pretrained(tmp_path)
+    torch.save(model.published_state_dict(), tmp_path / "model.pt")
+    loaded = JointVAE.from_pretrained(tmp_path), load_published(tmp_path / "model.pt")
+    for each in (model, *loaded):
+        assert all(tensor.is_contiguous() for tensor in each.state_dict().values())
+        torch.testing.assert_close(
+            torch.nn.utils.parameters_to_vector(each.parameters()), 2 * vector
+        )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_layout_of_the_weights_changes_no_result(channels: int):
+    model = JointVAE((channels, 16, 16), {"cont": 2, "disc": [3]}).eval()
+    trained = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    x = torch.rand(5, channels, 16, 16)
+    with torch.no_grad():
+        for mine, theirs in zip(model.encode(x)["cont"], trained.encode(x)["cont"], strict=True):
+            assert torch.equal(mine, theirs)
+        assert torch.equal(model(x)[0], trained(x)[0])

@@ -6,6 +6,7 @@ place by asking for it, and several processes can each take a part of the same b
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # Batches that are read before they are asked for. One hides the reading where it is faster than
 # training; the others bridge a slow one, such as the first of an epoch, which needs a permutation.
 _AHEAD = 4
+# Held while torch's default generator has a loader's state: runs in other threads wait for theirs.
+_RANDOM_NUMBERS = threading.RLock()
 
 
 class Batches(Protocol):
@@ -280,7 +283,7 @@ class LoaderBatches(Batches):
 
     @contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
-        with torch.random.fork_rng(devices=[]):
+        with _RANDOM_NUMBERS, torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self._random_state)
             yield
             self._random_state = torch.get_rng_state()

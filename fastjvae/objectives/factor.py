@@ -40,6 +40,7 @@ from fastjvae.functional import Noise
 from fastjvae.initialisation import he_normal_
 from fastjvae.latents import LatentSpec
 from fastjvae.objectives.base import LossOutput, bound_terms, check_model, loss_output
+from fastjvae.seeded import Seeded
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE
@@ -101,8 +102,7 @@ class FactorObjective(nn.Module):
             )
         check_seed(seed)
         self.gamma, self.lr, self.channel_reduction, self.seed = gamma, lr, channel_reduction, seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with Seeded(seed):
             self.discriminator = Discriminator(self.spec.sample_dim, layers, width)
 
     def parameter_groups(self) -> list[dict[str, Any]]:

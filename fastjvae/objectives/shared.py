@@ -18,6 +18,7 @@ from fastjvae.initialisation import he_normal_
 from fastjvae.latents import LatentSpec, largest_kl
 from fastjvae.objectives.base import LossOutput, check_model, needed
 from fastjvae.schedules import Capacity
+from fastjvae.seeded import Seeded
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE
@@ -234,8 +235,7 @@ class SharedObjective(nn.Module):
 
 
 def _further_head(categories: int, seed: int) -> nn.Linear:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with Seeded(seed):
         head = nn.Linear(_HIDDEN, categories)
         he_normal_(head)
     return head

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from fastjvae.figure_commands import FIGURES, Edit, ModelAndData
 from fastjvae.figures.frames import frame_files
 from fastjvae.files import write_json
 from fastjvae.infogan import InfoGANTrainer
+from fastjvae.json_files import to_json
 from fastjvae.loop import resolve_device
 from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE
@@ -206,7 +206,7 @@ def _evaluate(command: Evaluate) -> int:
     model = load(command.run).to(resolve_device(command.device))
     data = load_data(_source(command, model, command.split))
     evaluation = _evaluation(model, data, run_of(command.run), command.scores)
-    print(json.dumps(evaluation.to_dict(), indent=2) if command.json else evaluation.table())
+    print(to_json(evaluation.to_dict(), indent=2) if command.json else evaluation.table())
     return 0
 
 

@@ -68,7 +68,7 @@ def channels_last(images: Tensor) -> Tensor:
     """
     if torch._C._are_functorch_transforms_active():
         return images
-    if images.device.type == "cpu" and not torch.compiler.is_compiling():
+    if images.device.type == "cpu":
         return _channels_last(images)
     return images.contiguous(memory_format=_CHANNELS_LAST)
 

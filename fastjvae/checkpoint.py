@@ -5,61 +5,66 @@ from __future__ import annotations
 import copy
 import io
 import math
-import warnings
-import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from torch import Tensor
 
-from fastjvae.errors import ArgumentError, CheckpointError
+from fastjvae._numbers import is_integer, shown
+from fastjvae.errors import ArgumentError, CheckpointError, first_sentence
 from fastjvae.files import write_bytes, write_json
+from fastjvae.json_files import read_json
 from fastjvae.latents import LatentSpec
 from fastjvae.model import JointVAE
 from fastjvae.pretrained import (
     CONFIG,
     WEIGHTS,
     build_model,
+    check_weights,
     from_pretrained,
     load_strict,
     model_config,
-    read_json,
 )
-from fastjvae.published import infer_architecture
+from fastjvae.published import OWN_HEAD, infer_architecture, without_prefixes
+from fastjvae.torch_files import check_archive, read_torch
 
 SPECS, PUBLISHED_WEIGHTS = "specs.json", "model.pt"
 CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.pt", "checkpoint.previous.pt"
 
 _CHECKPOINT_FORMAT = "fastjvae-checkpoint-1"
 _REQUIRED = {"config", "model_config", "model", "optimizer", "step", "rng", "metrics", "data"}
+_MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # of Adam, for each parameter that has had a step
 
 
-def load(path: str | Path) -> JointVAE:
+def load(path: str | Path, *, hub: bool = False) -> JointVAE:
     """Load a model from whatever fastjvae or the published code wrote, in evaluation mode.
 
     Args:
         path: a run folder, a folder of :meth:`JointVAE.save_pretrained` or its
             ``model.safetensors``, a ``checkpoint.pt``, or a folder or ``model.pt`` of the published
             code.
+        hub: whether ``path`` is the id of a repository of the Hub, ``user/name``, where there is
+            no such file or folder.
 
     Raises:
         CheckpointError: nothing that can be loaded is there, or it is damaged; says what was found.
     """
-    path = Path(path)
+    name, path = path, Path(path)
+    if hub and not path.exists():
+        return from_pretrained(name, JointVAE, hub=True)
     if path.name in (CONFIG, WEIGHTS) and path.is_file():  # one of a folder's files names it
         path = path.parent
     if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
-        return from_pretrained(path, JointVAE).eval()
-    for name in (CHECKPOINT, PREVIOUS_CHECKPOINT):  # a run that has not finished
-        if (path / name).is_file():
-            return load(path / name)
-    if path.is_file() and _is_checkpoint(path):
+        return from_pretrained(path, JointVAE)
+    if checkpoint := find_checkpoint(path):  # of a run that has not finished
+        path = checkpoint
+    if path.is_file() and (path.name == CHECKPOINT or _is_checkpoint(path)):
         state = read_checkpoint(path)
-        model = build_model(state["model_config"], path, JointVAE)
-        load_strict(model, state["model"], path)
-        return model.eval()
+        return build_model(state["model_config"], state["model"], path, path, JointVAE)
     if path.is_file() or (path / PUBLISHED_WEIGHTS).is_file():
         return load_published(path)
     found = sorted(p.name for p in path.iterdir()) if path.is_dir() else "no such file or folder"
@@ -83,32 +88,58 @@ def load_published(folder_or_file: str | Path) -> JointVAE:
     """
     path = Path(folder_or_file)
     weights = path / PUBLISHED_WEIGHTS if path.is_dir() else path
-    state = _read_torch(weights)
-    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise CheckpointError(f"{weights} is not a state dict of the published code")
+    state = _state_dict(weights)
     specs_path = weights.parent / SPECS
     specs = read_json(specs_path) if specs_path.is_file() else {}
     if not isinstance(specs, dict):
-        raise CheckpointError(f"{specs_path} must hold a JSON object, got {specs!r}")
+        raise CheckpointError(f"{specs_path} must hold a JSON object, got {shown(specs)}")
     try:
         channels, convolutions, features, spec = infer_architecture(state)
     except (ArgumentError, KeyError, IndexError) as error:
         raise CheckpointError(f"{weights} holds no published JointVAE: {error}") from error
-    side = math.isqrt(features // 64) << convolutions
+    side = math.isqrt(features // 64) << min(convolutions, 31)
+    img_size = specs.get("img_size", (channels, side, side))
     try:
         said = LatentSpec.from_dict(specs.get("latent_spec", spec))
-        model = JointVAE(
-            specs.get("img_size", (channels, side, side)), spec, specs.get("temperature", 0.67)
-        )
+        make = partial(JointVAE, img_size, spec, specs.get("temperature", 0.67))
+        if said == spec:
+            check_weights(make, state, weights)
+            model = make()
     except ArgumentError as error:
         raise CheckpointError(f"{weights} and {specs_path}: {error}") from error
     if said != spec:
         raise CheckpointError(
-            f"{specs_path} says latent_spec {said.to_dict()}, the weights beside it have"
-            f" {spec.to_dict()}"
+            f"{specs_path} says latent_spec {shown(said.to_dict())}, the weights beside it have"
+            f" {shown(spec.to_dict())}"
         )
     load_strict(model, state, weights)
     return model.eval()
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors by name of a file, without the prefixes that wrappers give them."""
+    found = read_torch(path)
+    if isinstance(found, Mapping) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
+    ):
+        state = without_prefixes(found)
+        if f"{OWN_HEAD}weight" in state:
+            raise CheckpointError(
+                f"{path} is the state dict of a fastjvae.JointVAE, which does not tell the sizes of"
+                f" its latent variables: make the model and call its load_state_dict, or save it"
+                f" with save_pretrained"
+            )
+        return state
+    if isinstance(found, Tensor):
+        what = f"a single tensor of shape {tuple(found.shape)}"
+    elif isinstance(found, Mapping):
+        what = f"a dict of {shown(list(found))}"
+    else:
+        what = f"a {type(found).__name__}"
+    raise CheckpointError(
+        f"{path} is not a state dict of the published code: it holds {what}; save the"
+        f" model.state_dict() alone"
+    )
 
 
 def save_published(model: JointVAE, directory: str | Path, specs: Mapping[str, Any]) -> None:
@@ -163,10 +194,14 @@ class _ImageDecoder(torch.nn.Module):
 def write_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     """Write ``checkpoint.pt`` atomically and keep the one before it as ``checkpoint.previous.pt``.
 
+    The model's tensors are contiguous there, whatever their layout in training is.
+
     Raises:
         RunError: the folder cannot be written; both older checkpoints are then still there.
     """
-    content = _serialised(torch.save, {"format": _CHECKPOINT_FORMAT, **state})
+    model = {name: tensor.contiguous() for name, tensor in state["model"].items()}
+    whole = {"format": _CHECKPOINT_FORMAT, **state, "model": model}
+    content = _serialised(torch.save, whole)
     write_bytes(folder / CHECKPOINT, content, keep=folder / PREVIOUS_CHECKPOINT)
 
 
@@ -183,36 +218,95 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, damaged or foreign; names an intact previous one.
     """
     try:
-        _check_archive(path)
-        state = _read_torch(path)
+        return _read_checkpoint(path)
     except CheckpointError as error:
-        previous = path.with_name(PREVIOUS_CHECKPOINT)
-        hint = f"; the one before it is {previous}" if _is_checkpoint(previous) else ""
-        raise CheckpointError(f"{error}{hint if path.name == CHECKPOINT else ''}") from error
+        raise CheckpointError(f"{error}{_hint_to_previous(path)}") from error
+
+
+@contextmanager
+def taking_up(path: Path) -> Iterator[None]:
+    """Make one sentence of whatever the content of a checkpoint makes fail inside.
+
+    Raises:
+        CheckpointError: names the file, and an intact previous one.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # parts of another form can raise anything
+        raise CheckpointError(
+            f"{path} is damaged: its content cannot be taken up"
+            f" ({type(error).__name__}: {first_sentence(error)}){_hint_to_previous(path)}"
+        ) from error
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Take up Adam's moments; its settings stay those of the run, and of its device.
+
+    Raises:
+        ValueError, KeyError, ...: it is the state of another optimizer, see :func:`taking_up`.
+    """
+    settings = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
+    groups = [
+        {**theirs, **ours} for theirs, ours in zip(state["param_groups"], settings, strict=True)
+    ]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+    for group, before in zip(optimizer.param_groups, settings, strict=True):
+        group.update(before)
+        for parameter in group["params"]:
+            moments = optimizer.state.get(parameter, {})
+            if moments and moments.keys() != _MOMENTS:
+                raise ValueError(f"the optimizer has {sorted(moments)} of a parameter")
+            for name, value in moments.items():
+                _check_moment(name, value, parameter)
+                if name != "step" and value.stride() != parameter.stride():
+                    moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _check_moment(name: str, value: Any, parameter: Tensor) -> None:
+    """A kernel that updates all parameters at once does not look at shapes itself."""
+    shape = () if name == "step" else tuple(parameter.shape)
+    if (
+        not isinstance(value, Tensor)
+        or tuple(value.shape) != shape
+        or not value.is_floating_point()
+    ):
+        raise ValueError(
+            f"the optimizer's {name} must be floating numbers of shape {shape}, got {shown(value)}"
+        )
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    check_archive(path)
+    state = read_torch(path)
     if not isinstance(state, dict) or state.get("format") != _CHECKPOINT_FORMAT:
         raise CheckpointError(f"{path} is not a training checkpoint of fastjvae")
     if lacking := _REQUIRED - state.keys():
         raise CheckpointError(f"{path} is damaged: it lacks {', '.join(sorted(lacking))}")
+    if not is_integer(state["step"]) or not 0 <= state["step"] < 2**53:
+        raise CheckpointError(f"{path} is damaged: its step is {shown(state['step'])}")
     return state
 
 
-def _check_archive(path: Path) -> None:
-    """Compare the checksums that torch.save stores but torch.load does not verify."""
+def _hint_to_previous(path: Path) -> str:
+    previous = path.with_name(PREVIOUS_CHECKPOINT)
+    if path.name != CHECKPOINT:
+        return ""
     try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing") from None
-    except (zipfile.BadZipFile, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or truncated: {error}") from error
-    if broken:
-        raise CheckpointError(f"{path} is damaged: the checksum of {broken} is wrong")
+        _read_checkpoint(previous)
+    except CheckpointError:
+        return ""
+    return f"; the one before it is {previous}"
 
 
 def _is_checkpoint(path: Path) -> bool:
     try:
-        return _read_torch(path)["format"] == _CHECKPOINT_FORMAT  # type: ignore[no-any-return]
-    except (CheckpointError, KeyError, TypeError):
+        return read_torch(path)["format"] == _CHECKPOINT_FORMAT  # type: ignore[no-any-return]
+    except (CheckpointError, KeyError, TypeError, IndexError):
         return False
 
 
@@ -223,16 +317,3 @@ def _serialised(save: Callable[[Any, IO[bytes]], None], value: Any) -> bytes:
     buffer = io.BytesIO()
     save(value, buffer)
     return buffer.getvalue()
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of foreign pickles, which are refused below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing") from None
-    except Exception as error:  # the unpickler raises almost anything on a foreign file
-        raise CheckpointError(
-            f"{path} is damaged or not a PyTorch file of tensors ({type(error).__name__})"
-        ) from error

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-from fastjvae._numbers import is_integer, is_real
+from fastjvae._numbers import is_finite, is_integer, is_real, shown
 from fastjvae.errors import ArgumentError
 from fastjvae.latents import LatentSpec
 
 ChannelReduction = Literal["mean", "sum"]
 DiscreteMeasure = Literal["kl", "information"]
+_ROUNDING = 1e-3  # a quarter of a step of an 8-bit image
 _CHANNEL_REDUCTIONS, _DISCRETE_MEASURES = get_args(ChannelReduction), get_args(DiscreteMeasure)
 
 
@@ -23,6 +24,15 @@ def check_matrix(name: str, tensor: Tensor) -> None:
         raise ArgumentError(
             f"{name} must be a floating-point matrix (N, K),"
             f" got {tensor.dtype} of shape {tuple(tensor.shape)}"
+        )
+
+
+def check_categories(logits: Tensor) -> None:
+    """Raise ArgumentError unless these can be the logits of a categorical variable."""
+    check_matrix("logits", logits)
+    if logits.shape[1] < 1:
+        raise ArgumentError(
+            f"logits (N, K) must be of at least 1 category, got shape {tuple(logits.shape)}"
         )
 
 
@@ -61,10 +71,35 @@ def check_images(logits: Tensor, target: Tensor) -> None:
     check_device("target", target, logits)
 
 
+def check_unit_interval(images: Tensor) -> None:
+    """Raise ArgumentError unless floating images lie between 0 and 1; waits for their device.
+
+    A thousandth is left for what resampling rounds. What is not finite passes: it shows in the
+    loss. Where nothing can be read, such as inside a compiler or a transform, nothing is checked.
+    """
+    if (
+        not images.is_floating_point()
+        or not images.numel()
+        or type(images) not in (Tensor, Parameter)
+        or torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+    ):
+        return
+    low, high = (float(end) for end in images.detach().aminmax())
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise ArgumentError(
+            f"floating images must lie between 0 and 1, got values from {low:.4g} to {high:.4g}:"
+            f" divide 0..255 by 255 or pass them as uint8, and do not normalise"
+        )
+
+
 def check_temperature(tau: float | Tensor) -> None:
     """Raise ArgumentError unless ``tau`` is a number above 0; a tensor would have to be read."""
-    if not isinstance(tau, Tensor) and not (is_real(tau) and tau > 0):
-        raise ArgumentError(f"the temperature must be a number above 0, got {tau!r}")
+    if isinstance(tau, Tensor) or (is_finite(tau) and tau > 0):
+        return
+    right = "finite" if is_real(tau) and tau > 0 else "a number above 0"
+    raise ArgumentError(f"the temperature must be {right}, got {shown(tau)}")
 
 
 def check_tau(tau: float | Tensor, like: Tensor) -> None:
@@ -75,9 +110,11 @@ def check_tau(tau: float | Tensor, like: Tensor) -> None:
 
 
 def check_gamma(gamma: float | Tensor, like: Tensor) -> None:
-    """Raise ArgumentError unless a weight given as a tensor is a scalar beside ``like``."""
+    """Raise ArgumentError unless a weight is a number, or a scalar tensor beside ``like``."""
     if isinstance(gamma, Tensor):
         _check_scalar("gamma", gamma, like)
+    else:
+        check_weight("gamma", gamma)
 
 
 def check_device(name: str, tensor: Tensor, like: Tensor) -> None:
@@ -102,8 +139,8 @@ def check_step(step: int | Tensor, like: Tensor) -> None:
         if step.is_floating_point():
             raise ArgumentError(f"step must be an integer tensor, got {step.dtype}")
         return
-    if not is_integer(step) or step < 0:
-        raise ArgumentError(f"step must be an integer of at least 0, got {step!r}")
+    if not is_integer(step) or not 0 <= step < 2**63:
+        raise ArgumentError(f"step must be a 64-bit integer of at least 0, got {shown(step)}")
     # torch.compile cannot trace the question, and captures its graphs itself.
     capturing = not torch.compiler.is_compiling() and like.device.type == "cuda"
     if capturing and torch.cuda.is_current_stream_capturing():
@@ -115,8 +152,14 @@ def check_step(step: int | Tensor, like: Tensor) -> None:
 
 def check_weight(name: str, value: float) -> None:
     """Raise ArgumentError unless ``value`` can weigh a term of a loss."""
-    if not (is_real(value) and math.isfinite(value) and value >= 0):
-        raise ArgumentError(f"{name} must be a finite number of at least 0, got {value!r}")
+    if not (is_finite(value) and value >= 0):
+        raise ArgumentError(f"{name} must be a finite number of at least 0, got {shown(value)}")
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise ArgumentError unless ``value`` can be a number of things to make."""
+    if not is_integer(value) or not 0 <= value < 2**31:
+        raise ArgumentError(f"{name} must be an integer from 0 to 2147483647, got {shown(value)}")
 
 
 def check_channel_reduction(name: str) -> None:
@@ -134,4 +177,4 @@ def check_disc_measure(name: str) -> None:
 def check_seed(seed: int) -> None:
     """Raise ArgumentError unless ``seed`` is an integer from 0 to 2^31 - 1."""
     if not (is_integer(seed) and 0 <= seed < 2**31):
-        raise ArgumentError(f"seed must be between 0 and 2147483647, got {seed!r}")
+        raise ArgumentError(f"seed must be between 0 and 2147483647, got {shown(seed)}")

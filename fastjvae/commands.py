@@ -15,6 +15,7 @@ from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, Positional, ar
 
 from fastjvae.command_words import as_read
 from fastjvae.errors import ArgumentError
+from fastjvae.fields import check_heeded
 from fastjvae.figure_commands import FIGURES, Edit, FigureCommand, ModelAndData
 from fastjvae.metrics.scores import Scores
 from fastjvae.recipes import RECIPES, RecipeName, recipe
@@ -233,7 +234,7 @@ def parse(argv: Sequence[str]) -> Any:
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            return tyro.cli(
+            command = tyro.cli(
                 grammar,
                 prog=prog,
                 args=rest,
@@ -244,9 +245,13 @@ def parse(argv: Sequence[str]) -> Any:
         if stop.code in (0, None):
             raise
         words = [word for word in argv if not word.startswith("-")][:2]
-        command = " ".join(["fastjvae", *(w for w in words if w in (*RECIPES, *FIGURES, *_NAMES))])
+        usage = " ".join(["fastjvae", *(w for w in words if w in (*RECIPES, *FIGURES, *_NAMES))])
         sentence = usage_sentence(box.getvalue(), argv, _known_words(argv))
-        raise ArgumentError(f"{sentence}; see {command} --help") from None
+        raise ArgumentError(f"{sentence}; see {usage} --help") from None
+    if isinstance(command, Train):
+        names = {flag.removeprefix("--").replace("-", "_").split(".")[0] for flag in flags}
+        check_heeded(command.config, names)
+    return command
 
 
 def _check_figure(argv: Sequence[str]) -> None:

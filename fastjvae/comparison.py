@@ -6,7 +6,7 @@ No label takes part in the choice by UDR: it is the model that is most like the 
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae import reference
+from fastjvae._numbers import is_finite, is_integer, is_real
 from fastjvae.checkpoint import load
 from fastjvae.encoding import encoded_batches, evenly_spread
+from fastjvae.errors import ArgumentError, RunError
+from fastjvae.json_files import read_json
 from fastjvae.metrics import udr
 from fastjvae.metrics.udr import INFORMATIVE_NATS
 from fastjvae.model import JointVAE
@@ -38,9 +41,9 @@ class SeedResult:
     """What one seed gave, on the evaluation images; None where there is no such number."""
 
     seed: int
-    reconstruction: float  # nats per image
-    kl_cont: float  # nats, sum over the continuous units
-    kl_disc: float  # nats, sum over the discrete variables
+    reconstruction: float | None  # nats per image
+    kl_cont: float | None  # nats, sum over the continuous units
+    kl_disc: float | None  # nats, sum over the discrete variables
     # Both of the discrete variable that agrees best with the labels.
     accuracy_majority: float | None
     accuracy_one_to_one: float | None
@@ -48,6 +51,7 @@ class SeedResult:
     collapsed: bool = False  # no better than the mean image
 
 
+_ACCURACIES = ("accuracy_majority", "accuracy_one_to_one")
 _WIDTH = len("reconstruction")
 # Name, heading, decimals and what is best; a KL is what its capacity asks for, so none is best.
 _COLUMNS: tuple[tuple[str, str, int, Callable[[Sequence[float]], float] | None], ...] = (
@@ -79,7 +83,7 @@ class SeedsSummary:
         """
         return max(
             (r for r in self.results if r.udr is not None),
-            key=lambda r: (r.udr or 0.0, -r.reconstruction),
+            key=lambda r: (r.udr or 0.0, -_or_infinite(r.reconstruction)),
             default=None,
         )
 
@@ -157,6 +161,15 @@ class SeedsSummary:
         return [v for r in self.results if (v := getattr(r, name)) is not None]
 
 
+def _finite(value: float | None) -> float | None:
+    """None for what is no number of a model that works, in old files a NaN."""
+    return value if is_finite(value) else None
+
+
+def _or_infinite(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
 def _line(label: str, cells: Sequence[str]) -> str:
     return f"  {label}" + "".join(f"  {cell:>{_WIDTH}}" for cell in cells)
 
@@ -194,9 +207,7 @@ def summarise(
     done = [each for each in seed_configs(config, seeds, folder) if is_finished(each)]
     if not done:
         return None
-    evaluations = [
-        json.loads(RunFolder(each.run_folder).evaluation_file.read_text()) for each in done
-    ]
+    evaluations = [_read_evaluation(RunFolder(each.run_folder).evaluation_file) for each in done]
     results = [
         seed_result(each.seed, values) for each, values in zip(done, evaluations, strict=True)
     ]
@@ -233,7 +244,10 @@ def udr_of_runs(
             f"there is nothing to compare: no unit or category of any seed carries more than"
             f" {INFORMATIVE_NATS} nats"
         )
-    return udr([codes for codes, _ in units], [kl for _, kl in units]), None
+    try:
+        return udr([codes for codes, _ in units], [kl for _, kl in units]), None
+    except ArgumentError as error:  # of a model that has diverged
+        return None, str(error)
 
 
 def seed_result(seed: int, evaluation: dict[str, Any]) -> SeedResult:
@@ -241,19 +255,38 @@ def seed_result(seed: int, evaluation: dict[str, Any]) -> SeedResult:
     agreeing = agreeing_variable(evaluation)
     return SeedResult(
         seed=seed,
-        reconstruction=evaluation["reconstruction"],
-        kl_cont=evaluation["kl_cont_sum"],
-        kl_disc=evaluation["kl_disc_sum"],
+        reconstruction=_finite(evaluation["reconstruction"]),
+        kl_cont=_finite(evaluation["kl_cont_sum"]),
+        kl_disc=_finite(evaluation["kl_disc_sum"]),
         accuracy_majority=agreeing.get("accuracy_majority"),
         accuracy_one_to_one=agreeing.get("accuracy_one_to_one"),
         collapsed=evaluation.get("collapsed", False),
     )
 
 
+def _read_evaluation(path: Path) -> dict[str, Any]:
+    """The content of an ``evaluation.json``, which somebody may have changed.
+
+    Raises:
+        RunError: it is missing, or no evaluation.
+    """
+    values = read_json(path, RunError)
+    try:
+        variables = values["variables"]
+        right = isinstance(values["data"], str) and is_integer(values["images"])
+        numbers = [values[name] for name in ("reconstruction", "kl_cont_sum", "kl_disc_sum")]
+        numbers += [variable[name] for variable in variables for name in _ACCURACIES]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path} is no evaluation of a run: it lacks {error}") from error
+    if not right or not all(number is None or is_real(number) for number in numbers):
+        raise RunError(f"{path} is no evaluation of a run: a value in it is of another type")
+    return values  # type: ignore[no-any-return]
+
+
 def agreeing_variable(evaluation: dict[str, Any]) -> dict[str, Any]:
     """The discrete variable that agrees best with the labels; empty where there is none."""
     return max(
-        (v for v in evaluation["variables"] if v["accuracy_majority"] is not None),
+        (v for v in evaluation["variables"] if None not in [v[name] for name in _ACCURACIES]),
         key=lambda v: (v["accuracy_majority"], v["accuracy_one_to_one"]),
         default={},
     )

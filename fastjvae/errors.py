@@ -44,3 +44,9 @@ class OtherProcessError(FastJVAEError, RuntimeError):
 
 class BackendError(FastJVAEError, RuntimeError):
     """A backend was asked for that cannot run here; says why."""
+
+
+def first_sentence(error: Exception) -> str:
+    """What a library says of an error, as a part of a sentence: without lines and full stops."""
+    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return str(text).splitlines()[0].split(". ")[0].rstrip(".")

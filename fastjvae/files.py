@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import platform
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fastjvae.errors import RunError
+from fastjvae.json_files import to_json
 
 # What a file system answers where it has no such operation, and not where the operation fails.
 NOT_OFFERED = frozenset(
@@ -79,8 +79,8 @@ def write_bytes(path: Path, content: bytes, keep: Path | None = None) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically."""
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+    """Write ``value`` as indented JSON, atomically; a number that is not finite is null."""
+    write_bytes(path, (to_json(value, indent=2) + "\n").encode())
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -22,16 +22,17 @@ from fastjvae.backends import backend, use_by_hand, use_kernels
 from fastjvae.checks import (
     ChannelReduction,
     DiscreteMeasure,
+    check_categories,
     check_channel_reduction,
     check_device,
     check_disc_measure,
     check_gamma,
     check_gaussian,
     check_images,
-    check_matrix,
     check_params,
     check_step,
     check_tau,
+    check_weight,
 )
 from fastjvae.latents import LatentSpec
 from fastjvae.noise import Noise, draw_seed, noise_key, noise_tensors
@@ -116,7 +117,7 @@ def gumbel_softmax(
     Raises:
         ArgumentError: the noise is given twice or has another shape or device; tau is not above 0.
     """
-    check_matrix("logits", logits)
+    check_categories(logits)
     check_tau(tau, logits)
     noise = Noise(uniform=uniform, seed=seed, generator=generator)
     if use_kernels(logits, logits.shape[1], tau=tau, uniform=uniform):
@@ -189,7 +190,7 @@ def kl_gaussian(mean: Tensor, logvar: Tensor) -> Tensor:
 
 def kl_categorical(logits: Tensor) -> Tensor:
     """Batch mean of KL(softmax(logits) || uniform): (N, K) -> (), nats; between 0 and log K."""
-    check_matrix("logits", logits)
+    check_categories(logits)
     if use_kernels(logits, logits.shape[1]):
         none = logits[:, :0]
         return _kernels().divergences(none, none, logits, (logits.shape[1],))[0]  # type: ignore[no-any-return]
@@ -201,6 +202,9 @@ def capacity_loss(kl: Tensor, capacity: float | Tensor, gamma: float | Tensor) -
 
     Plain PyTorch on every device; :func:`kl_capacity_loss` is the fused form from the parameters.
     """
+    if not isinstance(capacity, Tensor):
+        check_weight("the capacity", capacity)
+    check_gamma(gamma, kl)
     return reference.capacity_loss(kl, capacity, gamma)
 
 

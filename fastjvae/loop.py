@@ -20,12 +20,13 @@ from torch.utils.data import DataLoader
 import fastjvae
 from fastjvae import checkpoint, pretrained
 from fastjvae.allocator import keep_freed_memory
+from fastjvae.checks import check_unit_interval
 from fastjvae.data import ImageData
 from fastjvae.data.batches import Batches, LoaderBatches, batches_of
 from fastjvae.data.groups import Groups
 from fastjvae.data.order import epoch_seed
 from fastjvae.data.source import check_image_data
-from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError
+from fastjvae.errors import ArgumentError, CheckpointError, DataError, NonFiniteLossError
 from fastjvae.figures.frames import FrameRecorder
 from fastjvae.model import JointVAE
 from fastjvae.objectives import call_if_offered
@@ -44,8 +45,6 @@ from fastjvae.settings import (
 from fastjvae.signals import Stopped, stop_signals
 
 Config = TypeVar("Config", TrainConfig, InfoGANConfig)
-# An optimizer's settings that depend on the device, of those that PyTorch keeps in its state.
-_COMPUTED_BY = ("fused", "capturable", "foreach", "differentiable")
 
 
 class TrainingLoop(ABC, Generic[Config]):
@@ -111,7 +110,8 @@ class TrainingLoop(ABC, Generic[Config]):
         if not resuming:
             self.processes.first(lambda: self.run.create(self.config, self._about()))
         if path := checkpoint.find_checkpoint(self.run.path):
-            self._restore(path)
+            with checkpoint.taking_up(path):
+                self._restore(path)
         if self.step > self.total_steps:
             raise ArgumentError(
                 f"{self.run} has taken {self.step:,} steps already, so it cannot end at step"
@@ -141,6 +141,7 @@ class TrainingLoop(ABC, Generic[Config]):
 
         Raises:
             NonFiniteLossError: a loss or parameter is not finite; nothing of it is saved.
+            DataError: a reconstruction below 0: the images are not between 0 and 1.
             RunError: another process of the run has ended or does not answer.
         """
         if self.config.keep_freed_memory and self.device.type == "cpu":
@@ -187,7 +188,7 @@ class TrainingLoop(ABC, Generic[Config]):
         Raises:
             NonFiniteLossError: a loss or parameter is not finite; the last checkpoint stays.
         """
-        self._check_finite(self.recorder.read())
+        self._check_rows(self.recorder.read())
         self.processes.first(self._write)
 
     def _write(self) -> None:
@@ -198,7 +199,7 @@ class TrainingLoop(ABC, Generic[Config]):
             pretrained.save_pretrained(
                 self.model,
                 self.run.path,
-                extra={**self._about(), "training": self.config.to_dict()},
+                extra=self.run.description(self.config, self._about()),
             )
             self.model.train()
 
@@ -212,7 +213,9 @@ class TrainingLoop(ABC, Generic[Config]):
     def _batches(self, data: ImageData | DataLoader[Any]) -> Batches:
         config, processes = self.config, self.processes
         if isinstance(data, DataLoader):
-            return LoaderBatches(data, self.device, config.seed, processes.world)
+            batches = LoaderBatches(data, self.device, config.seed, processes.world)
+            check_unit_interval(batches.select(0))  # before the first step, which does not look
+            return batches
         check_image_data(data)
         return batches_of(
             data.images,
@@ -239,7 +242,7 @@ class TrainingLoop(ABC, Generic[Config]):
     def _read_metrics(self, since_s: float) -> dict[str, Any]:
         """Means over the steps since the last record; waits for the device."""
         rows = self.recorder.read()
-        self._check_finite(rows)
+        self._check_rows(rows)
         beside_s, self.beside_steps_s = self.beside_steps_s, 0.0
         speed = self._images_since / (time.perf_counter() - since_s - beside_s)
         self._images_since = 0
@@ -267,6 +270,20 @@ class TrainingLoop(ABC, Generic[Config]):
 
         if self.frames.is_due(self.step, self.finished):
             self.processes.first(record)
+
+    def _check_rows(self, rows: Tensor) -> None:
+        """End a run whose numbers say that something is wrong, before any of it is saved."""
+        self._check_finite(rows)
+        names = self.recorder.names
+        if len(rows) and "reconstruction" in names:
+            reconstruction = rows[:, names.index("reconstruction")]
+            if len(below := (reconstruction < 0).nonzero()):
+                step = self.step - len(rows) + 1 + int(below[0])
+                raise DataError(
+                    f"the reconstruction at step {step} is {float(reconstruction[below[0]]):.4g}"
+                    f" nats, which no image between 0 and 1 can have: divide 0..255 by 255 or give"
+                    f" uint8 images, and do not normalise"
+                )
 
     def _check_finite(self, rows: Tensor) -> None:
         bad_rows = (~rows.isfinite()).any(dim=1).nonzero()
@@ -391,21 +408,13 @@ class TrainingLoop(ABC, Generic[Config]):
                 f" began with"
             )
         self.model.load_state_dict(state["model"])
-        self._restore_optimizer(state["optimizer"])
+        checkpoint.restore_optimizer(self.optimizer, state["optimizer"])
         if "objective" in state:
             call_if_offered(self.objective, "load_state_dict", state["objective"])
         self.step = state["step"]
         self.device_step.fill_(self.step)
         self._restore_generators(state["rng"])
         self.recorder.restore(state["metrics"], self.device)
-
-    def _restore_optimizer(self, state: dict[str, Any]) -> None:
-        """Moments and settings; how the optimizer is computed is for this device to say."""
-        groups = [
-            {**theirs, **{name: ours[name] for name in _COMPUTED_BY if name in ours}}
-            for theirs, ours in zip(state["param_groups"], self.optimizer.param_groups, strict=True)
-        ]
-        self.optimizer.load_state_dict({**state, "param_groups": groups})
 
     def _restore_generators(self, rng: dict[str, Any]) -> None:
         """Go on with the same random numbers, or with others after a change of device."""

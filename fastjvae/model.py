@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fastjvae import functional, pretrained, published, reference
-from fastjvae._numbers import is_integer
+from fastjvae._numbers import is_integer, shown
 from fastjvae.chain import channels_last, run_chain
-from fastjvae.checks import check_temperature
+from fastjvae.checks import check_temperature, check_unit_interval
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.latents import LatentSpec
 from fastjvae.noise import Noise, check_generator, prior_sample
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _HIDDEN_DIM = 256
+_MOST_WEIGHTS = 2**30  # 4 GiB of them
 _FLATTEN, _RELU = nn.Flatten(), nn.ReLU()
 
 
@@ -122,6 +123,7 @@ class JointVAE(nn.Module):
         self.img_size = _checked_img_size(img_size)
         self.spec = LatentSpec.from_dict(latent_spec)
         check_temperature(temperature)
+        _check_networks(self.img_size, self.spec, encoder is None, decoder is None)
         self.temperature = temperature
         self.use_cuda = use_cuda
         self.latent_spec = (
@@ -240,7 +242,7 @@ class JointVAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior: (n, C, H, W) in [0, 1]."""
+        """Decode ``n`` draws from the prior: (n, C, H, W) in [0, 1]; ArgumentError below 0."""
         return self.decode(self.prior_sample(n, generator))
 
     @torch.no_grad()
@@ -271,12 +273,25 @@ class JointVAE(nn.Module):
 
         Returns:
             :class:`fastjvae.LossOutput`; call ``.loss.backward()``.
+
+        Raises:
+            ArgumentError: on a CPU, floating images outside 0..1; the objective returns something
+                else; shapes, types or devices do not fit.
         """
         objective = paper_mnist(self.spec) if objective is None else objective
-        if x.device.type == "cpu" and x.dtype == torch.uint8:
-            # Once for the encoder and the target; a GPU reads a quarter of the bytes twice instead.
-            x = reference.unit_interval(x, self.dtype)
-        return objective.loss(self, x, step, Noise(normal, uniform, seed, generator))
+        if x.device.type == "cpu":
+            if x.dtype == torch.uint8:
+                # Once for encoder and target; a GPU reads a quarter of the bytes twice instead.
+                x = reference.unit_interval(x, self.dtype)
+            else:
+                check_unit_interval(x)
+        out = objective.loss(self, x, step, Noise(normal, uniform, seed, generator))
+        if not isinstance(out, LossOutput):
+            raise ArgumentError(
+                f"the loss of an objective must be a LossOutput, whose first part is what backward"
+                f" is called on, {type(objective).__name__} has returned a {type(out).__name__}"
+            )
+        return out
 
     # --- state dicts ------------------------------------------------------------------------------
 
@@ -302,10 +317,14 @@ class JointVAE(nn.Module):
     ) -> Any:
         """Load parameters under our names or under the published code's.
 
+        What DataParallel and torch.compile put before the names does not count.
+
         Raises:
             CheckpointError: a published state dict lacks keys, has others, or other shapes.
             RuntimeError: the same for a state dict under our names.
         """
+        if not self.has_own_modules:
+            state_dict = published.without_prefixes(state_dict)
         if not published.is_published(state_dict) or self.has_own_modules:
             return super().load_state_dict(state_dict, strict=strict, assign=assign)
         ours, missing, unexpected = published.from_published(
@@ -326,9 +345,14 @@ class JointVAE(nn.Module):
         pretrained.save_pretrained(self, directory, repo_id=repo_id, push_to_hub=push_to_hub)
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path, *, revision: str | None = None) -> Self:
-        """Read what :meth:`save_pretrained` wrote; strict."""
-        return pretrained.from_pretrained(directory, cls, revision=revision)
+    def from_pretrained(
+        cls, directory: str | Path, *, hub: bool = False, revision: str | None = None
+    ) -> Self:
+        """Read what :meth:`save_pretrained` wrote, in evaluation mode; strict.
+
+        ``hub=True`` reads a repository of the Hub, ``user/name``, where no such folder exists.
+        """
+        return pretrained.from_pretrained(directory, cls, hub=hub, revision=revision)
 
     # --- internals --------------------------------------------------------------------------------
 
@@ -352,6 +376,25 @@ class JointVAE(nn.Module):
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+
+def _check_networks(
+    img_size: tuple[int, int, int], spec: LatentSpec, has_encoder: bool, has_decoder: bool
+) -> None:
+    """Refuse standard networks that no machine has the memory for, before they take it."""
+    channels, height, width = img_size
+    if not (has_encoder or has_decoder):
+        return
+    n = num_convolutions(height, width)
+    features = 64 * (height >> n) * (width >> n)
+    rows = has_encoder * spec.num_params + has_decoder * spec.sample_dim
+    weights = _HIDDEN_DIM * (features * (has_encoder + has_decoder) + rows) + 512 * channels
+    if weights > _MOST_WEIGHTS:
+        raise ArgumentError(
+            f"the networks for images of {height}x{width} and {spec.to_dict()} would have"
+            f" {shown(weights)} weights, at most {_MOST_WEIGHTS} are possible: sides that are"
+            f" divisible by a larger power of 2 need fewer"
+        )
 
 
 def num_convolutions(height: int, width: int) -> int:
@@ -387,9 +430,10 @@ def _stack(layer: type[nn.Conv2d] | type[nn.ConvTranspose2d], widths: list[int])
 
 def _checked_img_size(img_size: Sequence[int]) -> tuple[int, int, int]:
     sizes = tuple(img_size) if isinstance(img_size, Sequence) else ()
-    if len(sizes) != 3 or not all(is_integer(size) and size >= 1 for size in sizes):
+    if len(sizes) != 3 or not all(is_integer(size) and 1 <= size < 2**31 for size in sizes):
         raise ArgumentError(
-            f"img_size is (channels, height, width) in pixels such as (1, 32, 32), got {img_size!r}"
+            f"img_size is (channels, height, width) in pixels such as (1, 32, 32),"
+            f" got {shown(img_size)}"
         )
     channels, height, width = map(int, sizes)
     return channels, height, width

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fastjvae import reference
 from fastjvae._numbers import is_integer
+from fastjvae.checks import check_count
 from fastjvae.errors import ArgumentError
 from fastjvae.latents import LatentSpec
 
@@ -42,7 +43,12 @@ def prior_sample(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Sample rows (n, L) of the prior: normal units, uniform one-hot categories."""
+    """Sample rows (n, L) of the prior: normal units, uniform one-hot categories.
+
+    Raises:
+        ArgumentError: ``n`` is no number of rows.
+    """
+    check_count("the number of samples", n)
     z = torch.randn(n, spec.cont, device=device, dtype=dtype, generator=generator)
     hot = []
     for size in spec.disc:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from fastjvae.errors import ArgumentError, CheckpointError
+from fastjvae._numbers import shown
+from fastjvae.errors import ArgumentError, CheckpointError, first_sentence
 from fastjvae.files import write_bytes, write_json
+from fastjvae.json_files import read_json
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE
@@ -20,6 +21,7 @@ Model = TypeVar("Model", bound="JointVAE")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MODEL_FORMAT = "fastjvae-model-1"
+_LONGEST_REASON = 400  # characters of what torch says of a state dict, which names every tensor
 
 _FLOATS = {
     str(dtype).removeprefix("torch."): dtype
@@ -66,41 +68,50 @@ def save_pretrained(
 
 
 def from_pretrained(
-    directory: str | Path, cls: type[Model], *, revision: str | None = None
+    directory: str | Path, cls: type[Model], *, hub: bool = False, revision: str | None = None
 ) -> Model:
-    """Read what :func:`save_pretrained` wrote; every tensor must be there and fit.
+    """Read what :func:`save_pretrained` wrote, in evaluation mode; every tensor must be there.
 
     Args:
-        directory: the folder, or the id of a Hub repository (``user/name``; needs the ``hub``
-            extra and is used where no such folder exists).
+        directory: the folder, or the id of a Hub repository.
         cls: the model class.
+        hub: whether ``directory`` is the id of a repository, ``user/name``, where no such folder
+            exists; needs the ``hub`` extra.
         revision: of the Hub repository.
 
     Raises:
+        ArgumentError: a revision is asked for without the Hub.
         CheckpointError: the files are missing, damaged, of another format or of another model.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     folder = Path(directory)
-    if not folder.is_dir() and len(folder.parts) == 2 and not folder.is_absolute():
+    if revision is not None and not hub:
+        raise ArgumentError(f"a revision is of a Hub repository: give hub=True, got {revision!r}")
+    if not folder.is_dir():
+        if not hub:
+            raise CheckpointError(
+                f"{folder} is no folder; to load a repository of that name from the Hub give"
+                f" hub=True"
+            )
         folder = _download(str(directory), revision)
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict) or config.get("format") != MODEL_FORMAT:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
-        raise CheckpointError(f"{folder / CONFIG} must say format {MODEL_FORMAT!r}, got {found!r}")
-    model = build_model(config.get("model"), folder / CONFIG, cls)
+        raise CheckpointError(
+            f"{folder / CONFIG} must say format {MODEL_FORMAT!r}, got {shown(found)}"
+        )
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"{folder / WEIGHTS} is missing")
     try:
         # Its own reader of files takes no names that are not UTF-8.
         tensors = load((folder / WEIGHTS).read_bytes())
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(
-            f"{folder / WEIGHTS} cannot be read or is damaged: {error}"
+            f"{folder / WEIGHTS} cannot be read or is damaged: {first_sentence(error)}"
         ) from error
-    load_strict(model, tensors, folder / WEIGHTS)
-    return model
+    return build_model(config.get("model"), tensors, folder / CONFIG, folder / WEIGHTS, cls)
 
 
 def model_config(model: JointVAE) -> dict[str, Any]:
@@ -120,31 +131,54 @@ def model_config(model: JointVAE) -> dict[str, Any]:
     }
 
 
-def build_model(config: Any, source: Path, cls: type[Model]) -> Model:
-    """Build an untrained model from :func:`model_config`'s form, read from ``source``."""
+def build_model(
+    config: Any, state: Mapping[str, Tensor], source: Path, weights: Path, cls: type[Model]
+) -> Model:
+    """Build a model from :func:`model_config`'s form, and give it its weights; evaluation mode.
+
+    The sizes that the configuration names take no memory before they are found in the weights.
+
+    Args:
+        config: as read.
+        state: the parameters by name.
+        source, weights: where both were read, for messages.
+        cls: the model class.
+
+    Raises:
+        CheckpointError: the configuration describes no model, or the weights are of another one.
+    """
     try:
-        model = cls(config["img_size"], config["latent_spec"], config["temperature"])
-        return model.to(_FLOATS[config["dtype"]])
-    except (KeyError, TypeError, ArgumentError) as error:
-        raise CheckpointError(f"{source} describes no JointVAE: {error}") from error
+        arguments = (config["img_size"], config["latent_spec"], config["temperature"])
+        check_weights(lambda: _model_class()(*arguments), state, weights)
+        model = cls(*arguments).to(_FLOATS[config["dtype"]])
+    except (KeyError, TypeError, AttributeError, ArgumentError) as error:
+        raise CheckpointError(f"{source} describes no JointVAE: {first_sentence(error)}") from error
+    load_strict(model, state, weights)
+    return model.eval()
 
 
-def load_strict(model: JointVAE, state: Mapping[str, Tensor], source: Path) -> None:
+def check_weights(make: Callable[[], JointVAE], state: Mapping[str, Tensor], source: Path) -> None:
+    """Raise CheckpointError unless the weights are those of a model, which takes no memory here."""
+    with torch.device("meta"):
+        template = make()
+    load_strict(template, state, source, assign=True)
+
+
+def load_strict(
+    model: JointVAE, state: Mapping[str, Tensor], source: Path, assign: bool = False
+) -> None:
+    """Give a model its weights; CheckpointError names the file that they are from."""
     try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
+        model.load_state_dict(state, assign=assign)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split()).replace(". ", "; ").rstrip(".")[:_LONGEST_REASON]
         raise CheckpointError(f"{source} holds the weights of another model: {reason}") from error
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; CheckpointError names it if it is missing or damaged."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
+def _model_class() -> type[JointVAE]:
+    from fastjvae.model import JointVAE  # which imports this module
+
+    return JointVAE
 
 
 def _hub() -> Any:
@@ -162,7 +196,7 @@ def _download(repo_id: str, revision: str | None) -> Path:
             hub.snapshot_download(repo_id, revision=revision, allow_patterns=[CONFIG, WEIGHTS])
         )
     except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError) as error:
-        reason = str(error).strip().split("\n", maxsplit=1)[0]
+        reason = first_sentence(error)
         raise CheckpointError(
             f"{repo_id} is neither a folder nor a Hub repository that can be read: {reason}"
         ) from error

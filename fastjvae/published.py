@@ -7,6 +7,7 @@ parameter row, so its slices are those layers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,8 +21,20 @@ _PREFIXES = {
     "decoder.latent_to_features.": "latent_to_features.",
     "decoder.features_to_image.": "features_to_img.",
 }
-_HEAD = "encoder.head."
+OWN_HEAD = "encoder.head."
 _PUBLISHED_PREFIXES = (*_PREFIXES.values(), "fc_mean.", "fc_log_var.", "fc_alphas.")
+
+
+def without_prefixes(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state dict without what DataParallel and torch.compile put before its names.
+
+    >>> without_prefixes({"module._orig_mod.fc_mean.weight": 1})
+    {'fc_mean.weight': 1}
+    """
+    state = {key.replace("_orig_mod.", ""): value for key, value in state.items()}
+    while state and all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return state
 
 
 def is_published(state: Mapping[str, object]) -> bool:
@@ -33,11 +46,11 @@ def to_published(state: Mapping[str, Tensor], spec: LatentSpec) -> dict[str, Ten
     """Map tensors under our names (weights, gradients, ...) to the published names; views."""
     published: dict[str, Tensor] = {}
     for key, tensor in state.items():
-        if key == f"{_HEAD}weight":
+        if key == f"{OWN_HEAD}weight":
             for layer, rows in _head_layers(spec).items():  # in the published order of keys
                 published[f"{layer}.weight"] = tensor[rows]
-                published[f"{layer}.bias"] = state[f"{_HEAD}bias"][rows]
-        elif key != f"{_HEAD}bias":
+                published[f"{layer}.bias"] = state[f"{OWN_HEAD}bias"][rows]
+        elif key != f"{OWN_HEAD}bias":
             published[_renamed(key)] = tensor
     return published
 
@@ -67,8 +80,8 @@ def from_published(
             )
     ours: dict[str, Tensor] = {}
     for key, tensor in template.items():
-        if key.startswith(_HEAD):
-            kind = key.removeprefix(_HEAD)
+        if key.startswith(OWN_HEAD):
+            kind = key.removeprefix(OWN_HEAD)
             layers = [f"{layer}.{kind}" for layer in _head_layers(spec)]
             ours[key] = torch.cat([published.get(layer, expected[layer]) for layer in layers])
         else:

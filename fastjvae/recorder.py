@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastjvae.errors import CheckpointError
 from fastjvae.functional import category_imbalance
 from fastjvae.latents import LatentSpec
 from fastjvae.objectives import LossOutput
@@ -46,6 +47,11 @@ class Recorder(ABC):
         if self._rows is None:
             self._rows = row.new_zeros(self._most_rows, len(row))
             self._next = self._next.to(row.device)
+        elif len(row) != self._rows.shape[1]:
+            raise CheckpointError(
+                f"the checkpoint has {self._rows.shape[1]} numbers of each step and this run"
+                f" {len(row)}: its objective or latent variables are other ones"
+            )
         self._rows.index_copy_(0, self._next, row[None])
         self._next.add_(1).remainder_(len(self._rows))
         self.written += 1

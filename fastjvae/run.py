@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fastjvae._numbers import is_integer, is_real, shown
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
 from fastjvae.files import NOT_OFFERED, cannot_write, write_bytes, write_json
-from fastjvae.settings import AnyConfig, config_from_dict
+from fastjvae.json_files import parse_json, read_json, to_json
+from fastjvae.settings import AnyConfig, config_from_dict, unknown_settings
 
 
 class RunFolder:
@@ -73,12 +74,17 @@ class RunFolder:
             raise cannot_write(self.path, error) from error
         write_json(self.config_file, {**about, "training": config.to_dict()})
 
+    def description(self, config: AnyConfig, about: Mapping[str, Any]) -> dict[str, Any]:
+        """What config.json is to hold: these, and what is in it that is none of ours."""
+        whole = read_json(self.config_file, RunError)
+        unknown = unknown_settings(whole["training"])
+        return {**whole, **about, "training": merged(config.to_dict(), unknown)}
+
     def change_config(self, config: AnyConfig) -> None:
         """Replace the settings of the run that is here; the rest of config.json stays."""
         if config.differing(self.read_config()) is None:
             return
-        whole = json.loads(self.config_file.read_text())
-        write_json(self.config_file, {**whole, "training": config.to_dict()})
+        write_json(self.config_file, self.description(config, {}))
 
     def check_is_there(self) -> None:
         """Refuse to go on in a folder that was deleted; writing would make it again, in part.
@@ -95,31 +101,44 @@ class RunFolder:
     def is_run(self) -> bool:
         """Whether the folder holds the configuration of a training run."""
         try:
-            return "training" in json.loads(self.config_file.read_text())
-        except (OSError, ValueError, TypeError):
+            whole = read_json(self.config_file, RunError)
+        except RunError:
             return False
+        return isinstance(whole, dict) and "training" in whole
 
     def read_config(self) -> AnyConfig:
         """Return the settings of the run that is here.
 
         Raises:
             RunError: there is no run here, or its config.json cannot be read.
+
+        Warns:
+            UserWarning: the file has settings that this version does not know.
         """
         if not self.config_file.is_file():
             raise RunError(f"{self} is no run folder: {self.config_file} is missing")
         try:
-            return config_from_dict(json.loads(self.config_file.read_text())["training"])
-        except KeyError as error:
-            raise RunError(f"{self.config_file} lacks the training setting {error}") from error
-        except (OSError, ValueError, TypeError) as error:
+            whole = parse_json(self.config_file.read_bytes())
+            if not isinstance(whole, dict):
+                raise ArgumentError(f"it must be a JSON object, got {shown(whole)}")
+            settings = whole.get("training")
+            config, unknown = config_from_dict(settings), unknown_settings(settings)
+        except (OSError, ValueError) as error:
             raise RunError(
                 f"{self.config_file} is not the configuration of a training run: {error}"
             ) from error
+        if unknown:
+            warnings.warn(
+                f"{self.config_file} has settings that this version does not know, and leaves as"
+                f" they are: {', '.join(sorted(unknown))}",
+                stacklevel=1,
+            )
+        return config
 
     def own_data(self) -> str | None:
         """The name of the images if they were given in Python, which no setting can load again."""
         try:
-            data = json.loads(self.config_file.read_text())["data"]
+            data = parse_json(self.config_file.read_bytes())["data"]
             return str(data["name"]) if data["given_in_python"] else None
         except (OSError, ValueError, TypeError, KeyError):  # of a run written before, too
             return None
@@ -192,7 +211,7 @@ class MetricsLog:
                 raise ArgumentError(
                     "--tensorboard needs the extra: pip install 'fastjvae[tensorboard]'"
                 ) from None
-        write_bytes(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        write_bytes(self.path, "".join(to_json(record) + "\n" for record in kept).encode())
         if tensorboard:
             self._writer = SummaryWriter(str(run.tensorboard), purge_step=step + 1)
 
@@ -200,7 +219,7 @@ class MetricsLog:
         """Write one record; a list becomes one TensorBoard scalar per element."""
         try:
             with self.path.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(to_json(record) + "\n")
         except OSError as error:
             self._run.check_is_there()
             raise cannot_write(self.path, error) from error
@@ -221,13 +240,14 @@ def read_metrics(run: RunFolder) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
-            record["step"] + 0  # a line of ours says where it belongs
-        except (ValueError, TypeError, KeyError):
+            record = parse_json(line)
+        except ValueError:
+            record = None
+        if not _is_record(record):
             if number < len(lines):
                 raise CheckpointError(
                     f"{run.metrics_file} is damaged: line {number} is no record of a step"
-                ) from None
+                )
         else:
             records.append(record)
     return records
@@ -240,6 +260,27 @@ def last_step(run: RunFolder) -> int | None:
     except (CheckpointError, OSError):
         return None
     return records[-1]["step"] if records else None
+
+
+def merged(values: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of both, nested as they are; of two that are none of them nested the first.
+
+    >>> merged({"lr": 1.0, "capacity": {"hi": 5.0}}, {"capacity": {"colour": "red"}, "mood": 3})
+    {'lr': 1.0, 'capacity': {'hi': 5.0, 'colour': 'red'}, 'mood': 3}
+    """
+    found = {**beside, **values}
+    for name in values.keys() & beside.keys():
+        if isinstance(values[name], Mapping) and isinstance(beside[name], Mapping):
+            found[name] = merged(values[name], beside[name])
+    return {name: found[name] for name in dict.fromkeys((*values, *beside))}
+
+
+def _is_record(record: Any) -> bool:
+    """Whether this can be a line of ours: a step, and numbers and lists of numbers by name."""
+    if not isinstance(record, dict) or not is_integer(record.get("step")) or record["step"] < 0:
+        return False
+    values = [each for v in record.values() for each in (v if isinstance(v, list) else [v])]
+    return all(value is None or isinstance(value, str) or is_real(value) for value in values)
 
 
 def _scalars(record: dict[str, Any]) -> Iterable[tuple[str, float]]:

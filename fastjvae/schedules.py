@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastjvae._numbers import is_integer, is_real
+from fastjvae._numbers import is_finite, is_integer, shown
 from fastjvae.errors import ArgumentError
 
 
@@ -46,15 +46,20 @@ class Capacity:
             value = getattr(self, name)
             if isinstance(value, Tensor):  # reading it would wait for the device
                 continue
-            if not (is_real(value) and math.isfinite(value) and value >= 0):
+            if not (is_finite(value) and value >= 0):
                 raise ArgumentError(
-                    f"capacity {name} must be a finite number of at least 0, got {value!r}"
+                    f"capacity {name} must be a finite number of at least 0, got {shown(value)}"
                 )
         if not float(self.start).is_integer():
             raise ArgumentError(f"capacity start must be a whole training step, got {self.start!r}")
-        if not (is_real(self.iters) and math.isfinite(self.iters) and self.iters >= 1):
+        if not (is_finite(self.iters) and self.iters >= 1):
             raise ArgumentError(
-                f"capacity iters must be at least 1 training step, got {self.iters!r}"
+                f"capacity iters must be at least 1 training step, got {shown(self.iters)}"
+            )
+        if max(self.start, self.iters) >= 2**63:  # as a tensor counts them
+            raise ArgumentError(
+                f"capacity start and iters must be below 2^63 training steps,"
+                f" got {shown(self.start)} and {shown(self.iters)}"
             )
 
     def at(

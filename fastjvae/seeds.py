@@ -7,7 +7,6 @@ is compared in :mod:`fastjvae.comparison`.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 import signal
@@ -24,6 +23,7 @@ import torch
 from fastjvae import pretrained
 from fastjvae.errors import ArgumentError, NonFiniteLossError, RunError
 from fastjvae.files import cannot_write
+from fastjvae.json_files import parse_json, to_json
 from fastjvae.run import RunFolder
 from fastjvae.settings import AnyConfig, config_from_dict
 from fastjvae.signals import stop_signals
@@ -221,12 +221,12 @@ def _start(config: AnyConfig, command: Sequence[str], gpu: str) -> subprocess.Po
 
 def write_settings(config: AnyConfig) -> str:
     """JSON of a run's settings and its folder, for the process that trains it."""
-    return json.dumps({"out": config.run_folder, "training": config.to_dict()})
+    return to_json({"out": config.run_folder, "training": config.to_dict()})
 
 
 def read_settings(text: str) -> AnyConfig:
     """Read what :func:`write_settings` wrote."""
-    values = json.loads(text)
+    values = parse_json(text)
     return dataclasses.replace(config_from_dict(values["training"]), out=values["out"])
 
 

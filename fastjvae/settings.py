@@ -5,15 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import torch
 from tyro.conf import Suppress
 
-from fastjvae.checks import ChannelReduction, DiscreteMeasure, check_weight
+from fastjvae._numbers import shown
+from fastjvae.checks import ChannelReduction, DiscreteMeasure
 from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource
 from fastjvae.data.source import MAX_PIXELS
 from fastjvae.errors import ArgumentError
+from fastjvae.fields import (
+    Bounds,
+    HeededWith,
+    check_fields,
+    check_heeded,
+    from_mapping,
+    only_heeded,
+    unknown_fields,
+)
 from fastjvae.initialisation import initialise_he
 from fastjvae.latents import LatentSpec
 from fastjvae.model import Encoder, JointVAE
@@ -42,20 +51,28 @@ ObjectiveName = Literal["joint", "beta", "cc-beta", "factor", "beta-tc"]
 Initialisation = Literal["torch", "he"]
 DiscreteCapacity = Literal[DiscreteMeasure, "shared"]
 
+_MOST_STEPS = 10**12  # a run of a step each millisecond takes 30 years for them
+Steps = Annotated[int, Bounds(1, _MOST_STEPS)]
+StepsOrNone = Annotated[int, Bounds(0, _MOST_STEPS)]
+Weight = Annotated[float, Bounds(0)]  # of a term of a loss, or a number of nats
+Rate = Annotated[float, Bounds(above=0)]
+_JOINT = HeededWith("objective", ("joint",), others_set_it=True)
+_SHARED = HeededWith("discrete_capacity", ("shared",), others_set_it=True)
+
 
 @dataclass(frozen=True)
 class CapacityConfig:
     """Linear growth of a capacity, and the weight of its penalty gamma |KL - C(t)|."""
 
-    lo: float
+    lo: Weight
     """capacity at the start, nats"""
-    hi: float
+    hi: Weight
     """capacity at the end, nats"""
-    iters: int
+    iters: Steps
     """training steps from lo to hi"""
-    gamma: float
+    gamma: Weight
     """weight of the penalty, loss nats per nat of deviation"""
-    start: int = 0
+    start: StepsOrNone = 0
     """training step at which the growth begins"""
 
     def build(self) -> Capacity:
@@ -66,13 +83,13 @@ class CapacityConfig:
 class FactorConfig:
     """FactorVAE's penalty gamma TC and its discriminator (Kim & Mnih 2018)."""
 
-    gamma: float = 10.0
+    gamma: Weight = 10.0
     """weight of the total correlation, no unit; the literature has 10 to 100"""
-    layers: int = 6
+    layers: Annotated[int, Bounds(1, 100)] = 6
     """hidden layers of the discriminator"""
-    width: int = 1000
+    width: Annotated[int, Bounds(1, 16_384)] = 1000
     """units of each hidden layer"""
-    lr: float = 1e-4
+    lr: Rate = 1e-4
     """learning rate of the discriminator's Adam, per step"""
 
 
@@ -88,7 +105,7 @@ class RunConfig:
     IDX files, for chairs the folder rendered_chairs, for celeba torchvision's layout, a folder of
     aligned pictures or a .zip file of them, for dsprites its .npz file, for images a folder of
     pictures, for arrays a .npy or .npz file, or FILE.npz:NAME for the images of that name in it"""
-    image_size: tuple[int, int] | None = None
+    image_size: Annotated[tuple[int, int] | None, Bounds(1, 4096)] = None
     """height and width in pixels that images are resized to; by default 32 32 for digits, mnist
     and fashion-mnist, 64 64 for chairs, celeba, dsprites and sprites, and the images' own size
     otherwise"""
@@ -104,24 +121,24 @@ class RunConfig:
     lists or ranges with or without a step; what is not named keeps all of its values"""
     skip_damaged: bool = False
     """chairs, celeba and images: leave out pictures that cannot be read, and say how many"""
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Annotated[int, Bounds(1)] = MAX_PIXELS
     """chairs, celeba and images: pixels of the largest picture that is read; others are refused
     before they are decoded, since a file of some kB can hold one that takes all memory"""
 
     # --- model ------------------------------------------------------------------------------------
-    cont: int = 10
+    cont: Annotated[int, Bounds(0, 100_000)] = 10
     """number of continuous latent units; 0 for none"""
-    disc: tuple[int, ...] = (10,)
+    disc: Annotated[tuple[int, ...], Bounds(most=100_000)] = (10,)
     """numbers of categories of the discrete latent variables; nothing after the flag for none"""
 
     # --- length -----------------------------------------------------------------------------------
-    batch_size: int = 64
+    batch_size: Annotated[int, Bounds(1, 10_000_000)] = 64
     """images per training step, of all processes together"""
-    epochs: int = 100
+    epochs: Annotated[int, Bounds(1, 10**9)] = 100
     """passes over the data"""
-    steps: int | None = None
+    steps: Annotated[int | None, Bounds(1, _MOST_STEPS)] = None
     """training steps; given, it replaces epochs"""
-    seed: int = 0
+    seed: Annotated[int, Bounds(0, 2**31 - 1)] = 0
     """seed of initialisation, data order and noise"""
 
     # --- run --------------------------------------------------------------------------------------
@@ -135,26 +152,20 @@ class RunConfig:
     keep_freed_memory: bool = True
     """on a CPU, freed memory stays in the process for the next step, whose pages would fault in
     again otherwise (glibc); the process then keeps its peak"""
-    log_every: int = 50
+    log_every: Annotated[int, Bounds(1, 100_000)] = 50
     """training steps between two lines of metrics.jsonl"""
-    checkpoint_every: int = 1000
+    checkpoint_every: Steps = 1000
     """training steps between two checkpoints"""
     tensorboard: bool = False
     """also write what metrics.jsonl holds for TensorBoard; needs the tensorboard extra"""
     figures: bool = True
     """the figures are drawn when training ends; this flag leaves them out"""
-    animate_every: int | None = None
+    animate_every: Annotated[int | None, Bounds(1, _MOST_STEPS)] = None
     """training steps from frame to frame of figures/animation.gif, which shows how the traversals
     come about; by default there is none"""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "log_every", "checkpoint_every", "max_pixels"):
-            _check_positive(name, getattr(self, name))
-        for name in ("steps", "animate_every"):
-            if getattr(self, name) is not None:
-                _check_positive(name, getattr(self, name))
-        if not 0 <= self.seed < 2**31:
-            raise ArgumentError(f"--seed must be between 0 and 2147483647, got {self.seed}")
+        check_fields(self)
         _ = self.spec  # an impossible specification is an error here already
 
     @property
@@ -206,52 +217,54 @@ class RunConfig:
 class TrainConfig(RunConfig):
     """Everything that decides what a training run of a JointVAE computes, and where it goes."""
 
-    temperature: float = 0.67
+    temperature: Rate = 0.67
     """temperature of the Gumbel-softmax, no unit"""
 
     # --- objective --------------------------------------------------------------------------------
     objective: ObjectiveName = "joint"
     """joint: JointVAE (paper eq. 8); beta: beta-VAE; cc-beta: one capacity for all latents; factor:
     FactorVAE; beta-tc: beta-TCVAE"""
-    cont_capacity: CapacityConfig = field(
+    cont_capacity: Annotated[CapacityConfig, _JOINT] = field(
         default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
     )
     """joint: capacity of the continuous units together"""
-    disc_capacity: CapacityConfig = field(
+    disc_capacity: Annotated[CapacityConfig, _JOINT] = field(
         default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
     )
     """joint: capacity of the discrete variables together; never above sum log K"""
-    discrete_capacity: DiscreteCapacity = "kl"
+    discrete_capacity: Annotated[DiscreteCapacity, _JOINT] = "kl"
     """joint: what the discrete capacity bounds. kl: the paper's KL_c; information: that part of it
     which tells images apart, the batch's mutual information H(category mean) - mean H(p); shared:
     that part of the information which the images of a group have in common, see --group, of
     categories that are to be equally frequent"""
-    total_capacity: CapacityConfig = field(
+    total_capacity: Annotated[CapacityConfig, HeededWith("objective", ("cc-beta",))] = field(
         default_factory=lambda: CapacityConfig(0.0, 10.0, 25_000, 30.0)
     )
     """cc-beta: capacity of all latent variables together"""
-    beta: float = 4.0
+    beta: Annotated[float, Bounds(0), HeededWith("objective", ("beta", "beta-tc"))] = 4.0
     """beta: weight of the KL divergence; beta-tc: weight of the total correlation; no unit"""
-    factor: FactorConfig = field(default_factory=lambda: FactorConfig())
+    factor: Annotated[FactorConfig, HeededWith("objective", ("factor",))] = field(
+        default_factory=lambda: FactorConfig()
+    )
     """factor: weight of the total correlation, and the discriminator that estimates it"""
     channel_reduction: ChannelReduction = "mean"
     """cross-entropy averaged over channels, as the published code has it, or summed over them"""
 
     # --- groups of images that likely show the same thing -----------------------------------------
-    group: int = 1
+    group: Annotated[int, Bounds(1, 10_000)] = 1
     """a batch is made of groups of this many images, each an image with some of its neighbours; an
     epoch ends when every image has led a group"""
-    neighbours: int = 0
+    neighbours: Annotated[int, Bounds(most=10_000)] = 0
     """nearest neighbours of an image, by its pixels, that its group is drawn from; 0 for the same
     image again, to be transformed each time in its own way"""
-    overclusters: int = 0
+    overclusters: Annotated[int, Bounds(most=100_000), _JOINT, _SHARED] = 0
     """shared: categories of a further head of the encoder, many more than the discrete variable
     has, whose images are to share them too; it keeps apart what the discrete variable has not yet
     told apart, and is no part of the model; 0 for none"""
-    refits: tuple[int, ...] = ()
+    refits: Annotated[tuple[int, ...], Bounds(most=_MOST_STEPS), _JOINT, _SHARED] = ()
     """shared: training steps before which the head of the discrete variables is fitted anew to the
     encoder's features, from 30 beginnings, and replaced by the best where that shares more"""
-    augment: float = 0.0
+    augment: Annotated[float, Bounds(0, 100)] = 0.0
     """strength of random rotations, shears, scales and shifts of the training images: 1 for up to
     20 degrees, a shear of 0.35, 20 % of the size and moves by 10 % of it; 0 for none"""
 
@@ -263,13 +276,13 @@ class TrainConfig(RunConfig):
     """a model whose weights training begins with, in the place of initialised ones: a run folder,
     or whatever else fastjvae or the published code has saved; a --warmup of some hundred steps
     keeps Adam's first ones from leading away from it"""
-    lr: float = 5e-4
+    lr: Rate = 5e-4
     """learning rate of Adam, per step"""
-    warmup: int = 0
+    warmup: StepsOrNone = 0
     """training steps in which the learning rates grow linearly from 0: without, the first hundred
     steps can end every ReLU of an encoder layer, above all at learning rates above the paper's, and
     its codes then tell no images apart"""
-    accumulate: int = 1
+    accumulate: Annotated[int, Bounds(1, 100_000)] = 1
     """parts that the images of a step are taken in, one after the other, for less memory; the
     gradient stays that of the whole batch"""
 
@@ -278,22 +291,18 @@ class TrainConfig(RunConfig):
     """torch.compile for encoder, decoder and losses; takes half a minute before the first step"""
     cuda_graph: bool = True
     """a GPU replays the whole step as one CUDA graph; this flag launches its kernels one by one"""
-    timeout: float = 300.0
+    timeout: Annotated[float, Bounds(above=0, most=10_000_000)] = 300.0
     """several processes: seconds to wait for one that does not answer"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_positive("accumulate", self.accumulate)
-        _check_positive("group", self.group)
-        check_weight("--augment", self.augment)
+        check_heeded(self)
         self._check_groups()
-        if self.warmup < 0:
-            raise ArgumentError(f"--warmup must be at least 0, got {self.warmup}")
-        _check_above_0("lr", self.lr)
-        _check_above_0("timeout", self.timeout)
-        _check_above_0("temperature", self.temperature)
-        with torch.device("meta"):  # an objective that cannot be is an error here already
-            build_objective(self)
+        if self.accumulate > self.batch_size:
+            raise ArgumentError(
+                f"--accumulate takes a batch in at most as many parts as it has images,"
+                f" {self.batch_size}, got {self.accumulate}"
+            )
 
     def _check_groups(self) -> None:
         if self.batch_size % self.group:
@@ -327,15 +336,13 @@ class TrainConfig(RunConfig):
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
         """Read :meth:`to_dict`'s form; a setting that is missing has its default.
 
+        So has one that the objective does not heed, which was no mistake once.
+
         Raises:
-            ArgumentError, TypeError: a setting is unknown, missing without one or out of range.
+            ArgumentError: a setting is unknown, missing without a default, of another type or out
+                of range.
         """
-        values = _with_tuples(values)
-        for name in ("cont_capacity", "disc_capacity", "total_capacity"):
-            values[name] = CapacityConfig(**values[name])
-        if "factor" in values:
-            values["factor"] = FactorConfig(**values["factor"])
-        return cls(**values)
+        return from_mapping(cls, only_heeded(cls, values))
 
 
 @dataclass(frozen=True)
@@ -346,27 +353,21 @@ class InfoGANConfig(RunConfig):
     temperature: ClassVar[float] = 0.67
     channel_reduction: ClassVar[ChannelReduction] = "mean"
 
-    noise_units: int = 0
+    noise_units: Annotated[int, Bounds(0, 100_000)] = 0
     """further Gaussian inputs of the generator that no code has to be read from: incompressible
     noise; the saved model has them as continuous units behind the others, with a KL of 0"""
-    disc_information: float = 1.0
+    disc_information: Weight = 1.0
     """weight of the mutual information of the discrete codes, no unit"""
-    cont_information: float = 0.1
+    cont_information: Weight = 0.1
     """weight of the mutual information of the continuous codes, no unit"""
-    generator_lr: float = 2e-4
+    generator_lr: Rate = 2e-4
     """learning rate of the generator's Adam, per step; with the 1e-3 of the InfoGAN paper, whose
     networks have batch normalisation, these make one image of all codes"""
-    discriminator_lr: float = 2e-4
+    discriminator_lr: Rate = 2e-4
     """learning rate of the discriminator's Adam and of the code reader's, per step"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.noise_units < 0:
-            raise ArgumentError(f"--noise-units must be at least 0, got {self.noise_units}")
-        check_weight("--disc-information", self.disc_information)
-        check_weight("--cont-information", self.cont_information)
-        _check_above_0("generator_lr", self.generator_lr)
-        _check_above_0("discriminator_lr", self.discriminator_lr)
         _ = self.codes
 
     @property
@@ -389,22 +390,49 @@ class InfoGANConfig(RunConfig):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> InfoGANConfig:
         """Read :meth:`to_dict`'s form; errors as for :meth:`TrainConfig.from_dict`."""
-        return cls(**{k: v for k, v in _with_tuples(values).items() if k != "method"})
+        return from_mapping(cls, {k: v for k, v in values.items() if k != "method"})
 
 
 AnyConfig = TrainConfig | InfoGANConfig
 
 
-def config_from_dict(values: dict[str, Any]) -> AnyConfig:
-    """Read the settings of any run; errors as for :meth:`TrainConfig.from_dict`."""
-    kind = InfoGANConfig if values.get("method") == "infogan" else TrainConfig
-    return kind.from_dict(values)
+def config_from_dict(values: object) -> AnyConfig:
+    """Read the settings of any run, without those that this version does not know.
+
+    Raises:
+        ArgumentError: as :meth:`TrainConfig.from_dict`, or the settings are of no kind of run.
+    """
+    kind, settings = _kind_of_run(values)
+    unknown = unknown_fields(kind, settings)
+    return kind.from_dict(_without(settings, unknown))
 
 
-def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """What JSON has made lists of, as tuples again."""
-    names = [n for n in ("disc", "image_size", "grid", "refits") if values.get(n) is not None]
-    return {**values, **{name: tuple(values[name]) for name in names}}
+def unknown_settings(values: object) -> dict[str, Any]:
+    """What :func:`config_from_dict` leaves out, nested as it is there."""
+    return unknown_fields(*_kind_of_run(values))
+
+
+def _kind_of_run(values: object) -> tuple[type[AnyConfig], dict[str, Any]]:
+    if not isinstance(values, dict):
+        raise ArgumentError(f"the settings of a run are a JSON object, got {shown(values)}")
+    method = values.get("method")
+    if method not in (None, "infogan"):
+        raise ArgumentError(
+            f"the method of a run must be infogan or not named, got {shown(method)}"
+        )
+    settings = {name: value for name, value in values.items() if name != "method"}
+    return (InfoGANConfig if method else TrainConfig), settings
+
+
+def _without(values: dict[str, Any], unknown: dict[str, Any]) -> dict[str, Any]:
+    """The entries that are not among the unknown ones, at every depth."""
+    kept = {}
+    for name, value in values.items():
+        if name not in unknown:
+            kept[name] = value
+        elif isinstance(value, dict) and isinstance(unknown[name], dict) and value != unknown[name]:
+            kept[name] = _without(value, unknown[name])
+    return kept
 
 
 def build_model(config: AnyConfig, img_size: tuple[int, int, int]) -> JointVAE:
@@ -450,17 +478,3 @@ def build_objective(config: TrainConfig) -> Objective:
     if measure == "shared":  # by no categories
         measure = "kl"
     return JointObjective(cont, disc, config.channel_reduction, measure)
-
-
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise ArgumentError(f"{_flag(name)} must be at least 1, got {value}")
-
-
-def _check_above_0(name: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise ArgumentError(f"{_flag(name)} must be a finite number above 0, got {value}")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

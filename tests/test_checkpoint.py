@@ -151,7 +151,7 @@ def test_hub_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     monkeypatch.chdir(tmp_path)
 
-    model = JointVAE.from_pretrained("user/digits", revision="v1")
+    model = JointVAE.from_pretrained("user/digits", hub=True, revision="v1")
     files = ["config.json", "model.safetensors"]
     assert calls.pop() == ("user/digits", {"revision": "v1", "allow_patterns": files})
     model.save_pretrained("digits", push_to_hub=True)
@@ -160,13 +160,22 @@ def test_hub_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert (upload["repo_id"], str(upload["folder_path"])) == ("me/digits", "digits")
     assert upload["allow_patterns"] == files
     with pytest.raises(CheckpointError, match=r"user/absent is neither .*: 404 Client Error$"):
-        JointVAE.from_pretrained("user/absent")
+        JointVAE.from_pretrained("user/absent", hub=True)
+    calls.clear()
+    with pytest.raises(
+        CheckpointError, match=r"digitz is no folder; .* from the Hub give hub=True"
+    ):
+        JointVAE.from_pretrained("user/digitz")
+    with pytest.raises(ArgumentError, match=r"revision is of a Hub repository: .* got 'v1'"):
+        JointVAE.from_pretrained("digits", revision="v1")
+    assert not calls
+    assert _same(load("user/digits", hub=True), model)
 
 
 def test_hub_without_the_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ArgumentError, match=r"fastjvae\[hub\]"):
-        JointVAE.from_pretrained("user/digits")
+        JointVAE.from_pretrained("user/digits", hub=True)
 
 
 # --- export -------------------------------------------------------------------------------------
@@ -261,5 +270,5 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path):
 
     current = tmp_path / "checkpoint.pt"
     torch.save({"format": "fastjvae-checkpoint-1", "step": Malicious()}, current)
-    with pytest.raises(CheckpointError, match="damaged or not a PyTorch file"):
+    with pytest.raises(CheckpointError, match="holds a pickled 'print' and not tensors alone"):
         checkpoint.read_checkpoint(current)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fastjvae import BetaObjective, FactorObjective, JointVAE, LatentSpec, reference
 from fastjvae.errors import ArgumentError
+from fastjvae.functional import Noise
 from fastjvae.objectives.factor import permute
 
 SPECS = [{"cont": 3}, {"disc": [4]}, {"disc": [4, 2]}, {"cont": 2, "disc": [3, 2]}]
@@ -190,7 +191,7 @@ def _trained_tc(params: Tensor, spec: LatentSpec, steps: int) -> tuple[float, fl
     found = []
     for step in range(1, steps + 1):
         batch = params[torch.randint(len(params), (256,))]
-        out = model.loss(images_of(batch), step, objective)
+        out = objective.loss(model, images_of(batch), step, Noise())
         adam.zero_grad()
         out.loss.backward()
         adam.step()
@@ -231,7 +232,7 @@ def test_extremes_are_finite():
     objective = FactorObjective(spec, layers=2, width=8)
     with torch.no_grad():
         nn.init.normal_(objective.discriminator.head.weight)
-    out = model_of_rows(spec).loss(images_of(params), 1, objective)
+    out = objective.loss(model_of_rows(spec), images_of(params), 1, Noise())
     out.loss.backward()
     assert out.extra["tc"].isfinite()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in objective.parameters())

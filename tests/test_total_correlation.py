@@ -154,7 +154,8 @@ def data(tmp_path: Path) -> Path:
 
 def config_of(data: Path, name: str, **changes: Any) -> TrainConfig:
     factor = FactorConfig(gamma=10.0, layers=2, width=16, lr=1e-3)
-    return tiny_config(data, objective=name, factor=factor, **changes)
+    settings = {"factor": factor} if name == "factor" else {}
+    return tiny_config(data, objective=name, **settings, **changes)
 
 
 def trainer_of(config: TrainConfig, folder: Path) -> Trainer:

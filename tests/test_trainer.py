@@ -100,7 +100,8 @@ def test_resume_is_bitwise_as_if_never_stopped(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, objective: str
 ):
     small = FactorConfig(layers=2, width=16)
-    config = tiny_config(data, objective=objective, factor=small)
+    settings = {"factor": small} if objective == "factor" else {}
+    config = tiny_config(data, objective=objective, **settings)
     assert _trainer(config, tmp_path / "whole").train()
     first = _trainer(config, tmp_path / "parts")
     _stop_at(first, stop, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)

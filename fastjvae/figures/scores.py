@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastjvae._numbers import is_finite, is_real
 from fastjvae.errors import ArgumentError, DataError
 from fastjvae.figures.labels import Vector, to_array
 from fastjvae.figures.page import COLOURS, TEXT, fit, new_page
+from fastjvae.json_files import read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,31 +88,32 @@ def read_scores(files: Mapping[str, Sequence[Path]], metric: str) -> dict[str, l
 
 def read_score(path: Path, metric: str) -> float:
     """One metric of one evaluation, see :func:`read_scores`."""
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not readable JSON: {error}") from error
-    numbers = dict(_numbers(values))
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    numbers = dict(_numbers(read_json(path, DataError)))
     wanted = tuple(metric.split("."))
     found = {place: n for place, n in numbers.items() if place[-len(wanted) :] == wanted}
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
+    if len(found) > 1:
         names = ", ".join(".".join(place) for place in found)
         raise DataError(f"{path} has several numbers named {metric}: give one of {names}")
-    names = ", ".join(".".join(place) for place in numbers if not place[-1].isdigit())
-    raise DataError(f"{path} has no number named {metric}; it has {names or 'none'}")
+    if not found:
+        names = ", ".join(".".join(place) for place in numbers if not place[-1].isdigit())
+        raise DataError(f"{path} has no number named {metric}; it has {names or 'none'}")
+    number = next(iter(found.values()))
+    if number is None or not math.isfinite(number):
+        raise DataError(f"{path} has no finite number for {metric}, its value is {number}")
+    return number
 
 
-def _numbers(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
-    """Every number in nested JSON with the names on the way to it."""
+def _numbers(
+    value: Any, place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], float | None]]:
+    """Every number in nested JSON with the names on the way to it; None for a null."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _numbers(each, (*place, name))
     elif isinstance(value, list):
         for i, each in enumerate(value):
             yield from _numbers(each, (*place, str(i)))
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and place:
-        yield place, float(value)
+    elif place and (value is None or is_real(value)):
+        yield place, float(value) if is_finite(value) or isinstance(value, float) else None

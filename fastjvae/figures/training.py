@@ -91,7 +91,7 @@ class _Panel:
 
     def draw_units(self, kl: Series, prefix: str, max_units: int) -> None:
         """Draw a line per unit, in colour those that carry most at the end."""
-        ends = np.nan_to_num(kl[-1])
+        ends = np.where(np.isfinite(kl[-1]), kl[-1], 0.0)
         order = np.argsort(-ends, kind="stable")[:max_units].tolist()
         active = [unit for unit in order if ends[unit] >= _INACTIVE * ends.max()]
         self.colours = {unit: COLOURS[i % len(COLOURS)] for i, unit in enumerate(active)}
@@ -140,7 +140,10 @@ def _series(records: Records, name: str) -> Series:
         return np.zeros((len(records), 0))
     if not all(present):
         raise ArgumentError(f"record {present.index(False)} has no {name!r}")
-    values = [np.atleast_1d(np.asarray(record[name], dtype=np.float64)) for record in records]
+    try:  # a null is a NaN
+        values = [np.atleast_1d(np.asarray(record[name], dtype=np.float64)) for record in records]
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{name!r} must be numbers in every record: {error}") from error
     if len({value.shape for value in values}) > 1:
         sizes = sorted({value.size for value in values})
         raise ArgumentError(f"all records must hold equally many values of {name!r}, got {sizes}")

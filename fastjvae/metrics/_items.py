@@ -13,6 +13,7 @@ from fastjvae.errors import ArgumentError
 
 # Below this KL a unit carries nothing (Kim & Mnih 2018 prune there).
 COLLAPSED_NATS = 0.01
+_ROUNDING = 1e-6  # of sums of many terms of up to 1
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -113,6 +114,17 @@ def check_at_least(name: str, value: object, least: int) -> int:
 def random_generator(seed: int) -> np.random.Generator:
     """The source of a metric's random draws."""
     return np.random.default_rng(check_at_least("seed", seed, 0))
+
+
+def unit_score(score: float) -> float:
+    """A score of 0 to 1 without what rounding has added; what is further outside is no score.
+
+    Raises:
+        FloatingPointError: the score is not finite, or outside by more than a rounding.
+    """
+    if not -_ROUNDING <= score <= 1 + _ROUNDING:
+        raise FloatingPointError(f"a score between 0 and 1 has come out as {score}")
+    return min(max(float(score), 0.0), 1.0)
 
 
 def split_items(

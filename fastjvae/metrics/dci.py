@@ -14,6 +14,7 @@ from fastjvae.metrics._items import (
     check_items,
     random_generator,
     split_items,
+    unit_score,
 )
 
 
@@ -100,19 +101,21 @@ def dci(
 def concentration(importance: Floats) -> float:
     """One minus the entropy of the rows (rows, n) to the base n, weighted by their sums.
 
-    1: each row has one entry that is not 0; 0: all entries of a row are alike, or all are 0.
+    1: each row has one entry that is not 0; 0: all entries of a row are alike, or all are 0. An
+    entry below 0, as scikit-learn's importances can be by a rounding, is 0.
 
     >>> [round(concentration(each), 9) for each in (np.eye(3), np.ones((3, 3)), np.zeros((3, 3)))]
     [1.0, 0.0, 0.0]
     """
     from scipy.special import entr
 
+    importance = np.maximum(importance, 0.0)
     sums = importance.sum(axis=1)
     rows = importance[sums > 0] / sums[sums > 0, None]
     if not len(rows):
         return 0.0
     entropy = entr(rows).sum(axis=1) / np.log(max(importance.shape[1], 2))
-    return float(np.clip(np.average(1.0 - entropy, weights=sums[sums > 0]), 0.0, 1.0))
+    return unit_score(np.average(1.0 - entropy, weights=sums[sums > 0]))
 
 
 def _features(items: Items, chosen: Integers) -> tuple[Floats, Integers]:

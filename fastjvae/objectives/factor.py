@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastjvae import functional
-from fastjvae._numbers import is_integer, is_real
+from fastjvae._numbers import is_finite, is_integer, shown
 from fastjvae.checks import (
     ChannelReduction,
     check_channel_reduction,
@@ -96,9 +96,9 @@ class FactorObjective(nn.Module):
         self.spec = LatentSpec.from_dict(spec)
         check_channel_reduction(channel_reduction)
         check_weight("gamma", gamma)
-        if not (is_real(lr) and 0 < lr < float("inf")):
+        if not (is_finite(lr) and lr > 0):
             raise ArgumentError(
-                f"the discriminator's lr must be a finite number above 0, got {lr!r}"
+                f"the discriminator's lr must be a finite number above 0, got {shown(lr)}"
             )
         check_seed(seed)
         self.gamma, self.lr, self.channel_reduction, self.seed = gamma, lr, channel_reduction, seed

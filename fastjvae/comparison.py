@@ -207,7 +207,7 @@ def summarise(
     done = [each for each in seed_configs(config, seeds, folder) if is_finished(each)]
     if not done:
         return None
-    evaluations = [_read_evaluation(RunFolder(each.run_folder).evaluation_file) for each in done]
+    evaluations = [read_evaluation(RunFolder(each.run_folder).evaluation_file) for each in done]
     results = [
         seed_result(each.seed, values) for each, values in zip(done, evaluations, strict=True)
     ]
@@ -264,7 +264,7 @@ def seed_result(seed: int, evaluation: dict[str, Any]) -> SeedResult:
     )
 
 
-def _read_evaluation(path: Path) -> dict[str, Any]:
+def read_evaluation(path: Path) -> dict[str, Any]:
     """The content of an ``evaluation.json``, which somebody may have changed.
 
     Raises:

@@ -391,7 +391,7 @@ def _check_networks(
     weights = _HIDDEN_DIM * (features * (has_encoder + has_decoder) + rows) + 512 * channels
     if weights > _MOST_WEIGHTS:
         raise ArgumentError(
-            f"the networks for images of {height}x{width} and {spec.to_dict()} would have"
+            f"the networks for images of {height}x{width} and {shown(spec.to_dict())} would have"
             f" {shown(weights)} weights, at most {_MOST_WEIGHTS} are possible: sides that are"
             f" divisible by a larger power of 2 need fewer"
         )

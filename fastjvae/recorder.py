@@ -73,7 +73,15 @@ class Recorder(ABC):
         self.forget(0)
 
     def restore(self, rows: Tensor, device: torch.device) -> None:
-        """Take back the rows that :meth:`read` returned."""
+        """Take back the rows that :meth:`read` returned.
+
+        Raises:
+            ValueError: they are no rows of numbers, or too short for this run's.
+        """
+        if rows.dim() != 2 or not rows.is_floating_point():
+            raise ValueError(f"losses of steps must be rows of numbers, got {tuple(rows.shape)}")
+        if len(rows) and rows.shape[1] < len(self.names):
+            raise ValueError(f"a step has {len(self.names)} losses, got rows of {rows.shape[1]}")
         self.written = len(rows)
         self._next = torch.tensor([len(rows)], device=device)
         if len(rows):

@@ -272,3 +272,122 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path):
     torch.save({"format": "fastjvae-checkpoint-1", "step": Malicious()}, current)
     with pytest.raises(CheckpointError, match="holds a pickled 'print' and not tensors alone"):
         checkpoint.read_checkpoint(current)
+
+
+def test_the_models_tensors_are_contiguous_in_a_checkpoint(tmp_path: Path):
+    model = _model().to(memory_format=torch.channels_last)
+    checkpoint.write_checkpoint(tmp_path, {**_state(1), "model": model.state_dict()})
+    state = checkpoint.read_checkpoint(tmp_path / "checkpoint.pt")["model"]
+    assert all(tensor.is_contiguous() for tensor in state.values())
+    assert _same(load(tmp_path), model)
+
+
+DAMAGES: dict[str, Any] = {
+    "cut": lambda path: _cut(path),
+    "no archive": lambda path: path.write_text("hello"),
+    "another pickle": lambda path: torch.save(torch.nn.Linear(1, 1), path),
+    "a tensor": lambda path: torch.save(torch.zeros(3), path),
+    "another format": lambda path: torch.save({"format": "x"}, path),
+    "parts are missing": lambda path: torch.save({"format": "fastjvae-checkpoint-1"}, path),
+    "no step": lambda path: torch.save({**torch.load(path), "step": "x"}, path),
+    "a step before the first": lambda path: torch.save({**torch.load(path), "step": -1}, path),
+    "a step after the last": lambda path: torch.save({**torch.load(path), "step": 10**30}, path),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_whatever_is_wrong_the_intact_checkpoint_before_is_named(tmp_path: Path, damage: Any):
+    for step in (1, 2):
+        checkpoint.write_checkpoint(tmp_path, _state(step))
+    damage(tmp_path / "checkpoint.pt")
+    for read in (checkpoint.read_checkpoint, lambda path: load(path), lambda path: load(tmp_path)):
+        with pytest.raises(CheckpointError, match=r"checkpoint.pt.*before it is .*previous.pt$"):
+            read(tmp_path / "checkpoint.pt")
+    _cut(tmp_path / "checkpoint.previous.pt")
+    with pytest.raises(CheckpointError) as error:
+        load(tmp_path)
+    assert "before it" not in str(error.value)
+
+
+# --- files that somebody else made ----------------------------------------------------------------
+
+
+def test_prefixes_of_wrappers_do_not_count(tmp_path: Path):
+    model = _model()
+    (tmp_path / "specs.json").write_text(json.dumps({"img_size": SIZE}))
+    for state in (model.published_state_dict(), model.state_dict()):
+        for prefix in ("module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."):
+            prefixed = {prefix + key: tensor for key, tensor in state.items()}
+            other = _model()
+            other.load_state_dict(prefixed)
+            assert _same(model, other)
+    torch.save(prefixed, tmp_path / "ours.pt")
+    with pytest.raises(CheckpointError, match=r"JointVAE, which does not tell the sizes"):
+        load(tmp_path / "ours.pt")
+    published = {f"module.{k}": tensor for k, tensor in model.published_state_dict().items()}
+    torch.save(published, tmp_path / "model.pt")
+    assert _same(model, load(tmp_path / "model.pt"))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.nn.Linear(2, 2), "holds a pickled 'torch.nn.modules.linear.Linear' and not tensors"),
+        (
+            torch.zeros(2, 3),
+            r"it holds a single tensor of shape \(2, 3\); save the model.state_dict",
+        ),
+        ([torch.zeros(2)], "it holds a list"),
+        ({"epoch": 3, "state": {}}, r"it holds a dict of \['epoch', 'state'\]"),
+        ({1: torch.zeros(2)}, r"it holds a dict of \[1\]"),
+        ({"x": torch.zeros(2, device="meta")}, "strided on meta, and not all of its numbers"),
+        ({"x": torch.eye(2).to_sparse()}, "sparse_coo on cpu, and not all of its numbers"),
+    ],
+)
+def test_what_a_foreign_file_holds_is_said(tmp_path: Path, value: Any, message: str):
+    torch.save(value, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=f"x.pt.*{message}") as error:
+        load(tmp_path / "x.pt")
+    assert "\n" not in str(error.value)
+
+
+def test_a_small_file_makes_no_large_model(tmp_path: Path):
+    _model().save_pretrained(tmp_path)
+    checkpoint.save_published(_model(), tmp_path, {})
+    state = torch.load(tmp_path / "model.pt")
+    wide = {**state, "img_to_features.0.weight": torch.zeros(1).expand(10**6, 10**6)}
+    torch.save(wide, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=r"model.pt is damaged: a tensor of shape .* bytes"):
+        load_published(tmp_path)
+    torch.save(state, tmp_path / "model.pt")
+    _edit(tmp_path / "specs.json", {"img_size": [2, 1024, 1024]})
+    with pytest.raises(CheckpointError, match=r"model.pt holds the weights of another model"):
+        load_published(tmp_path)
+    _edit(tmp_path / "specs.json", {"img_size": [2, 100_004, 100_004]})
+    with pytest.raises(CheckpointError, match=r"specs.json: the networks for images of 100004x"):
+        load_published(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())["model"]
+    _edit(tmp_path / "config.json", {"model": {**config, "img_size": [2, 1024, 1024]}})
+    with pytest.raises(CheckpointError, match=r"model.safetensors holds the weights of another"):
+        load(tmp_path)
+
+
+def test_an_archive_that_grows_is_refused(tmp_path: Path):
+    import zipfile
+
+    checkpoint.write_checkpoint(tmp_path, _state(1))
+    path = tmp_path / "checkpoint.pt"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint.pt is damaged: \d+ bytes are packed into"
+    ):
+        load(tmp_path)
+
+
+def test_loaded_models_are_in_evaluation_mode(tmp_path: Path):
+    _model().save_pretrained(tmp_path)
+    assert not JointVAE.from_pretrained(tmp_path).training

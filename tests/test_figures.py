@@ -519,3 +519,10 @@ def test_wrong_input_is_one_clear_sentence(draw: Callable[[], Figure], message: 
     with pytest.raises(ArgumentError, match=message) as error:
         draw()
     assert "\n" not in str(error.value)
+
+
+def test_the_growth_of_a_kl_with_a_null_and_with_words():
+    records = [{"step": step, "kl_cont": [kl, 1.0]} for step, kl in ((1, 0.5), (2, None))]
+    figures.kl_growth(records)
+    with pytest.raises(ArgumentError, match="'kl_cont' must be numbers in every record"):
+        figures.kl_growth([{"step": 1, "kl_cont": ["x", 1.0]}])

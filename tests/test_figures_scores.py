@@ -102,3 +102,12 @@ def test_what_cannot_be_read_is_one_sentence(
 def test_wrong_input_is_one_clear_sentence(draw: Callable[[], Figure], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         draw()
+
+
+def test_a_number_that_is_null_or_was_nan(tmp_path: Path):
+    for text in ("null", "NaN", "1" + 400 * "0"):
+        path = tmp_path / "evaluation.json"
+        path.write_text(f'{{"reconstruction": {text}, "kl": 1.0}}')
+        with pytest.raises(DataError, match=r"has no finite number for reconstruction"):
+            figures.read_scores({"m": [path]}, "reconstruction")
+        assert figures.read_scores({"m": [path]}, "kl") == {"m": [1.0]}

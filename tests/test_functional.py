@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastjvae
-from fastjvae import LatentSpec, backends, functional, reference
+from fastjvae import Capacity, LatentSpec, backends, functional, reference
 from fastjvae.errors import ArgumentError, BackendError
 from fastjvae.functional import Noise
 from fastjvae.noise import noise_tensors
@@ -290,3 +290,22 @@ def test_backend_from_the_environment(monkeypatch: pytest.MonkeyPatch):
 def test_unknown_backend():
     with pytest.raises(ArgumentError, match="got 'numpy'"), fastjvae.backend("numpy"):  # type: ignore[arg-type]
         pass
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: functional.kl_categorical(torch.zeros(3, 0)),
+        lambda: functional.gumbel_softmax(torch.zeros(3, 0), 1.0),
+        lambda: functional.gumbel_softmax(torch.zeros(3, 2), float("inf")),
+        lambda: functional.capacity_loss(torch.zeros(2), float("nan"), 1.0),
+        lambda: functional.capacity_loss(torch.zeros(2), 1.0, float("inf")),
+        lambda: functional.capacity_loss(torch.zeros(2), 10**400, 1.0),
+        lambda: functional.kl_capacity_loss(
+            torch.zeros(2, 3), {"disc": [3]}, 2**63, disc=Capacity(0, 1, 1, 1.0)
+        ),
+    ],
+)
+def test_numbers_that_no_operation_can_take(call: Any):
+    with pytest.raises(ArgumentError, match=r"(must be|got) .*"):
+        call()

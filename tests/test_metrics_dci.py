@@ -54,3 +54,26 @@ def test_a_variable_of_many_categories_is_one_unit():
     """Its columns are many, but no importance is spread over several units."""
     scores = dci(np.zeros((len(GRID), 1)), GRID, discrete=GRID @ [[3], [1]])
     assert scores.completeness == pytest.approx(1.0)
+
+
+def test_an_importance_below_0_is_none():
+    """scikit-learn's can be, by a rounding; the entropy of -1e-18 would be minus infinity."""
+    importance = np.array([[1.0, -1e-18], [0.5, 0.5]])
+    assert concentration(importance) == pytest.approx(0.5)
+    assert concentration(np.array([[-1e-18, -1e-18]])) == 0.0
+
+
+def test_no_score_is_made_of_what_is_not_finite():
+    with pytest.raises(FloatingPointError, match="have come out as nan"):
+        concentration(np.array([[1.0, np.nan], [0.5, 0.5]]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 8])
+def test_rotated_codes_of_a_grid_are_entangled(seed: int):
+    factors = np.indices((3, 3, 4, 4)).reshape(4, -1).T
+    codes = factors.astype(float)
+    codes[:, 2:] = codes[:, 2:] @ np.array([[1.0, 1.0], [1.0, -1.0]])
+    found = dci(codes, factors, seed=seed)
+    assert found.disentanglement == pytest.approx(0.750, abs=5e-3)
+    assert found.completeness == pytest.approx(0.751, abs=5e-3)

@@ -91,3 +91,14 @@ def test_the_score_is_of_items_that_were_not_fitted_on():
     each = np.arange(900)[:, None]
     score = sap_score(np.zeros((900, 0)), factors, discrete=each)
     assert score < 0.1
+
+
+def test_the_scale_of_a_unit_changes_no_explained_variance():
+    factors = np.indices((4, 5)).reshape(2, -1).T.repeat(3, axis=0)
+    codes = factors + np.sin(np.arange(len(factors)))[:, None]
+    scores = [
+        sap_score(scale * codes, factors, continuous_factors=True)
+        for scale in (1.0, 2.0**-530, 2.0**100)
+    ]
+    assert 0 < scores[0] < 1
+    assert scores == [scores[0]] * 3

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -325,6 +326,59 @@ def test_the_gpu_computes_what_the_cpu_computes():
     torch.testing.assert_close(on_gpu.loss.cpu(), on_cpu.loss, rtol=1e-5, atol=0)
     for parameter, grad in zip(model.parameters(), expected, strict=True):
         assert (parameter.grad.cpu() - grad).norm() <= 1e-3 * grad.norm()
+
+
+@pytest.mark.parametrize("change", [lambda x: 255 * x, lambda x: 2 * x - 1, lambda x: x + 0.002])
+def test_images_outside_0_and_1_are_an_error_of_the_loss(change: Any):
+    model = JointVAE((1, 16, 16), {"cont": 2, "disc": [3]})
+    x = torch.linspace(0, 1, 512).reshape(2, 1, 16, 16)
+    for good in (x, (255 * x).byte(), x.round(), x.half().float(), x * (1 + 1e-6), x.double()):
+        model.loss(good, 1)
+    with pytest.raises(ArgumentError, match=r"between 0 and 1, got values from .* divide 0..255"):
+        model.loss(change(x), 1)
+    assert model.loss(torch.full_like(x, torch.nan), 1).loss.isnan()
+
+
+@pytest.mark.parametrize("returned", [torch.zeros(()), (torch.zeros(()),), None])
+def test_an_objective_that_returns_something_else(returned: Any):
+    class Own:
+        def loss(self, *_: Any) -> Any:
+            return returned
+
+    model = JointVAE((1, 16, 16), {"cont": 2})
+    with pytest.raises(ArgumentError, match=r"must be a LossOutput, .* Own has returned a (T|t|N)"):
+        model.loss(torch.rand(2, 1, 16, 16), 1, Own())
+
+
+@pytest.mark.parametrize("n", [-1, 2.5, True, 10**30])
+def test_a_number_of_samples(n: Any):
+    model = JointVAE((1, 16, 16), {"cont": 2, "disc": [3]})
+    assert model.sample(0).shape == (0, 1, 16, 16)
+    for draw in (model.sample, model.prior_sample):
+        with pytest.raises(ArgumentError, match="number of samples must be an integer from 0"):
+            draw(n)
+
+
+@pytest.mark.parametrize(
+    ("size", "spec"),
+    [
+        ((1, 100_000, 100_000), {"cont": 2}),
+        ((1, 4100, 4100), {"cont": 2}),
+        ((1, 32, 32), {"cont": 10**9}),
+        ((1, 32, 32), {"disc": [10**400]}),
+        ((10**9, 32, 32), {"cont": 2}),
+    ],
+)
+def test_networks_that_no_memory_holds_are_refused_before_they_take_it(size: Any, spec: Any):
+    with pytest.raises(ArgumentError, match=r"would have .* weights, at most 1073741824") as error:
+        JointVAE(size, spec)
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("temperature", [float("inf"), float("nan"), 10**400, 0, "x", True])
+def test_a_temperature_that_is_none(temperature: Any):
+    with pytest.raises(ArgumentError, match=r"the temperature must be (finite|a number above 0)"):
+        JointVAE((1, 16, 16), {"cont": 2}, temperature)
 
 
 def test_parameters_and_gradients_are_one_flat_vector(tmp_path: Path):

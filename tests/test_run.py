@@ -179,3 +179,35 @@ def test_tensorboard_without_the_extra(run: RunFolder, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
     with pytest.raises(ArgumentError, match=r"fastjvae\[tensorboard\]"):
         MetricsLog(run, step=0, tensorboard=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "5",
+        "[" * 10_000,
+        '{"loss": 1}',
+        '{"step": "x"}',
+        '{"step": -1}',
+        '{"step": 1.5}',
+        '{"step": NaN}',
+        '{"step": 1, "kl_cont": [[1]]}',
+        '{"step": 1, "loss": {}}',
+    ],
+)
+def test_a_line_of_another_form_is_named(run: RunFolder, line: str):
+    run.metrics_file.write_text(f'{{"step": 1}}\n{line}\n{{"step": 2}}\n')
+    with pytest.raises(CheckpointError, match=r"metrics.jsonl is damaged: line 2 is no record"):
+        read_metrics(run)
+
+
+def test_numbers_that_are_not_finite_are_null(run: RunFolder):
+    run.metrics_file.write_text('{"step": 1, "loss": NaN, "kl_cont": [Infinity, 1.0]}\n')
+    log = MetricsLog(run, step=5)
+    log.append({"step": 6, "loss": float("nan")})
+    lines = run.metrics_file.read_text().splitlines()
+    assert lines == [
+        '{"step": 1, "loss": null, "kl_cont": [null, 1.0]}',
+        '{"step": 6, "loss": null}',
+    ]
+    assert [record["loss"] for record in read_metrics(run)] == [None, None]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -69,3 +70,22 @@ def test_gamma_may_be_a_tensor_that_changes():
     capacity = Capacity(0.0, 5.0, 10, gamma)
     gamma.fill_(7.0)
     assert float(capacity.gamma) == 7.0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (0, 10**400, 10, 1.0),
+        (10**400, 1, 10, 1.0),
+        (0, 1, 10**400, 1.0),
+        (0, 1, 10**30, 1.0),
+        (0, 1, 10, float("inf")),
+        (0, 1, 10, float("nan")),
+        (0, 1, 10, 10**5000),
+        (0, 1, 10, 1.0, 2**63),
+    ],
+)
+def test_numbers_that_no_schedule_can_have(arguments: Any):
+    with pytest.raises(ArgumentError, match=r"capacity (hi|lo|iters|gamma|start)") as error:
+        Capacity(*arguments)
+    assert len(str(error.value)) < 250

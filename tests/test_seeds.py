@@ -20,7 +20,7 @@ from fastjvae.cli import main
 from fastjvae.commands import TrainFlags
 from fastjvae.comparison import SeedResult, SeedsSummary, comparable_units, summarise
 from fastjvae.data import load as load_data
-from fastjvae.errors import ArgumentError, NonFiniteLossError
+from fastjvae.errors import ArgumentError, NonFiniteLossError, RunError
 from fastjvae.evaluation import evaluate
 from fastjvae.metrics import udr
 from fastjvae.recipes import RECIPES, recipe
@@ -456,3 +456,46 @@ def test_the_images_compared_are_spread_over_all(
 def test_no_finished_seed_is_no_summary(data: Path, tmp_path: Path):
     images = load_data(tiny_config(data).source()).images
     assert summarise(tiny_config(data), [0, 1], tmp_path, images) is None
+
+
+def test_numbers_of_a_model_that_has_diverged_are_none(tmp_path: Path):
+    """null as it is written now, NaN as it was before."""
+    values = {
+        "reconstruction": None,
+        "kl_cont_sum": float("nan"),
+        "kl_disc_sum": 0.5,
+        "variables": [{"accuracy_majority": 0.5, "accuracy_one_to_one": None}],
+    }
+    diverged = comparison.seed_result(0, values)
+    assert (diverged.reconstruction, diverged.kl_cont, diverged.kl_disc) == (None, None, 0.5)
+    fine = comparison.seed_result(1, {**values, "reconstruction": 50.0, "kl_cont_sum": 2.0})
+    pair = [dataclasses.replace(result, udr=0.5) for result in (diverged, fine)]
+    summary = comparison.SeedsSummary("data", 10, tuple(pair))
+    assert summary.chosen_by_udr == pair[1]
+    assert summary.statistics()["reconstruction"]["mean"] == 50.0
+    assert "n/a" in summary.table()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 10_000,
+        "5",
+        "{}",
+        '{"variables": 5}',
+        json.dumps(
+            {
+                "data": "x", "images": 3, "reconstruction": "x", "kl_cont_sum": 0.0,
+                "kl_disc_sum": 0.0, "variables": [],
+            }
+        ),
+    ],
+)  # fmt: skip
+def test_an_evaluation_that_is_none(tmp_path: Path, content: str, monkeypatch: Any):
+    monkeypatch.setattr(comparison, "is_finished", lambda _: True)
+    (tmp_path / "seed0").mkdir()
+    (tmp_path / "seed0" / "evaluation.json").write_text(content)
+    config = tiny_config(tmp_path / "squares.npz")
+    with pytest.raises(RunError, match=r"seed0.evaluation.json is ") as error:
+        comparison.summarise(config, [0], tmp_path, torch.zeros(2, 1, 16, 16))
+    assert "\n" not in str(error.value)

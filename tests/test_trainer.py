@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import random
@@ -17,11 +18,18 @@ import torch
 from examples import EVERYTHING
 from programs import Program
 from tiny import assert_same_state, tiny_config, tiny_flags, write_arrays
+from torch.utils.data import DataLoader, TensorDataset
 
 from fastjvae import BetaObjective, JointVAE, load
 from fastjvae.checkpoint import read_checkpoint, write_checkpoint
 from fastjvae.data import load as load_data
-from fastjvae.errors import ArgumentError, CheckpointError, NonFiniteLossError, RunError
+from fastjvae.errors import (
+    ArgumentError,
+    CheckpointError,
+    DataError,
+    NonFiniteLossError,
+    RunError,
+)
 from fastjvae.run import RunFolder, read_metrics
 from fastjvae.settings import FactorConfig, TrainConfig
 from fastjvae.trainer import Trainer, resolve_device
@@ -421,6 +429,93 @@ def test_devices_by_name():
     for name in ("gpu", "meta:x", "meta"):
         with pytest.raises(ArgumentError, match=f"--device {name} cannot be used"):
             resolve_device(name)
+
+
+OTHER_PARTS: dict[str, Any] = {
+    "config": 5,
+    "config of another type": lambda state: {"config": {**state["config"], "batch_size": "x"}},
+    "data": 5,
+    "rng": {},
+    "metrics": torch.zeros(3),
+    "metrics of another run": lambda state: {"metrics": torch.zeros(2, 3)},
+    "optimizer": {},
+    "optimizer of another type": lambda state: {"optimizer": {**state["optimizer"], "state": "x"}},
+    "moments of another shape": lambda state: _with_moment(state, "exp_avg", torch.zeros(2)),
+    "moments of another kind": lambda state: _with_moment(state, "momentum", torch.zeros(2)),
+    "model": lambda state: {"model": {**state["model"], "encoder.head.bias": torch.zeros(3)}},
+}
+
+
+def _with_moment(state: dict[str, Any], name: str, value: torch.Tensor) -> dict[str, Any]:
+    optimizer = copy.deepcopy(state["optimizer"])
+    optimizer["state"][0][name] = value
+    return {"optimizer": optimizer}
+
+
+def test_a_checkpoint_with_a_part_of_another_form_is_one_sentence(data: Path, tmp_path: Path):
+    config = tiny_config(data)
+    run = tmp_path / "run"
+    _trainer(config, run).train()
+    whole = read_checkpoint(run / "checkpoint.pt")
+    images = load_data(config.source())
+    for name, part in OTHER_PARTS.items():
+        change = part(whole) if callable(part) else {name: part}
+        torch.save({**whole, **change}, run / "checkpoint.pt")
+        with pytest.raises(CheckpointError, match=r"checkpoint.pt .* before it is .*previous") as e:
+            Trainer(dataclasses.replace(config, steps=14), images, RunFolder(run), resuming=True)
+        assert "\n" not in str(e.value), name
+
+
+def test_moments_of_another_layout_go_on_as_they_are(data: Path, tmp_path: Path):
+    config = tiny_config(data, checkpoint_every=13)
+    for folder in ("as written", "contiguous"):
+        _trainer(config, tmp_path / folder).train()
+    path = tmp_path / "contiguous" / "checkpoint.pt"
+    state = read_checkpoint(path)
+    for moments in state["optimizer"]["state"].values():
+        moments.update({name: value.contiguous() for name, value in moments.items()})
+    state["optimizer"]["param_groups"][0]["lr"] = "what the run says"
+    torch.save(state, path)
+    found = []
+    for folder in ("as written", "contiguous"):
+        longer = Trainer(
+            dataclasses.replace(config, steps=16),
+            load_data(config.source()),
+            RunFolder(tmp_path / folder),
+            resuming=True,
+        )
+        longer.train()
+        found.append(dict(longer.model.state_dict()))
+    assert_same_state(*found)
+
+
+# --- images that are none -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [lambda x: 255 * x, lambda x: (x - 0.13) / 0.31])
+def test_a_loaders_images_have_to_be_between_0_and_1(data: Path, tmp_path: Path, change: Any):
+    images = torch.rand(8, 1, 16, 16)
+    loader = DataLoader(TensorDataset(change(images)), batch_size=4)
+    with pytest.raises(ArgumentError, match=r"between 0 and 1, got values .* do not normalise"):
+        Trainer(tiny_config(data), loader, RunFolder(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_reconstruction_below_0_ends_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As on a GPU, where nothing looks at the images of a step."""
+    trainer = _trainer(tiny_config(data), tmp_path / "run")
+    append = trainer.recorder.append
+
+    def written(out: Any) -> None:
+        step = int(trainer.device_step)
+        append(out._replace(reconstruction=out.reconstruction - 1e4 * (step == 6)))
+
+    monkeypatch.setattr(trainer.recorder, "append", written)
+    with pytest.raises(DataError, match=r"reconstruction at step 6 is -9\d+ nats, .* normalise$"):
+        trainer.train()
+    assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == 5
 
 
 # --- kill -9 ------------------------------------------------------------------------------------

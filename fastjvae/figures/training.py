@@ -142,7 +142,7 @@ def _series(records: Records, name: str) -> Series:
         raise ArgumentError(f"record {present.index(False)} has no {name!r}")
     try:  # a null is a NaN
         values = [np.atleast_1d(np.asarray(record[name], dtype=np.float64)) for record in records]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(f"{name!r} must be numbers in every record: {error}") from error
     if len({value.shape for value in values}) > 1:
         sizes = sorted({value.size for value in values})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -116,15 +116,31 @@ def random_generator(seed: int) -> np.random.Generator:
     return np.random.default_rng(check_at_least("seed", seed, 0))
 
 
-def unit_score(score: float) -> float:
-    """A score of 0 to 1 without what rounding has added; what is further outside is no score.
+@overload
+def unit_score(score: float) -> float: ...
+@overload
+def unit_score(score: Floats) -> Floats: ...
+def unit_score(score: Any) -> Any:
+    """Scores of 0 to 1 without what rounding has added; what is further outside is no score.
 
     Raises:
-        FloatingPointError: the score is not finite, or outside by more than a rounding.
+        FloatingPointError: a score is not finite, or outside by more than a rounding.
     """
-    if not -_ROUNDING <= score <= 1 + _ROUNDING:
-        raise FloatingPointError(f"a score between 0 and 1 has come out as {score}")
-    return min(max(float(score), 0.0), 1.0)
+    return _without_rounding(score, 0.0, 1.0)
+
+
+def at_least_0(value: float) -> float:
+    """A number of at least 0 without what rounding has taken from it, as :func:`unit_score`."""
+    return float(_without_rounding(value, 0.0, np.finfo(np.float64).max))
+
+
+def _without_rounding(values: Any, least: float, most: float) -> Any:
+    """The nearest numbers within the bounds; only what is a rounding away from them is moved."""
+    values = np.asarray(values)
+    if not ((values >= least - _ROUNDING) & (values <= most + _ROUNDING)).all():
+        raise FloatingPointError(f"numbers from {least} to {most:g} have come out as {values}")
+    within = np.clip(values, least, most)
+    return within if within.ndim else float(within)
 
 
 def split_items(

@@ -71,7 +71,9 @@ def dci(
         ArgumentError: shapes or types do not fit, a number is not finite, or no factor has two
             values.
 
-    Source: Eastwood & Williams, ICLR 2018, section 2, with the trees of disentanglement_lib.
+    Source: Eastwood & Williams, ICLR 2018, section 2, with the trees of disentanglement_lib. That
+    draws its test items anew from all combinations of the factors, so that some of them have been
+    fitted on; here none has, and informativeness is the lower for it on small grids.
     """
     from sklearn.ensemble import GradientBoostingClassifier
 
@@ -111,11 +113,12 @@ def concentration(importance: Floats) -> float:
 
     importance = np.maximum(importance, 0.0)
     sums = importance.sum(axis=1)
-    rows = importance[sums > 0] / sums[sums > 0, None]
+    counting = ~(sums <= 0)  # what is not finite counts, and shows
+    rows = importance[counting] / sums[counting, None]
     if not len(rows):
         return 0.0
     entropy = entr(rows).sum(axis=1) / np.log(max(importance.shape[1], 2))
-    return unit_score(np.average(1.0 - entropy, weights=sums[sums > 0]))
+    return unit_score(float(np.average(1.0 - entropy, weights=sums[counting])))
 
 
 def _features(items: Items, chosen: Integers) -> tuple[Floats, Integers]:

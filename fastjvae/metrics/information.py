@@ -9,6 +9,7 @@ import numpy as np
 from fastjvae.metrics._items import (
     Floats,
     Integers,
+    at_least_0,
     check_at_least,
     check_items,
     random_generator,
@@ -92,7 +93,7 @@ def _mutual_information(first: Integers, second: Integers) -> float:
     joint, in_first, in_second = _joint_counts(first, second)
     total = len(first)
     information = joint / total * np.log(joint * (total / (in_first * in_second)))
-    return max(float(information.sum()), 0.0)
+    return at_least_0(information.sum())
 
 
 def _joint_counts(first: Integers, second: Integers) -> tuple[Floats, Floats, Floats]:

@@ -14,6 +14,7 @@ from fastjvae.metrics._items import (
     check_items,
     random_generator,
     split_items,
+    unit_score,
 )
 
 
@@ -64,7 +65,8 @@ def sap_score(
         ArgumentError: shapes or types do not fit, a number is not finite, or no factor has two
             values.
 
-    Source: arXiv:1711.00848, section 3; the numbers of items are disentanglement_lib's.
+    Source: arXiv:1711.00848, section 3; the numbers of items are disentanglement_lib's, whose own
+    score is ``classifier="svm"``: numbers of the default do not compare with published ones.
     """
     if classifier not in ("thresholds", "svm"):
         raise ArgumentError(f"classifier must be 'thresholds' or 'svm', got {classifier!r}")
@@ -136,11 +138,13 @@ def _explained(unit: Floats, target: Floats) -> float:
     from_mean = target - target.mean()
     centred = unit - unit[0]  # exactly 0 where all are equal
     centred = centred - centred.mean()
+    # By a power of 2, which rounds nothing: the squares of tiny numbers would be 0, or next to it.
+    centred = np.ldexp(centred, -int(np.frexp(np.abs(centred).max())[1]))
     total, size = (from_mean**2).sum(), (centred**2).sum()
     if not total or not size:
         return 0.0
     slope = (centred @ from_mean) / size
-    return min(float(slope**2 * (size / total)), 1.0)
+    return unit_score(float(slope**2 * (size / total)))
 
 
 def _explained_by_category(categories: Integers, target: Floats) -> float:
@@ -150,4 +154,4 @@ def _explained_by_category(categories: Integers, target: Floats) -> float:
     sums = np.bincount(categories, weights=from_mean)
     total = (from_mean**2).sum()
     explained = (sums[counts > 0] ** 2 / counts[counts > 0]).sum()
-    return min(float(explained / total), 1.0) if total else 0.0
+    return unit_score(float(explained / total)) if total else 0.0

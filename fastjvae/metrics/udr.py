@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastjvae.errors import ArgumentError
-from fastjvae.metrics._items import Floats, finite_numbers
+from fastjvae.metrics._items import Floats, finite_numbers, unit_score
 
 INFORMATIVE_NATS = 0.01  # a unit counts above this KL (Duan et al. 2020, I_KL)
 _LASSO_PENALTY = 0.1  # of the authors' implementation, for codes of unit variance
@@ -54,7 +54,7 @@ def udr(
 
     Source: arXiv:1905.12614, the equation of UDR_ij. It divides by the number of units of both
     models together; the authors' code (disentanglement_lib) averages the two sums each by itself,
-    which is the same where d_i = d_j.
+    which is the same where d_i = d_j and differs where models of different sizes are pooled.
     """
     if method not in ("spearman", "lasso"):
         raise ArgumentError(f"method must be 'spearman' or 'lasso', got {method!r}")
@@ -88,7 +88,7 @@ def _relative_strength(similarity: Floats) -> float:
 def _rank_correlation(first: Floats, second: Floats) -> Floats:
     """|Spearman's rho| of every two units, from standardised ranks."""
     correlation: Floats = np.abs(first.T @ second) / len(first)
-    return np.minimum(correlation, 1.0)
+    return unit_score(correlation)
 
 
 def _lasso_weights(target: Floats, source: Floats) -> Floats:

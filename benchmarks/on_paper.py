@@ -75,6 +75,7 @@ def step_on_paper(config: TrainConfig, img_size: tuple[int, int, int]) -> list[C
         RuntimeError: the step reads a number on the host.
     """
     model, objective = build_model(config, img_size).to(GPU).train(), build_objective(config)
+    model.to(memory_format=torch.channels_last)
     call_if_offered(objective, "to", GPU)
     batches = _OneBatch(img_size, config.batch_size)
     with _without_a_gpu() as calls:

@@ -40,6 +40,7 @@ class FastTraining:
     ) -> None:
         self.config, self.device = config, device
         self.model = build_model(config, img_size).to(device).train()
+        self.model.to(memory_format=torch.channels_last)
         self.objective = build_objective(config)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, fused=True, **adam)
         self.noise = torch.Generator(device).manual_seed(SEED)

@@ -24,7 +24,7 @@ from fastjvae.commands import (
 from fastjvae.comparison import summarise
 from fastjvae.data import SPLIT_DATASETS, DataSource, ImageData
 from fastjvae.data import load as load_data
-from fastjvae.drawing import Subject, animate, draw, figures_folder
+from fastjvae.drawing import Subject, animate, draw, figures_folder, growth_of_kl
 from fastjvae.errors import ArgumentError, DataError, RunError
 from fastjvae.evaluation import Evaluation, evaluate
 from fastjvae.figure_commands import FIGURES, Edit, ModelAndData
@@ -317,7 +317,7 @@ def _draw(
         )
     records = read_metrics(run)
     if records and "kl_cont" in records[0]:  # which an InfoGAN's are without
-        drawn["kl-growth"] = figures.kl_growth(records)
+        drawn["kl-growth"] = growth_of_kl(run, records)
     for name, figure in drawn.items():
         figures.save(figure, folder / f"{name}.png")
     files = [f"{name}.png" for name in drawn]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -264,7 +264,19 @@ def _kl_growth(command: KLGrowth, open_model: Open) -> _Drawn:
             f"the growth of the KL is drawn from the metrics of a training run, and"
             f" {run.metrics_file} has no KL"
         )
-    return "kl-growth", figures.kl_growth(records)
+    return "kl-growth", growth_of_kl(run, records)
+
+
+def growth_of_kl(run: RunFolder, records: Sequence[Mapping[str, Any]]) -> Figure:
+    """The growth of the KL in the records of a run.
+
+    Raises:
+        DataError: they are not a training's; names their file.
+    """
+    try:
+        return figures.kl_growth(records)
+    except ArgumentError as error:
+        raise DataError(f"{run.metrics_file} cannot be drawn: {error}") from error
 
 
 # --- figures of several models --------------------------------------------------------------------

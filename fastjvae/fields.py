@@ -123,6 +123,17 @@ def unknown_fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return unknown
 
 
+def without_fields(values: Mapping[str, Any], unknown: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that are not among the unknown ones, at every depth."""
+    kept = {}
+    for name, value in values.items():
+        if name not in unknown:
+            kept[name] = value
+        elif isinstance(value, dict) and isinstance(unknown[name], dict) and value != unknown[name]:
+            kept[name] = without_fields(value, unknown[name])
+    return kept
+
+
 def check_heeded(settings: Any, given: Collection[str] | None = None) -> None:
     """Refuse a setting that the run would not heed.
 

@@ -11,19 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from fastjvae import functional, pretrained, published, reference
-from fastjvae._numbers import is_integer, shown
 from fastjvae.chain import channels_last, run_chain
 from fastjvae.checks import check_temperature, check_unit_interval
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.latents import LatentSpec
 from fastjvae.noise import Noise, check_generator, prior_sample
 from fastjvae.objectives import LossOutput, Objective, paper_mnist
+from fastjvae.sizes import HIDDEN_DIM, check_networks, checked_img_size, num_convolutions
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_HIDDEN_DIM = 256
-_MOST_WEIGHTS = 2**30  # 4 GiB of them
 _FLATTEN, _RELU = nn.Flatten(), nn.ReLU()
 
 
@@ -40,8 +38,8 @@ class Encoder(nn.Module):
         n = num_convolutions(height, width)
         self.features = _stack(nn.Conv2d, [channels, *[32] * (n - 2), 64, 64])
         self.features.append(nn.ReLU())
-        self.hidden = nn.Linear(64 * (height >> n) * (width >> n), _HIDDEN_DIM)
-        self.head = nn.Linear(_HIDDEN_DIM, num_params)
+        self.hidden = nn.Linear(64 * (height >> n) * (width >> n), HIDDEN_DIM)
+        self.head = nn.Linear(HIDDEN_DIM, num_params)
 
     def forward(self, images: Tensor) -> Tensor:
         return self._run(images, self.head)
@@ -68,9 +66,9 @@ class Decoder(nn.Module):
         self.shape = (64, height >> n, width >> n)
         hidden = [64 if n >= 4 else 32, *[32] * (n - 2)]
         self.latent_to_features = nn.Sequential(
-            nn.Linear(sample_dim, _HIDDEN_DIM),
+            nn.Linear(sample_dim, HIDDEN_DIM),
             nn.ReLU(),
-            nn.Linear(_HIDDEN_DIM, 64 * (height >> n) * (width >> n)),
+            nn.Linear(HIDDEN_DIM, 64 * (height >> n) * (width >> n)),
             nn.ReLU(),
         )
         self.features_to_image = _stack(nn.ConvTranspose2d, [64, *hidden, channels])
@@ -120,10 +118,10 @@ class JointVAE(nn.Module):
         decoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.img_size = _checked_img_size(img_size)
+        self.img_size = checked_img_size(img_size)
         self.spec = LatentSpec.from_dict(latent_spec)
         check_temperature(temperature)
-        _check_networks(self.img_size, self.spec, encoder is None, decoder is None)
+        check_networks(self.img_size, self.spec, encoder is None, decoder is None)
         self.temperature = temperature
         self.use_cuda = use_cuda
         self.latent_spec = (
@@ -136,7 +134,7 @@ class JointVAE(nn.Module):
         self.num_disc_latents = len(self.spec.disc)
         self.latent_dim = self.spec.sample_dim
         self.num_pixels = self.img_size[1] * self.img_size[2]
-        self.hidden_dim = _HIDDEN_DIM
+        self.hidden_dim = HIDDEN_DIM
         self.has_own_modules = encoder is not None or decoder is not None
         self.encoder = Encoder(self.img_size, self.spec.num_params) if encoder is None else encoder
         self.decoder = Decoder(self.img_size, self.spec.sample_dim) if decoder is None else decoder
@@ -378,62 +376,9 @@ class JointVAE(nn.Module):
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
 
-def _check_networks(
-    img_size: tuple[int, int, int], spec: LatentSpec, has_encoder: bool, has_decoder: bool
-) -> None:
-    """Refuse standard networks that no machine has the memory for, before they take it."""
-    channels, height, width = img_size
-    if not (has_encoder or has_decoder):
-        return
-    n = num_convolutions(height, width)
-    features = 64 * (height >> n) * (width >> n)
-    rows = has_encoder * spec.num_params + has_decoder * spec.sample_dim
-    weights = _HIDDEN_DIM * (features * (has_encoder + has_decoder) + rows) + 512 * channels
-    if weights > _MOST_WEIGHTS:
-        raise ArgumentError(
-            f"the networks for images of {height}x{width} and {shown(spec.to_dict())} would have"
-            f" {shown(weights)} weights, at most {_MOST_WEIGHTS} are possible: sides that are"
-            f" divisible by a larger power of 2 need fewer"
-        )
-
-
-def num_convolutions(height: int, width: int) -> int:
-    """Return n, the largest integer with both sides divisible by 2^n and at least 4 * 2^n long.
-
-    >>> num_convolutions(32, 32), num_convolutions(64, 64), num_convolutions(28, 28)
-    (3, 4, 2)
-
-    Raises:
-        ArgumentError: n would be below 2; the message names the nearest sizes that fit.
-    """
-    n = 0
-    while height % 2 ** (n + 1) == width % 2 ** (n + 1) == 0 and min(height, width) >= 8 * 2**n:
-        n += 1
-    if n < 2:
-        below = [max(16, side // 4 * 4) for side in (height, width)]
-        above = [max(16, -(-side // 4) * 4) for side in (height, width)]
-        nearest = " and ".join(dict.fromkeys(f"{h}x{w}" for h, w in (below, above)))
-        raise ArgumentError(
-            f"images of {height}x{width} do not fit the standard networks, whose sides must be"
-            f" divisible by 4 and at least 16 pixels; the nearest that fit: {nearest}"
-        )
-    return n
-
-
 def _stack(layer: type[nn.Conv2d] | type[nn.ConvTranspose2d], widths: list[int]) -> nn.Sequential:
     """4x4 layers of stride 2 with a ReLU between them."""
     modules: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         modules += [layer(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]
     return nn.Sequential(*modules[:-1])
-
-
-def _checked_img_size(img_size: Sequence[int]) -> tuple[int, int, int]:
-    sizes = tuple(img_size) if isinstance(img_size, Sequence) else ()
-    if len(sizes) != 3 or not all(is_integer(size) and 1 <= size < 2**31 for size in sizes):
-        raise ArgumentError(
-            f"img_size is (channels, height, width) in pixels such as (1, 32, 32),"
-            f" got {shown(img_size)}"
-        )
-    channels, height, width = map(int, sizes)
-    return channels, height, width

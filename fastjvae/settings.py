@@ -22,6 +22,7 @@ from fastjvae.fields import (
     from_mapping,
     only_heeded,
     unknown_fields,
+    without_fields,
 )
 from fastjvae.initialisation import initialise_he
 from fastjvae.latents import LatentSpec
@@ -282,7 +283,7 @@ class TrainConfig(RunConfig):
     """training steps in which the learning rates grow linearly from 0: without, the first hundred
     steps can end every ReLU of an encoder layer, above all at learning rates above the paper's, and
     its codes then tell no images apart"""
-    accumulate: Annotated[int, Bounds(1, 100_000)] = 1
+    accumulate: Annotated[int, Bounds(1, 10_000)] = 1
     """parts that the images of a step are taken in, one after the other, for less memory; the
     gradient stays that of the whole batch"""
 
@@ -298,11 +299,6 @@ class TrainConfig(RunConfig):
         super().__post_init__()
         check_heeded(self)
         self._check_groups()
-        if self.accumulate > self.batch_size:
-            raise ArgumentError(
-                f"--accumulate takes a batch in at most as many parts as it has images,"
-                f" {self.batch_size}, got {self.accumulate}"
-            )
 
     def _check_groups(self) -> None:
         if self.batch_size % self.group:
@@ -404,7 +400,7 @@ def config_from_dict(values: object) -> AnyConfig:
     """
     kind, settings = _kind_of_run(values)
     unknown = unknown_fields(kind, settings)
-    return kind.from_dict(_without(settings, unknown))
+    return kind.from_dict(without_fields(settings, unknown))
 
 
 def unknown_settings(values: object) -> dict[str, Any]:
@@ -422,17 +418,6 @@ def _kind_of_run(values: object) -> tuple[type[AnyConfig], dict[str, Any]]:
         )
     settings = {name: value for name, value in values.items() if name != "method"}
     return (InfoGANConfig if method else TrainConfig), settings
-
-
-def _without(values: dict[str, Any], unknown: dict[str, Any]) -> dict[str, Any]:
-    """The entries that are not among the unknown ones, at every depth."""
-    kept = {}
-    for name, value in values.items():
-        if name not in unknown:
-            kept[name] = value
-        elif isinstance(value, dict) and isinstance(unknown[name], dict) and value != unknown[name]:
-            kept[name] = _without(value, unknown[name])
-    return kept
 
 
 def build_model(config: AnyConfig, img_size: tuple[int, int, int]) -> JointVAE:

@@ -37,7 +37,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("disc", 10, "--disc must be a list, got 10"),
     ("disc", "10", "--disc must be a list, got '10'"),
     ("disc", [3, 2**40], "--disc must be at most"),
-    ("augment", 10**400, r"--augment must be a finite number of at least 0, got 1000+\.\.\.$"),
+    ("augment", 10**400, r"--augment must be a finite number of at least 0, got 1000+\.\.\.0+$"),
     ("augment", 10**5000, "--augment must be a finite number .* got a int too large to show"),
     ("lr", "1e-3", "--lr must be a finite number above 0, got '1e-3'"),
     ("lr", True, "--lr must be a finite number above 0, got True"),

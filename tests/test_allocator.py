@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny import write_arrays
 
-# Faults of a step with 16 MiB of activations, as the mean of 20 steps after 10.
+# Faults of a step with 16 MiB of activations, as the mean of 8 steps after 6.
 SCRIPT = """
 import resource, sys
 from pathlib import Path
@@ -22,12 +22,12 @@ data = Path(sys.argv[1])
 config = tiny_config(data, batch_size=512, keep_freed_memory=sys.argv[2] == "keep", steps=1)
 trainer = Trainer(config, load(DataSource("arrays", data)), RunFolder(sys.argv[3]))
 trainer.train()
-for _ in range(10):
+for _ in range(6):
     trainer.train_step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
+for _ in range(8):
     trainer.train_step()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 8)
 """
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from examples import some
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_cases import (
@@ -594,7 +595,7 @@ def test_gradients_are_finite_differences_of_the_kernels_own_forward():
     with kernels():
         (gradient,) = torch.autograd.grad(scalar(params.requires_grad_()), params)
         h = 1e-2
-        for index in range(params.numel()):
+        for index in some(range(params.numel()), 13):  # those of a row
             shift = torch.zeros(params.numel(), device=DEVICE).index_fill_(
                 0, torch.tensor(index, device=DEVICE), h
             )

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from examples import in_ci, some
 from latent_rows import correlated_gaussians, images_of, model_of_rows
 from torch import Tensor, nn
 
@@ -201,7 +202,7 @@ def _trained_tc(params: Tensor, spec: LatentSpec, steps: int) -> tuple[float, fl
     return tc, accuracy
 
 
-@pytest.mark.parametrize("correlation", [0.0, 0.8])
+@pytest.mark.parametrize("correlation", some([0.8, 0.0]))
 def test_the_odds_learn_the_total_correlation_of_gaussians(correlation: float):
     params = correlated_gaussians(20_000, correlation, variance=0.1)
     tc, accuracy = _trained_tc(params, LatentSpec(2), steps=500)
@@ -212,6 +213,7 @@ def test_the_odds_learn_the_total_correlation_of_gaussians(correlation: float):
         assert 0.6 < accuracy < 0.9
 
 
+@in_ci
 def test_the_odds_learn_the_total_correlation_of_categories():
     """Two variables of two categories, the same in both: TC = log 2."""
     side = torch.tensor([[9.0, -9.0], [-9.0, 9.0]], dtype=torch.float64)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from examples import in_ci
 from tiny import assert_same_state, flags_of, tiny_settings, write_arrays
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -183,6 +184,7 @@ def test_codes_show_in_the_images_from_the_beginning():
     assert gan.judge(model, real).odds.abs().max() < 3.0
 
 
+@in_ci
 def test_training_is_stable_and_raises_the_information(data: Path, tmp_path: Path):
     config = config_of(data, steps=400, log_every=50, checkpoint_every=1000, batch_size=20)
     trainer = trainer_of(config, tmp_path / "run")

@@ -26,7 +26,7 @@ every_kernel = {{"joint_latent", "joint_loss", "bernoulli_reconstruction_rgb"}}
 rows = survey(["mnist"], ["fp32"], {some(TARGETS, 2)}, every_kernel)
 rows += survey(["mnist"], {some(["bf16", "fp16"])}, {some(["sm_80", "gfx942"])}, every_kernel)
 rows += survey(["aligned"], ["fp32"], {some(["sm_90", "sm_75", "gfx942"])}, every_kernel)
-rows += survey(["K=4096, shifted"], ["fp32"], {some(["sm_90", "gfx90a"])})
+rows += survey(["K=4096, shifted"], ["fp32"], {some(["sm_90", "gfx90a"], 0)})
 print(json.dumps([{{**asdict(row), "complaint": row.complaint}} for row in rows]))
 """
 
@@ -83,7 +83,7 @@ def test_aligned_rows_move_128_bits_at_a_time(rows: list[dict[str, Any]]):
 def test_bytes_are_at_most_a_tenth_above_the_minimum():
     counted = _run(
         "import json; from benchmarks.traffic import traffic;"
-        "print(json.dumps([traffic('mnist', 'fp32'), traffic('mnist', 'bf16')]))",
+        f"print(json.dumps([traffic('mnist', dtype) for dtype in {some(['fp32', 'bf16'])}]))",
         TRITON_INTERPRET="1",
     )
     for operations in counted:

@@ -32,5 +32,7 @@ def shown(value: object) -> str:
     try:
         text = " ".join(repr(value).split())
     except (ValueError, RecursionError):  # Python shows no integer of thousands of digits
-        return f"a {type(value).__name__} too large to show"
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 15]}...{text[-12:]}"
+        return f"a value of type {type(value).__name__} that is too long to show"
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST - 17].rstrip()}[...]{text[-12:].lstrip()}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fastjvae.data import memory
 from fastjvae.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ def fit_images(images: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDAr
 
     if images.shape[2:] == size:
         return np.array(images, order="C")
+    taken = images.shape[0] * images.shape[1] * size[0] * size[1]
+    if taken > (free := memory.available()):
+        raise DataError(
+            f"{len(images)} images of {size[0]}x{size[1]} pixels take {taken / 2**30:,.1f} GiB of"
+            f" memory, where {free / 2**30:,.1f} GiB are free: ask for a smaller size"
+        )
     # One call of PIL for each picture: bilinear resizing is separable, so many pictures could be
     # stacked into one tall one, but PIL picks the order of the two passes by the picture's shape
     # and rounds between them, so the result would differ in the last bit.

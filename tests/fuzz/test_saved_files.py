@@ -63,8 +63,7 @@ def _lines(data: bytes, seed: int) -> bytes:
 
 
 def _config(folder: Path) -> None:
-    config = RunFolder(folder).read_config()
-    config.source()
+    RunFolder(folder).read_config()
     load(folder)
 
 

@@ -189,7 +189,7 @@ class InfoGANTrainer(TrainingLoop[InfoGANConfig]):
             betas=_BETAS,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self.recorder = ScalarRecorder(SCALARS, config.log_every)
+        self.recorder = ScalarRecorder(SCALARS, self.rows)
         self.device_step = torch.zeros((), dtype=torch.int64, device=self.device)
         self.begin(resuming)
 

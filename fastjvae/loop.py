@@ -204,6 +204,11 @@ class TrainingLoop(ABC, Generic[Config]):
             self.model.train()
 
     @property
+    def rows(self) -> int:
+        """Most rows of the recorder between two log lines."""
+        return min(self.config.log_every, self.total_steps)
+
+    @property
     def finished(self) -> bool:
         """Whether every step has been taken."""
         return self.step >= self.total_steps

@@ -153,7 +153,7 @@ class RunConfig:
     keep_freed_memory: bool = True
     """on a CPU, freed memory stays in the process for the next step, whose pages would fault in
     again otherwise (glibc); the process then keeps its peak"""
-    log_every: Annotated[int, Bounds(1, 100_000)] = 50
+    log_every: Annotated[int, Bounds(1, 10_000_000)] = 50
     """training steps between two lines of metrics.jsonl"""
     checkpoint_every: Steps = 1000
     """training steps between two checkpoints"""

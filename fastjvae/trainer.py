@@ -76,7 +76,7 @@ class Trainer(TrainingLoop[TrainConfig]):
         self.objective = build_objective(config) if objective is None else objective
         call_if_offered(self.objective, "to", self.device)
         self.optimizer = adam(self.model, self.objective, config.lr)
-        self.recorder = LossRecorder(self.model.spec, self.model.num_pixels, config.log_every)
+        self.recorder = LossRecorder(self.model.spec, self.model.num_pixels, self.rows)
         self._take = TrainingStep(
             self.model,
             self.objective,

@@ -283,9 +283,13 @@ def _source(command: ModelAndData, model: JointVAE, split: Literal["train", "tes
                 f"{command.run} does not say what it was trained on: name a data set,"
                 f" one of {', '.join(RECIPES)}"
             )
-        source = run.read_config().source(split)
+        config = run.read_config()
         if command.data_root is not None:
-            source = dataclasses.replace(source, root=command.data_root, labels=None)
+            config = dataclasses.replace(config, data_root=command.data_root, labels=None)
+        try:
+            source = config.source(split)
+        except ArgumentError as error:
+            raise ArgumentError(f"{run.config_file}: {error}") from None
     else:
         split = split if command.dataset in SPLIT_DATASETS else "train"
         source = DataSource(name=command.dataset, root=command.data_root, split=split)

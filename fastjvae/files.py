@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import time
 import zlib
 from collections.abc import Iterator
@@ -36,8 +37,8 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
 
     The data are on disk before the rename. If the block fails the temporary file is removed and
     ``path`` stays as it was. The file that was there before becomes ``keep``, if given; at every
-    moment there is a file at ``path``, where the file system has hard links. A process's first
-    file in a folder takes the place of what killed writers have left there.
+    moment there is a file at ``path``. A process's first file in a folder takes the place of what
+    killed writers have left there.
 
     Raises:
         RunError: the file cannot be written; names it and the reason.
@@ -131,14 +132,13 @@ def _machine() -> str:
 
 
 def _keep(path: Path, keep: Path) -> None:
-    """Make ``keep`` the file at ``path``, which stays there where there are hard links."""
+    """Make ``keep`` the file at ``path``, which stays there."""
     link = _new_name(path.parent)
     try:
-        os.link(path, link)
-    except OSError:
-        path.replace(keep)
-        return
-    try:
+        try:
+            os.link(path, link)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, link)
         link.replace(keep)
     finally:
         link.unlink(missing_ok=True)  # where both were one file already, the rename did nothing

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -439,6 +440,19 @@ def test_a_reader_that_has_seen_enough(run: Path):
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert result.stderr == ""
     assert result.stdout in ("0\n", "141\n")
+
+
+def test_a_run_that_does_not_say_where_its_data_lie_is_named(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    config = json.loads((copy / "config.json").read_text())
+    del config["training"]["data_root"]
+    (copy / "config.json").write_text(json.dumps(config))
+    error = _fails(["evaluate", str(copy)], 2, capsys)
+    assert f"{copy / 'config.json'}: arrays needs --data-root" in error
+    assert main(["evaluate", str(copy), "--data-root", str(data), "--json"]) == 0
 
 
 def test_a_missing_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

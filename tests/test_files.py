@@ -170,7 +170,7 @@ def test_a_file_that_is_kept_is_never_absent(
         write_bytes(path, content, keep=kept)
     assert (path.read_bytes(), kept.read_bytes()) == (b"3", b"2")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "kept"]
-    assert all(there) is links
+    assert all(there)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path):

@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 
 FULL = 200  # examples of a kernel's test in CI
-_EXAMPLES = int(os.environ.get("FASTJVAE_EXAMPLES", "20"))
+_EXAMPLES = int(os.environ.get("FASTJVAE_EXAMPLES", "10"))
 EVERYTHING = _EXAMPLES >= FULL
 
 Case = TypeVar("Case")

@@ -2,7 +2,7 @@
 
 A reader's fuzzer is a loop over seeds::
 
-    for seed in range(examples(300)):
+    for seed in range(examples(300, least=30)):
         path.write_bytes(mutated(valid, seed))
         assert_read_or_refused(lambda: read(path), path)
 """

@@ -228,7 +228,7 @@ def check_reader(damage: Callable[[Path, int], Damaged], folder: Path, seeds: ra
 def test_damaged_data_are_read_or_refused(
     damage: Callable[[Path, int], Damaged], tmp_path: Path
 ) -> None:
-    check_reader(damage, tmp_path, range(examples(300)))
+    check_reader(damage, tmp_path, range(examples(300, least=30)))
 
 
 @pytest.mark.slow
@@ -267,7 +267,7 @@ def check_cache(folder: Path, seeds: range) -> None:
 
 
 def test_damaged_cache_entries(tmp_path: Path) -> None:
-    check_cache(tmp_path / "cache", range(examples(300)))
+    check_cache(tmp_path / "cache", range(examples(300, least=30)))
 
 
 @pytest.mark.slow

@@ -298,7 +298,7 @@ def test_transforms_of_torch_func_work():
     torch.testing.assert_close(slopes, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's own, of torch.jit
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch.jit
 def test_transforms_of_torch_func_take_the_model():
     model = JointVAE((1, 16, 16), {"cont": 2, "disc": [3]}).eval()
     x = torch.rand(3, 1, 16, 16)

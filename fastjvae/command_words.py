@@ -70,5 +70,7 @@ def _with_home(word: str) -> str:
 
 def _numbers(word: str) -> list[str]:
     """The numbers of a word such as 10,10 or [10] or 64x64; any other word as it is."""
+    if re.search(r"^x|x$", word.strip("[]() ")):  # a number is missing
+        return [word]
     parts = [part for part in re.split(r"[\[\](),x\s]+", word) if part]
     return parts if all(_NUMBER.fullmatch(part) for part in parts) else [word]

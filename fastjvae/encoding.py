@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae import functional
+from fastjvae.errors import ArgumentError
 from fastjvae.model import JointVAE
 
 _BATCH = 512
@@ -43,7 +44,12 @@ def encode(
         images: (M, C, H, W) with M >= 1, uint8 0..255 or floats 0..1, on any device.
         each: called for every batch with its images, on the model's device, and its evaluation
             sample (N, L), such as to decode it.
+
+    Raises:
+        ArgumentError: there is no image.
     """
+    if not len(images):
+        raise ArgumentError(f"there must be at least 1 image, got shape {tuple(images.shape)}")
     spec = model.spec
     # Room for the results is taken once: what is kept batch by batch lies between the blocks that
     # a batch frees, and the next batch would find none of them large enough.

@@ -252,6 +252,8 @@ def _text(value: Any, name: str, _: Bounds) -> str:
         value = os.fspath(value)
     if not isinstance(value, str):
         raise _refused(name, "text", value)
+    if not value:
+        raise _refused(name, "text that is not empty", value)
     return value
 
 

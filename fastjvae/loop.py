@@ -112,6 +112,11 @@ class TrainingLoop(ABC, Generic[Config]):
         if path := checkpoint.find_checkpoint(self.run.path):
             with checkpoint.taking_up(path):
                 self._restore(path)
+        elif resuming and (self.run.path / pretrained.WEIGHTS).exists():
+            raise CheckpointError(
+                f"{self.run} has the model of a run that ended and no {checkpoint.CHECKPOINT} to go"
+                f" on from; train on from its weights in another folder: --start-from {self.run}"
+            )
         if self.step > self.total_steps:
             raise ArgumentError(
                 f"{self.run} has taken {self.step:,} steps already, so it cannot end at step"

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a loop after the step at hand."""
+"""SIGINT, SIGTERM and SIGHUP end a loop after the step at hand."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ class Stopped:
 
 @contextmanager
 def stop_signals() -> Iterator[Stopped]:
-    """Let SIGINT and SIGTERM end the loop after the step at hand; a second one ends it at once."""
+    """Let SIGINT, SIGTERM and SIGHUP end the loop after the step at hand; a second one, at once.
+
+    A terminal that is closed sends SIGHUP, which ``nohup`` has a process ignore.
+    """
     stopped = Stopped()
     if threading.current_thread() is not threading.main_thread():
         yield stopped  # only the main thread may set handlers
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ending = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in ending}
 
     def stop(number: int, _frame: FrameType | None) -> None:
         stopped.signal = number

@@ -39,7 +39,7 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     >>> did_you_mean("tarversal", ["traversal", "grid"])
     ' (did you mean traversal?)'
     """
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(word, [each for each in known if each != word], n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

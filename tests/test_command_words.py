@@ -64,6 +64,10 @@ def test_a_list_that_cannot_be_says_the_right_form(words: list[str], message: st
         parse(["train", "images", *words])
 
 
+def test_a_size_that_lacks_a_number_is_no_size():
+    assert as_read(["--image-size", "64x"]) == ["--image-size", "64x"]
+
+
 def test_home_in_every_path(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", "/home/ada")
     expected = {

@@ -178,3 +178,10 @@ def test_texts_lie_on_the_page_and_apart(monkeypatch: pytest.MonkeyPatch) -> Non
     model, image = model_of(12, cont=120, size=(3, 64, 64)), torch.rand(3, 64, 64)
     assert_texts_apart(figures.edits(model, image, unit=119, variable=0, title="Me"), monkeypatch)
     assert_texts_apart(figures.edits(SMALL, IMAGE, unit=1, to=[1.0]), monkeypatch)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_refused(value: float):
+    model = JointVAE((1, 32, 32), {"cont": 2, "disc": [3]})
+    with pytest.raises(ArgumentError, match=f"unit z1 must be finite, got {value}"):
+        edit(model, torch.rand(1, 1, 32, 32), units={1: value})

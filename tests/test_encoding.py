@@ -12,6 +12,7 @@ from torch import nn
 
 from fastjvae import JointVAE, encoding
 from fastjvae.encoding import encode, encoded_batches
+from fastjvae.errors import ArgumentError
 
 IMAGES = torch.rand(11, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -104,3 +105,9 @@ print(grown[1])
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert float(run.stdout) < 10  # MiB; a batch of floats is 2
+
+
+def test_no_image_is_a_sentence():
+    model = JointVAE((1, 32, 32), {"cont": 2})
+    with pytest.raises(ArgumentError, match=r"at least 1 image, got shape \(0, 1, 32, 32\)"):
+        encode(model, torch.zeros(0, 1, 32, 32))

@@ -52,6 +52,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("data_root", 5, "--data-root must be text, got 5"),
     ("device", 2**63, "--device must be text"),
     ("timeout", "x", "--timeout must be a finite number above 0, got 'x'"),
+    ("out", "", "--out must be text that is not empty, got ''"),
     ("compile", "no", "--compile must be true or false, got 'no'"),
     ("cuda_graph", 1, "--cuda-graph must be true or false, got 1"),
     ("accumulate", 2**32, "--accumulate must be at most"),

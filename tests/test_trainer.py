@@ -125,16 +125,18 @@ def test_resume_is_bitwise_as_if_never_stopped(
     assert_same_state(whole, parts)
 
 
-def test_sigterm_finishes_the_step_and_restores_the_handler(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_finishes_the_step_and_restores_the_handler(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
-    before = signal.getsignal(signal.SIGTERM)
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
     trainer = _trainer(tiny_config(data), tmp_path / "run")
-    _stop_at(trainer, 3, lambda: os.kill(os.getpid(), signal.SIGTERM), monkeypatch)
+    _stop_at(trainer, 3, lambda: os.kill(os.getpid(), number), monkeypatch)
     assert not trainer.train()
-    assert trainer.stop_signal == signal.SIGTERM
+    assert trainer.stop_signal == number
     assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == 3
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(number) == before
 
 
 def test_a_finished_run_trains_no_further(data: Path, tmp_path: Path):
@@ -186,6 +188,19 @@ def test_parameters_that_are_not_finite_are_never_saved(
     ):
         trainer.train()
     assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == 5
+
+
+def test_a_model_without_its_checkpoint_is_not_trained_over(data: Path, tmp_path: Path):
+    config = tiny_config(data)
+    _trainer(config, tmp_path / "run").train()
+    model = (tmp_path / "run" / "model.safetensors").read_bytes()
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        (tmp_path / "run" / name).unlink()
+    longer, images = dataclasses.replace(config, steps=20), load_data(config.source())
+    with pytest.raises(CheckpointError, match=r"no checkpoint\.pt to go on from; .*--start-from"):
+        Trainer(longer, images, RunFolder(tmp_path / "run"), resuming=True)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == model
+    assert read_metrics(RunFolder(tmp_path / "run"))[-1]["step"] == 13
 
 
 def test_a_checkpoint_of_a_gpu_goes_on_here(data: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -64,10 +65,13 @@ def change(
     """A copy of sample rows (N, L) with units at new values and variables in new categories.
 
     Raises:
-        ArgumentError: the specification has no such unit, variable or category.
+        ArgumentError: the specification has no such unit, variable or category, or a value is not
+            finite.
     """
     rows = rows.clone()
     for unit, value in (units or {}).items():
+        if not math.isfinite(value):
+            raise ArgumentError(f"the value of unit z{unit} must be finite, got {value}")
         rows[:, continuous_unit(unit, spec).place(spec)] = value
     for variable, category in (categories or {}).items():
         place = discrete_variable(variable, spec).place(spec)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import layers
 from benchmarks.gpu import report as gpu
-from benchmarks.markdown import table_line
+from benchmarks.markdown import spread_cell, table_line
 from benchmarks.quick import LABELS
 
 if TYPE_CHECKING:
@@ -296,10 +296,7 @@ def _percent(value: dict[str, Any]) -> str:
 
 def _spread(value: dict[str, Any] | None, decimals: int = 2) -> str:
     """Median and quartiles; "not measured" of what is not there."""
-    if value is None:
-        return NOT_MEASURED
-    low, high = value["iqr"]
-    return f"{value['median']:,.{decimals}f} ({low:,.{decimals}f} - {high:,.{decimals}f})"
+    return NOT_MEASURED if value is None else spread_cell(value, decimals)
 
 
 # --- plots ----------------------------------------------------------------------------------------

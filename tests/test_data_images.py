@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms.functional import center_crop
 
-from fastjvae.data import DataSource, ImageData, load, memory, pictures, prepare
+from fastjvae.data import DataSource, ImageData, load, memory, pictures
 from fastjvae.data.prepare import fit_images
 from fastjvae.errors import DataError
 
@@ -161,7 +161,7 @@ def test_sizes_are_compared_across_batches(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_size_that_takes_more_than_the_memory(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(memory, "available", lambda: 1000)
-    monkeypatch.setattr(prepare, "_ALWAYS_THERE", 100)
+    monkeypatch.setattr(memory, "_SMALL", 100)
     pixels = np.zeros((3, 1, 8, 8), np.uint8)
     assert fit_images(pixels, (16, 20)).shape == (3, 1, 16, 20)
     with pytest.raises(DataError, match=r"3 images of 16x24 pixels take .* ask for a smaller size"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from examples import some
-from tiny import tiny_config, write_arrays
+from tiny import SHARED, tiny_config, write_arrays
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
@@ -121,13 +121,6 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 SMALL = {"factor": FactorConfig(layers=2, width=16)}
-SHARED = {
-    "discrete_capacity": "shared",
-    "group": 2,
-    "neighbours": 3,
-    "augment": 0.5,
-    "overclusters": 6,
-}
 
 
 @pytest.mark.parametrize(

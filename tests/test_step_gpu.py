@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_config, write_arrays
+from tiny import SHARED, tiny_config, write_arrays
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -30,21 +30,13 @@ pytestmark = [
 
 STEPS = 13  # of 6 an epoch, whose last batch is smaller
 SMALL = {"factor": FactorConfig(layers=2, width=16)}
-SHARED = {
-    "discrete_capacity": "shared",
-    "group": 2,
-    "neighbours": 3,
-    "augment": 0.5,
-    "overclusters": 6,
-    "batch_size": 14,
-}
 VARIANTS: dict[str, dict[str, Any]] = {
     "joint": {},
     "information": {"discrete_capacity": "information"},
     "warmup": {"warmup": 5},
     "accumulate": {"accumulate": 2},
     "augment": {"augment": 0.5},
-    "shared": SHARED,
+    "shared": {**SHARED, "batch_size": 14},
     "factor": {"objective": "factor", **SMALL},
     "beta-tc": {"objective": "beta-tc"},
     "cc-beta": {"objective": "cc-beta"},

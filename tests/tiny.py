@@ -11,6 +11,14 @@ import torch
 from fastjvae.settings import CapacityConfig, TrainConfig
 
 IMAGES = 40
+# Settings of categories that are shared by groups of images.
+SHARED = {
+    "discrete_capacity": "shared",
+    "group": 2,
+    "neighbours": 3,
+    "augment": 0.5,
+    "overclusters": 6,
+}
 
 
 def write_arrays(folder: Path, seed: int = 0, images: int = IMAGES) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.markdown import table_line
+from benchmarks.markdown import spread_cell, table_line
 from benchmarks.steps import PROVIDERS
 
 
@@ -47,7 +47,7 @@ def _steps(rows: list[dict[str, Any]]) -> Iterator[str]:
     for row in sorted(rows, key=lambda r: (problems.index(r["problem"]), order[r["provider"]])):
         kernels = row.get("kernels", {})
         cells = [
-            _spread(row["ms"], 3), f"{row['images_per_s']:,.0f}", f"{row['tflops']:.2f}",
+            spread_cell(row["ms"], 3), f"{row['images_per_s']:,.0f}", f"{row['tflops']:.2f}",
             _number(row["peak_mib"], 0), _number(kernels.get("number"), 0),
             _number(kernels.get("busy_ms"), 3),
         ]  # fmt: skip
@@ -81,15 +81,10 @@ def _operations(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield table_line(
             [
                 row["operation"], f"{row['rows']:,}", row["dtype"], row["provider"],
-                _spread(row["forward_us"], 1), _spread(row["both_us"], 1),
+                spread_cell(row["forward_us"], 1), spread_cell(row["both_us"], 1),
             ]
         )  # fmt: skip
 
 
 def _number(value: float | None, decimals: int) -> str:
     return "-" if value is None else f"{value:,.{decimals}f}"
-
-
-def _spread(value: dict[str, Any], decimals: int) -> str:
-    low, high = value["iqr"]
-    return f"{value['median']:,.{decimals}f} ({low:,.{decimals}f} - {high:,.{decimals}f})"

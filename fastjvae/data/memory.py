@@ -28,7 +28,7 @@ _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # /proc/meminfo is the who
 # Hashing 16 MiB takes about 10 ms, so that Ctrl-C is heard in the middle of a large file.
 _HASHED_AT_ONCE = 2**24
 
-_SMALL = 2**28  # bytes, which any machine has that trains
+_SMALL = 2**26  # bytes, which any machine has that trains
 
 
 def available() -> int:

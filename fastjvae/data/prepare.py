@@ -38,21 +38,19 @@ def fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     return picture.resize((width, height), Image.Resampling.BILINEAR)
 
 
-_ALWAYS_THERE = 2**26  # bytes that are taken without a question
-
-
 def fit_images(images: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """(N, C, H, W) images as a new array (N, C, height, width), each channel by ``fit``."""
     from PIL import Image
 
     if images.shape[2:] == size:
         return np.array(images, order="C")
-    taken = images.shape[0] * images.shape[1] * size[0] * size[1]
-    if taken > _ALWAYS_THERE and taken > (free := memory.available()):
+    try:
+        memory.check_room(images.shape[0] * images.shape[1] * size[0] * size[1])
+    except ValueError as error:
         raise DataError(
-            f"{len(images)} images of {size[0]}x{size[1]} pixels take {taken / 2**30:,.1f} GiB of"
-            f" memory, where {free / 2**30:,.1f} GiB are free: ask for a smaller size"
-        )
+            f"{len(images)} images of {size[0]}x{size[1]} pixels take too much: {error}; ask for a"
+            f" smaller size"
+        ) from None
     # One call of PIL for each picture: bilinear resizing is separable, so many pictures could be
     # stacked into one tall one, but PIL picks the order of the two passes by the picture's shape
     # and rounds between them, so the result would differ in the last bit.

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from fastjvae import JointVAE
-from fastjvae.settings import CapacityConfig, TrainConfig
+from fastjvae.training.settings import CapacityConfig, TrainConfig
 
 HIDDEN = 256
 EPS = 1e-12  # of the published way, inside its logarithms
@@ -75,7 +75,7 @@ def capacity_at(capacity: CapacityConfig, step: Any, maximum: float) -> Any:
 class PublishedModel(nn.Module):
     """Encoder, one linear layer for each latent parameter, decoder with a sigmoid.
 
-    Parameters have the published names (:mod:`fastjvae.published`).
+    Parameters have the published names (:mod:`fastjvae.model.published`).
     """
 
     def __init__(self, config: TrainConfig, img_size: tuple[int, int, int]) -> None:

@@ -6,7 +6,7 @@
 The data are made in memory: 28x28 grey pictures as MNIST's, 32x32 in training, batches of 64.
 The published way resizes and converts each picture in a DataLoader and reads every loss in every
 step; the tuned models take batches by index from images in memory, and write their losses' means
-every 50 steps, as fastjvae does; "fastjvae" is :class:`fastjvae.trainer.Trainer` itself, as the
+every 50 steps, as fastjvae does; "fastjvae" is :class:`fastjvae.training.Trainer` itself, as the
 command line runs it. Checkpoints are left out: what one takes stands beside it.
 
 "fastjvae-step" is the same step on one batch, without loading and logging, in the same turns.

@@ -27,9 +27,9 @@ from benchmarks.baselines import widths
 from benchmarks.environment import environment
 from benchmarks.loops import MATMUL_SIDE
 from benchmarks.processes import Spread, spread
-from fastjvae import chain
-from fastjvae.allocator import keep_freed_memory
 from fastjvae.files import write_json
+from fastjvae.model import cpu_layers as chain
+from fastjvae.training.allocator import keep_freed_memory
 
 SIZES = {"32x32x1": (1, 32, 32), "64x64x3": (3, 64, 64)}
 PASSES = ("forward", "input gradient", "weight gradient")

@@ -26,10 +26,10 @@ from benchmarks.baselines import published_loader
 from benchmarks.problems import DEVICE, Problem, batch_of, mnist_like, pictures
 from benchmarks.processes import Turns, synchronize
 from benchmarks.steps import PROVIDERS, Training
-from fastjvae.allocator import keep_freed_memory
 from fastjvae.data import ImageData
-from fastjvae.run import RunFolder
-from fastjvae.trainer import Trainer
+from fastjvae.training.allocator import keep_freed_memory
+from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.trainer import Trainer
 
 MATMUL_SIDE = 2_048
 

@@ -20,14 +20,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import fastjvae
-from fastjvae import backends
 from fastjvae.data.batches import Batches
+from fastjvae.functional.backends import choice as backends
 from fastjvae.objectives import call_if_offered
-from fastjvae.processes import Processes
-from fastjvae.recorder import LossRecorder
-from fastjvae.settings import TrainConfig, build_model, build_objective
-from fastjvae.step import TrainingStep
-from fastjvae.trainer import adam
+from fastjvae.training.processes import Processes
+from fastjvae.training.recorder import LossRecorder
+from fastjvae.training.settings import TrainConfig, build_model, build_objective
+from fastjvae.training.step import TrainingStep
+from fastjvae.training.trainer import adam
 from fastjvae_kernels import launch
 
 GPU = torch.device("meta")

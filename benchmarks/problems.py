@@ -11,8 +11,8 @@ from torch import Tensor
 import fastjvae
 from fastjvae.data import DatasetName
 from fastjvae.data.prepare import fit_images
-from fastjvae.recipes import recipe
-from fastjvae.settings import TrainConfig, build_model, build_objective
+from fastjvae.training.recipes import recipe
+from fastjvae.training.settings import TrainConfig, build_model, build_objective
 
 # Asked where a process has its work to do: one that has looked for a GPU cannot be forked.
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -21,8 +21,8 @@ from torch import Tensor
 
 import fastjvae
 from benchmarks.workloads import Outputs, Workload
-from fastjvae import reference
-from fastjvae.backends import Backend
+from fastjvae.functional.backends import reference
+from fastjvae.functional.backends.choice import Backend
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"

@@ -147,7 +147,7 @@ def recorded(lanes: int) -> Iterator[list[tuple[Any, tuple[Any, ...], dict[str, 
             stand_in = _Recorder(getattr(launch, name), launches)
             stack.enter_context(patch.object(launch, name, stand_in))
         stack.enter_context(patch.object(blocks, "_lanes", lambda _device: lanes))
-        stack.enter_context(patch("fastjvae.backends._interpreted", lambda: True))
+        stack.enter_context(patch("fastjvae.functional.backends.choice._interpreted", lambda: True))
         stack.enter_context(fastjvae.backend("triton"))
         yield launches
 

@@ -14,10 +14,10 @@ from benchmarks.environment import has_compiler
 from benchmarks.problems import DEVICE, SEED
 from fastjvae import JointVAE
 from fastjvae.data.batches import Batches
-from fastjvae.processes import Processes
-from fastjvae.recorder import LossRecorder
-from fastjvae.settings import TrainConfig, build_model, build_objective
-from fastjvae.step import TrainingStep
+from fastjvae.training.processes import Processes
+from fastjvae.training.recorder import LossRecorder
+from fastjvae.training.settings import TrainConfig, build_model, build_objective
+from fastjvae.training.step import TrainingStep
 
 
 class Training(Protocol):
@@ -33,7 +33,7 @@ class Training(Protocol):
 
 
 class FastTraining:
-    """The step of :class:`fastjvae.trainer.Trainer` without its loading and its recorder."""
+    """The step of :class:`fastjvae.training.Trainer` without its loading and its recorder."""
 
     def __init__(
         self, config: TrainConfig, img_size: tuple[int, int, int], device: str, **adam: Any

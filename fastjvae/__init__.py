@@ -16,11 +16,9 @@ from fastjvae._version import __version__
 
 if TYPE_CHECKING:
     from fastjvae import errors, functional, metrics, objectives
-    from fastjvae.checkpoint import load, load_published
     from fastjvae.errors import FastJVAEError
-    from fastjvae.functional import backend
-    from fastjvae.latents import LatentSpec
-    from fastjvae.model import Decoder, Encoder, JointVAE
+    from fastjvae.functional import Capacity, LatentSpec, backend
+    from fastjvae.model import Decoder, Encoder, JointVAE, load, load_published
     from fastjvae.objectives import (
         BetaObjective,
         BetaTCObjective,
@@ -30,17 +28,14 @@ if TYPE_CHECKING:
         LossOutput,
         SharedObjective,
     )
-    from fastjvae.schedules import Capacity
 else:
     from importlib import import_module as _import_module
     from importlib.util import find_spec as _find_spec
 
     _NAMES = {
-        "checkpoint": ("load", "load_published"),
         "errors": ("FastJVAEError",),
-        "functional": ("backend",),
-        "latents": ("LatentSpec",),
-        "model": ("Decoder", "Encoder", "JointVAE"),
+        "functional": ("Capacity", "LatentSpec", "backend"),
+        "model": ("Decoder", "Encoder", "JointVAE", "load", "load_published"),
         "objectives": (
             "BetaObjective",
             "BetaTCObjective",
@@ -50,7 +45,6 @@ else:
             "LossOutput",
             "SharedObjective",
         ),
-        "schedules": ("Capacity",),
     }
 
     def __getattr__(name):

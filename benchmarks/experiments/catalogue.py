@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fastjvae.recipes import recipe
-from fastjvae.settings import CapacityConfig, FactorConfig, TrainConfig
+from fastjvae.training.recipes import recipe
+from fastjvae.training.settings import CapacityConfig, FactorConfig, TrainConfig
 
 Method = Literal["train", "published way", "k-means", "published"]
 

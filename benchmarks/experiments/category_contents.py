@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from fastjvae import JointVAE, figures
 from fastjvae.data import ImageData
-from fastjvae.encoding import encode
 from fastjvae.metrics.clusters import contingency
+from fastjvae.model.encoding import encode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

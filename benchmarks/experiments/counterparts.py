@@ -10,9 +10,9 @@ from torch import Tensor
 
 import fastjvae
 from fastjvae.data import load
-from fastjvae.evaluation import evaluate
 from fastjvae.metrics import cluster_accuracy
-from fastjvae.settings import TrainConfig
+from fastjvae.metrics.evaluation import evaluate
+from fastjvae.training.settings import TrainConfig
 
 _INITIALISATIONS = 10  # of k-means, the best of which by its own objective is taken
 

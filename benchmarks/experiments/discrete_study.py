@@ -34,9 +34,9 @@ from benchmarks.experiments.catalogue import EXPERIMENTS
 from benchmarks.experiments.counterparts import fitted_kmeans
 from benchmarks.experiments.driver import Unit
 from fastjvae.data import ImageData, load
-from fastjvae.encoding import encoded_batches
 from fastjvae.files import write_json
-from fastjvae.pretrained import WEIGHTS
+from fastjvae.model.encoding import encoded_batches
+from fastjvae.model.pretrained import WEIGHTS
 
 PATH = Path(__file__).parents[1] / "results" / "discrete.json"
 BATCHES = (16, 32, 64, 128, 256, 512)

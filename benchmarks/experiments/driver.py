@@ -34,13 +34,13 @@ from benchmarks.experiments.seed_choice import unlabelled_scores, with_earlier
 from benchmarks.experiments.silent_units import silent_shares
 from fastjvae.data import ImageData, load
 from fastjvae.data.cache import user_folder
-from fastjvae.evaluation import evaluate
 from fastjvae.files import write_bytes, write_json
-from fastjvae.pretrained import WEIGHTS
-from fastjvae.run import RunFolder, read_metrics
-from fastjvae.seeds import parse_seeds
-from fastjvae.settings import TrainConfig
-from fastjvae.trainer import Trainer
+from fastjvae.metrics.evaluation import evaluate
+from fastjvae.model.pretrained import WEIGHTS
+from fastjvae.training.run_folder import RunFolder, read_metrics
+from fastjvae.training.seeds import parse_seeds
+from fastjvae.training.settings import TrainConfig
+from fastjvae.training.trainer import Trainer
 
 RESULTS = Path(__file__).parents[1] / "results" / "experiments"
 _ROWS = 40  # of the growth of losses and divergences that a result keeps

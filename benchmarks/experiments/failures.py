@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from fastjvae import JointVAE
 from fastjvae.data import ImageData
-from fastjvae.encoding import encode, evenly_spread
-from fastjvae.figures.decoding import Latent, decoded_rows, first_categories
-from fastjvae.figures.grid import Block, Images, image_grid
+from fastjvae.figures.image_grid import Block, Images, image_grid
+from fastjvae.functional.backends.reference import unit_interval
 from fastjvae.metrics.clusters import contingency
-from fastjvae.reference import unit_interval
+from fastjvae.model.encoding import encode, evenly_spread
+from fastjvae.model.latent_moves import Latent, decoded_rows, first_categories
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -39,8 +39,8 @@ from benchmarks.experiments.words import (
     time_to_accuracy,
 )
 from benchmarks.markdown import table_line
-from fastjvae.comparison import agreeing_variable
 from fastjvae.metrics.scores import SCORE_TITLES
+from fastjvae.training.seeds_table import agreeing_variable
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 PICTURES = PAGE.parent / "results"

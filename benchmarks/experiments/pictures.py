@@ -24,7 +24,7 @@ from benchmarks.experiments.sections import SECTIONS, Picture
 from benchmarks.experiments.words import median_seed
 from fastjvae import figures
 from fastjvae.data import load
-from fastjvae.pretrained import WEIGHTS
+from fastjvae.model.pretrained import WEIGHTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

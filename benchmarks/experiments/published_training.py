@@ -19,8 +19,8 @@ from benchmarks.baselines import PublishedTraining, published_loader
 from fastjvae import JointVAE
 from fastjvae.data import load
 from fastjvae.files import write_bytes
-from fastjvae.run import RunFolder
-from fastjvae.settings import TrainConfig, build_model
+from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.settings import TrainConfig, build_model
 
 _PICTURE_SIZE = (28, 28)  # as they come
 _IMAGE_SIZE = (1, 32, 32)  # as the loader makes them, one by one

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from fastjvae import JointVAE
-from fastjvae.encoding import evenly_spread
+from fastjvae.functional.backends.reference import unit_interval
 from fastjvae.model import Encoder
-from fastjvae.reference import unit_interval
+from fastjvae.model.encoding import evenly_spread
 
 _MOST_IMAGES = 1_000
 

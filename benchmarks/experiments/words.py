@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from fastjvae.comparison import agreeing_variable
+from fastjvae.training.seeds_table import agreeing_variable
 
 _IGNORED = 0.05  # share of log K below which c is said to be ignored
 _AS_LOW = 1.0  # nats between two objectives that are said to be equal

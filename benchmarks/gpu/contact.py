@@ -35,11 +35,11 @@ from benchmarks.gpu.parts import Deadline, Save, python, say
 from benchmarks.problems import DEVICE, batch_of, mnist_like, problem_of
 from benchmarks.steps import PROVIDERS, obstacle
 from fastjvae.data import ImageData
-from fastjvae.infogan import InfoGANTrainer
-from fastjvae.recipes import recipe
-from fastjvae.run import RunFolder
-from fastjvae.settings import InfoGANConfig, TrainConfig, build_model, build_objective
-from fastjvae.trainer import Trainer
+from fastjvae.training.infogan.trainer import InfoGANTrainer
+from fastjvae.training.recipes import recipe
+from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.settings import InfoGANConfig, TrainConfig, build_model, build_objective
+from fastjvae.training.trainer import Trainer
 
 CUDA = DEVICE == "cuda"
 _JOBS = 8 if CUDA else 1

@@ -14,9 +14,9 @@ from benchmarks.gpu.parts import Deadline, Save, say
 from benchmarks.problems import DEVICE, mnist_like
 from benchmarks.processes import synchronize
 from fastjvae.data import ImageData
-from fastjvae.recipes import recipe
-from fastjvae.run import RunFolder
-from fastjvae.trainer import Trainer
+from fastjvae.training.recipes import recipe
+from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.trainer import Trainer
 
 CUDA = DEVICE == "cuda"
 IMAGES = 60_000 if CUDA else 64  # as in MNIST

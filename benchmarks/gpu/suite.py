@@ -14,10 +14,7 @@ from benchmarks.gpu.parts import Deadline, Save, python, say
 from benchmarks.problems import DEVICE
 
 ROOT = Path(__file__).parents[2]
-_KERNELS = [
-    f"tests/test_{name}.py"
-    for name in ("autograd", "kernel_integration", "kernel_memory", "kernel_noise", "operators")
-]
+_KERNELS = "tests/kernels"
 # Nearly each example compiles a kernel.
 _EXAMPLES = "4"
 
@@ -27,7 +24,7 @@ def measure(save: Save, until: Deadline) -> None:
     found: dict[str, Any] = {"failed": []}
     for name, arguments in (
         ("gpu", ["-m", "gpu", "tests"]),
-        ("kernels", _KERNELS if DEVICE == "cuda" else ["tests/test_kernel_noise.py"]),
+        ("kernels", [_KERNELS if DEVICE == "cuda" else f"{_KERNELS}/test_kernel_noise.py"]),
     ):
         if until.left_s < 1:
             break

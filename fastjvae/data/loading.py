@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fastjvae.data import arrays, celeba, chairs, digits, dsprites, images, mnist, sprites
 from fastjvae.data.cache import cached, key_of
+from fastjvae.data.datasets import arrays, celeba, chairs, digits, dsprites, images, mnist, sprites
 from fastjvae.data.source import DataSource, ImageData
 
 _Find = Callable[[DataSource], list[Path]]  # the files that a data set is made of

@@ -6,15 +6,15 @@
 >>> figures.save(figure, "traversals.png")  # doctest: +SKIP
 """
 
-from fastjvae.figures.angles import follow_angle, inferred_angles
 from fastjvae.figures.animation import save_animation, training_animation
-from fastjvae.figures.edited import edited_picture, edits
+from fastjvae.figures.azimuth import follow_angle, inferred_angles
+from fastjvae.figures.edit import edited_picture, edits
 from fastjvae.figures.frames import Frame, read_frames
+from fastjvae.figures.kl_growth import kl_growth
 from fastjvae.figures.latents import reconstructions, samples_by_category, traversals
+from fastjvae.figures.metrics import metric_comparison, read_scores
 from fastjvae.figures.page import FORMATS, save
-from fastjvae.figures.ranking import ranked_units
-from fastjvae.figures.scores import metric_comparison, read_scores
-from fastjvae.figures.training import kl_growth
+from fastjvae.figures.ranked import ranked_units
 from fastjvae.figures.walks import side_by_side, traversal, traversal_grid
 
 __all__ = [

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.frames import Frame
-from fastjvae.figures.grid import Block, draw_blocks, gap_of, mosaic
+from fastjvae.figures.image_grid import Block, draw_blocks, gap_of, mosaic
 from fastjvae.figures.labels import Vector, check_count, full_title, part, to_array
 from fastjvae.figures.page import TEXT, fit, new_page
 from fastjvae.files import write_bytes

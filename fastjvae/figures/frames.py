@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastjvae.errors import DataError
-from fastjvae.figures.decoding import Latent, all_latents, decoded_rows, first_categories
-from fastjvae.figures.grid import Images, check_channels, mosaic
+from fastjvae.figures.image_grid import Images, check_channels, mosaic
 from fastjvae.files import cannot_write, write_bytes
-from fastjvae.latents import LatentSpec
+from fastjvae.functional.latents import LatentSpec
+from fastjvae.model.latent_moves import Latent, all_latents, decoded_rows, first_categories
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from fastjvae import functional, reference
-from fastjvae.encoding import evaluating
+from fastjvae import functional
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.decoding import (
+from fastjvae.figures.image_grid import Block, image_grid
+from fastjvae.figures.labels import Vector, check_count, full_title, part, vector, with_kl
+from fastjvae.functional.backends import reference
+from fastjvae.model.encoding import evaluating
+from fastjvae.model.latent_moves import (
     Latent,
     base_row,
     decode,
@@ -23,8 +26,6 @@ from fastjvae.figures.decoding import (
     prior_sample,
     split,
 )
-from fastjvae.figures.grid import Block, image_grid
-from fastjvae.figures.labels import Vector, check_count, full_title, part, vector, with_kl
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.decoding import (
+from fastjvae.figures.image_grid import Block, image_columns, image_grid
+from fastjvae.figures.labels import Vector, check_count, full_title, part, vector, with_kl
+from fastjvae.model.latent_moves import (
     Latent,
     all_latents,
     base_row,
@@ -18,8 +20,6 @@ from fastjvae.figures.decoding import (
     discrete_variable,
     first_categories,
 )
-from fastjvae.figures.grid import Block, image_columns, image_grid
-from fastjvae.figures.labels import Vector, check_count, full_title, part, vector, with_kl
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

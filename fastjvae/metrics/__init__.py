@@ -1,6 +1,5 @@
 """Metrics of learned representations: arrays in, or a model and a data set; numbers out."""
 
-from fastjvae.encoding import encode
 from fastjvae.metrics.beta_vae import beta_vae_score
 from fastjvae.metrics.clusters import cluster_accuracy
 from fastjvae.metrics.dci import DCI, dci
@@ -9,6 +8,7 @@ from fastjvae.metrics.information import mutual_information_gap
 from fastjvae.metrics.sap import sap_score
 from fastjvae.metrics.scores import disentanglement_scores, score_model
 from fastjvae.metrics.udr import udr
+from fastjvae.model.encoding import encode
 
 __all__ = [
     "DCI",

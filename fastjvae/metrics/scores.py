@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fastjvae.data.source import check_image_data
-from fastjvae.encoding import encode
 from fastjvae.errors import ArgumentError
 from fastjvae.metrics._items import check_items
 from fastjvae.metrics._votes import ItemsByValue
@@ -14,6 +13,7 @@ from fastjvae.metrics.dci import dci
 from fastjvae.metrics.factor_vae import factor_vae_score
 from fastjvae.metrics.information import mutual_information_gap
 from fastjvae.metrics.sap import sap_score
+from fastjvae.model.encoding import encode
 
 if TYPE_CHECKING:
     from fastjvae.data import ImageData

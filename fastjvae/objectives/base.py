@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from fastjvae import functional
-from fastjvae.checks import ChannelReduction
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import JointLatent, Noise
-from fastjvae.latents import LatentSpec
-from fastjvae.schedules import Capacity
+from fastjvae.functional.capacity import Capacity
+from fastjvae.functional.checks import ChannelReduction
+from fastjvae.functional.latents import LatentSpec
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE

@@ -41,9 +41,9 @@ import torch
 from torch import Tensor
 
 from fastjvae import functional
-from fastjvae.checks import ChannelReduction, check_channel_reduction, check_weight
 from fastjvae.functional import Noise
-from fastjvae.latents import LatentSpec, largest_kl
+from fastjvae.functional.checks import ChannelReduction, check_channel_reduction, check_weight
+from fastjvae.functional.latents import LatentSpec, largest_kl
 from fastjvae.objectives.base import LossOutput, bound_terms, loss_output
 
 if TYPE_CHECKING:

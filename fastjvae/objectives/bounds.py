@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from fastjvae import functional
-from fastjvae.checks import (
+from fastjvae.functional import Noise
+from fastjvae.functional.capacity import Capacity
+from fastjvae.functional.checks import (
     ChannelReduction,
     DiscreteMeasure,
     check_channel_reduction,
     check_disc_measure,
     check_weight,
 )
-from fastjvae.functional import Noise
-from fastjvae.latents import LatentSpec
+from fastjvae.functional.latents import LatentSpec
 from fastjvae.objectives.base import LossOutput, bound_terms, loss_output, needed
-from fastjvae.schedules import Capacity
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE

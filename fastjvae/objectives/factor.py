@@ -28,19 +28,19 @@ from torch import Tensor, nn
 
 from fastjvae import functional
 from fastjvae._numbers import is_finite, is_integer, shown
-from fastjvae.checks import (
+from fastjvae.errors import ArgumentError
+from fastjvae.functional import Noise
+from fastjvae.functional.checks import (
     ChannelReduction,
     check_channel_reduction,
     check_seed,
     check_step,
     check_weight,
 )
-from fastjvae.errors import ArgumentError
-from fastjvae.functional import Noise
-from fastjvae.initialisation import he_normal_
-from fastjvae.latents import LatentSpec
+from fastjvae.functional.latents import LatentSpec
+from fastjvae.functional.weights import Seeded
+from fastjvae.model.initialisation import he_normal_
 from fastjvae.objectives.base import LossOutput, bound_terms, check_model, loss_output
-from fastjvae.seeded import Seeded
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from fastjvae import functional
 from fastjvae._numbers import is_integer
-from fastjvae.checks import ChannelReduction, check_channel_reduction, check_seed
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import Noise
-from fastjvae.initialisation import he_normal_
-from fastjvae.latents import LatentSpec, largest_kl
+from fastjvae.functional.capacity import Capacity
+from fastjvae.functional.checks import ChannelReduction, check_channel_reduction, check_seed
+from fastjvae.functional.latents import LatentSpec, largest_kl
+from fastjvae.functional.weights import Seeded
+from fastjvae.model.initialisation import he_normal_
 from fastjvae.objectives.base import LossOutput, check_model, needed
-from fastjvae.schedules import Capacity
-from fastjvae.seeded import Seeded
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE

@@ -17,15 +17,15 @@ from mutations import assert_read_or_refused, mutated
 from tiny import tiny_config, write_arrays
 
 from fastjvae import load, load_published
-from fastjvae.checkpoint import save_published
-from fastjvae.comparison import read_evaluation
 from fastjvae.data import load as load_data
-from fastjvae.evaluation import evaluate
 from fastjvae.figures import kl_growth
-from fastjvae.figures.scores import read_score
+from fastjvae.figures.metrics import read_score
 from fastjvae.files import write_json
-from fastjvae.run import MetricsLog, RunFolder, read_metrics
-from fastjvae.trainer import Trainer
+from fastjvae.metrics.evaluation import evaluate
+from fastjvae.model.checkpoint import save_published
+from fastjvae.training.run_folder import MetricsLog, RunFolder, read_metrics
+from fastjvae.training.seeds_table import read_evaluation
+from fastjvae.training.trainer import Trainer
 
 MANY = 100_000  # of all readers together, on demand
 _EDGE = 8192  # bytes

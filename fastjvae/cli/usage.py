@@ -1,0 +1,64 @@
+"""The sentence that wrong usage becomes: tyro's message, with the right form or the likely word."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Collection, Sequence
+
+from fastjvae.cli.words import NUMBER_LISTS
+
+_UNKNOWN = re.compile(r"Unrecognized options: ([^\s,=]+)")
+_NO_TYPE = re.compile(r"Error parsing (\S+): no type matching \{None\}\|(\S+) could be")
+
+
+def usage_sentence(box: str, argv: Sequence[str], known: Collection[str]) -> str:
+    """One sentence for tyro's error box.
+
+    Args:
+        box: what tyro printed.
+        argv: the command line.
+        known: words and flags that an unknown one may be a slip of.
+    """
+    sentence = _message(box)
+    if match := _UNKNOWN.match(sentence):
+        return sentence + did_you_mean(match[1], known)
+    for flag, form in NUMBER_LISTS.items():
+        if f" {flag}:" in sentence:  # tyro names every type that it has tried
+            return f"{flag} takes {form}, got {_values_of(flag, argv)}"
+    if match := _NO_TYPE.match(sentence):
+        flag, kind = match.groups()
+        return f"{flag} takes {kind}, got {_values_of(flag, argv)}"
+    return sentence
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """The end of a sentence about an unknown word, empty where none of the known ones is like it.
+
+    >>> did_you_mean("tarversal", ["traversal", "grid"])
+    ' (did you mean traversal?)'
+    """
+    close = difflib.get_close_matches(word, [each for each in known if each != word], n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _message(box: str) -> str:
+    """What stands in tyro's error box between its title and its next rule."""
+    plain = re.sub(r"\[/?bold\]", "", box)
+    rows = [row.strip("│╭╮╰╯ ") for row in plain.splitlines()]
+    rows[0] = rows[0].strip("─ ")
+    rules = [i for i, row in enumerate(rows) if row and set(row) <= {"─", "-"}]
+    # Where the terminal has no line-drawing characters, the title has a rule of its own below it.
+    first = rules.pop(0) + 1 if rules and rules[0] == 1 else 1
+    message = rows[first : rules[0]] if rules else rows[first:]
+    sentence = " ".join(" ".join(message).split()).rstrip(".") or rows[0]
+    return sentence.removeprefix("Error parsing config: ")  # our own error says what is wrong
+
+
+def _values_of(flag: str, argv: Sequence[str]) -> str:
+    """What was given behind a flag, as a sentence has it."""
+    if flag not in argv:
+        return "none"
+    behind = itertools.takewhile(lambda w: not w.startswith("--"), argv[argv.index(flag) + 1 :])
+    return " ".join(behind) or "none"

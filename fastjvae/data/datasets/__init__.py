@@ -1,0 +1,1 @@
+"""The data sets, one module each: which files they are made of, and how they are prepared."""

@@ -1,0 +1,144 @@
+"""An image, its reconstruction and edits of it (paper fig. 8b)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fastjvae.errors import ArgumentError
+from fastjvae.figures.image_grid import Block, Images, check_channels, image_grid, mosaic
+from fastjvae.figures.labels import decimal
+from fastjvae.functional.backends import reference
+from fastjvae.functional.latents import LatentSpec
+from fastjvae.model.latent_moves import (
+    change,
+    continuous_unit,
+    decode,
+    decoded_rows,
+    discrete_variable,
+    encode_row,
+    unit_values,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fastjvae.model import JointVAE
+
+_STEPS = 10
+
+
+def edits(
+    model: JointVAE,
+    image: Tensor,
+    *,
+    unit: int | None = None,
+    to: Sequence[float] = (),
+    variable: int | None = None,
+    categories: Sequence[int] = (),
+    title: str | None = None,
+) -> Figure:
+    """An image above its reconstruction and what it becomes when latent variables are changed.
+
+    A unit alone or a variable alone makes one row; of both, each row has a category and each column
+    a value of the unit.
+
+    Args:
+        model: used in evaluation mode; its own mode is restored.
+        image: (C, H, W) or (1, C, H, W), uint8 0..255 or floats 0..1.
+        unit: index of the continuous unit to move.
+        to: its new values, in standard deviations of its prior; by default ten from the 5 % to the
+            95 % quantile of it.
+        variable: index of the discrete variable to change.
+        categories: its new categories; by default all.
+        title: above the figure.
+
+    Raises:
+        ArgumentError: neither a unit nor a variable is given; the model has no such unit, variable
+            or category, or takes other images.
+    """
+    if image.dim() == 3:
+        image = image[None]
+    spec, row = model.spec, encode_row(model, image)
+    values, changed = _plan(spec, unit, to, variable, categories)
+    shown = reference.unit_interval(image, torch.float32).clamp(0, 1).cpu().numpy()
+    original = Block([shown, decode(model, row)], ["input", "reconstruction"])
+    numbers = [str(k) for each in changed for k in each.values()]
+    if unit is None:
+        place = spec.categories[int(variable or 0)]
+        labels, beside = numbers, [f"c{variable} changed"]
+        below = f"category of c{variable}, {int(row[0, place].argmax())} in the input"
+    else:
+        labels = [decimal(value) for each in values for value in each.values()]
+        beside = [f"c{variable} = {k}" for k in numbers] or [f"z{unit} moved"]
+        below = f"value of z{unit}, {decimal(float(row[0, unit]))} in the input"
+    rows = _decoded(model, row, values, changed)
+    return image_grid([original, Block(rows, beside, labels, below)], title or "")
+
+
+def edited_picture(
+    model: JointVAE,
+    image: Tensor,
+    *,
+    unit: int | None = None,
+    to: Sequence[float] = (),
+    variable: int | None = None,
+    categories: Sequence[int] = (),
+) -> NDArray[np.uint8]:
+    """The edited images alone, side by side in the model's own pixels, without labels.
+
+    Args:
+        model, image, unit, to, variable, categories: as :func:`edits`.
+
+    Returns:
+        (H', W') of a grey model or (H', W', 3), uint8.
+
+    Raises:
+        ArgumentError: as :func:`edits`.
+    """
+    check_channels(model.img_size[0])
+    row = encode_row(model, image if image.dim() == 4 else image[None])
+    values, changed = _plan(model.spec, unit, to, variable, categories)
+    return np.rint(255 * mosaic(_decoded(model, row, values, changed), gap=0)).astype(np.uint8)
+
+
+_Values = list[dict[int, float]]  # of units; an empty one where no unit moves
+_Categories = list[dict[int, int]]  # of variables; an empty one where none is changed
+
+
+def _plan(
+    spec: LatentSpec,
+    unit: int | None,
+    to: Sequence[float],
+    variable: int | None,
+    categories: Sequence[int],
+) -> tuple[_Values, _Categories]:
+    if unit is None and to:
+        raise ArgumentError(f"there are values to move a unit to, {list(to)}, but no unit")
+    if variable is None and categories:
+        raise ArgumentError(f"there are categories, {list(categories)}, but no variable")
+    if unit is None and variable is None:
+        raise ArgumentError("an edit needs the unit to move or the variable to change, got neither")
+    values: _Values = [{}]
+    changed: _Categories = [{}]
+    if unit is not None:
+        continuous_unit(unit, spec)
+        values = [{unit: value} for value in to or unit_values(_STEPS).tolist()]
+    if variable is not None:
+        discrete_variable(variable, spec)
+        changed = [{variable: k} for k in categories or range(spec.disc[variable])]
+    return values, changed
+
+
+def _decoded(model: JointVAE, row: Tensor, values: _Values, changed: _Categories) -> list[Images]:
+    """A row of images for each category, or one along the categories where no unit moves."""
+    rows = [
+        torch.cat([change(row, model.spec, units, categories) for units in values])
+        for categories in changed
+    ]
+    return decoded_rows(model, rows if any(values) else [torch.cat(rows)])

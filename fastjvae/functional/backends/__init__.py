@@ -1,0 +1,1 @@
+"""The backends of the operations: PyTorch reference, CPU, Triton, and the choice of one."""

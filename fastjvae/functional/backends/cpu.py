@@ -1,0 +1,182 @@
+"""The latent variables and the loss of a training step on a CPU, with the backward pass by hand.
+
+The formulas are the reference's; what is saved is calls. Latent variables are so small that a call
+costs more than its arithmetic, and autograd makes every one of the reference's a node of its own.
+A gradient of a gradient is not written out: it comes from the reference.
+
+Shapes as in :mod:`fastjvae.functional.backends.reference`; S = Z + D + sum K.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+
+from fastjvae.functional.backends import reference
+from fastjvae.functional.capacity import Capacity
+from fastjvae.functional.checks import ChannelReduction, DiscreteMeasure
+from fastjvae.functional.latents import LatentSpec, largest_kl
+
+
+def joint_latent(
+    params: Tensor, spec: LatentSpec, tau: float | Tensor, normal: Tensor, uniform: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Sample rows (N, L), and batch means (S,): KL of units, KL of variables, probabilities."""
+    return _JointLatent.apply(params, normal, uniform, tau, spec)  # type: ignore[no-any-return]
+
+
+def joint_loss(
+    logits: Tensor,
+    target: Tensor,
+    means: Tensor,
+    step: int | Tensor,
+    spec: LatentSpec,
+    cont: Capacity | None,
+    disc: Capacity | None,
+    channel_reduction: ChannelReduction,
+    disc_measure: DiscreteMeasure,
+    images: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """:func:`fastjvae.functional.backends.reference.joint_loss`; the loss alone has a gradient."""
+    target = reference.unit_interval(target, logits.dtype)
+    settings = step, spec, cont, disc, channel_reduction, disc_measure, images
+    return _JointLoss.apply(logits, target, means, settings)  # type: ignore[no-any-return]
+
+
+class _JointLatent(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        params: Tensor,
+        normal: Tensor,
+        uniform: Tensor,
+        tau: float | Tensor,
+        spec: LatentSpec,
+    ) -> tuple[Tensor, Tensor]:
+        rows = max(len(params), 1)
+        mean, logvar = params[:, spec.mean], params[:, spec.logvar]
+        deviation = (0.5 * logvar).exp_().mul_(normal)
+        kl = logvar.expm1().sub_(logvar).addcmul_(mean, mean)
+        # As reference.gumbel, with its sign turned.
+        minus_gumbel = uniform.clamp_min(reference.GUMBEL_FLOOR).log_().neg_()
+        minus_gumbel.clamp_min_(reference.GUMBEL_FLOOR).log_()
+        samples, log_ps, ps, kl_disc = [mean + deviation], [], [], []
+        for logits, variable in zip(spec.logits, spec.variables, strict=True):
+            log_p = params[:, logits].log_softmax(dim=1)
+            samples.append((log_p - minus_gumbel[:, variable]).div_(tau).softmax(dim=1))
+            ps.append(log_p.exp())
+            divergence = (ps[-1] * log_p).sum(dim=1).add_(math.log(log_p.shape[1]))
+            kl_disc.append(divergence.sum().div_(rows))
+            log_ps.append(log_p)
+        sample = torch.cat(samples, dim=1)
+        means = torch.cat(
+            [
+                kl.sum(dim=0).mul_(0.5 / rows),
+                *(term[None] for term in kl_disc),
+                *(p.sum(dim=0).div_(rows) for p in ps),
+            ]
+        )
+        ctx.tau, ctx.spec = tau, spec
+        ctx.save_for_backward(params, normal, uniform, deviation, sample, *log_ps, *ps)
+        return sample, means
+
+    @staticmethod
+    def backward(ctx: Any, grad_sample: Tensor, grad_means: Tensor) -> Any:
+        params, normal, uniform, deviation, sample, *saved = ctx.saved_tensors
+        tau, spec = ctx.tau, ctx.spec
+        if torch.is_grad_enabled():
+            outputs = reference.joint_latent(params, spec, tau, normal, uniform)
+            together = [outputs.sample, torch.cat(outputs[1:])]
+            upstream = [grad_sample, grad_means]
+            (grad,) = torch.autograd.grad(together, params, upstream, create_graph=True)
+            return grad, None, None, None, None
+        rows = max(len(params), 1)
+        mean, logvar = params[:, spec.mean], params[:, spec.logvar]
+        grad_kl, grad_kl_disc, grad_p = torch.split(
+            grad_means / rows, [spec.cont, len(spec.disc), spec.num_categories]
+        )
+        grad_z = grad_sample[:, : spec.cont]
+        # d z / d logvar = deviation / 2, d KL / d logvar = (exp(logvar) - 1) / 2
+        parts = [
+            torch.addcmul(grad_z, mean, grad_kl),
+            logvar.expm1().mul_(grad_kl).addcmul_(grad_z, deviation).mul_(0.5),
+        ]
+        log_ps, ps = saved[: len(spec.disc)], saved[len(spec.disc) :]
+        for d, (log_p, p) in enumerate(zip(log_ps, ps, strict=True)):
+            variable = spec.variables[d]
+            columns = slice(spec.cont + variable.start, spec.cont + variable.stop)
+            # Rows of the first gradient sum to 0, so log_softmax passes it on unchanged.
+            part = _softmax_backward(grad_sample[:, columns], sample[:, columns]).div_(tau)
+            slopes = torch.addcmul(grad_p[variable], log_p, grad_kl_disc[d])
+            parts.append(part.add_(_softmax_backward(slopes, p)))
+        return torch.cat(parts, dim=1), None, None, None, None
+
+
+class _JointLoss(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        target: Tensor,
+        means: Tensor,
+        settings: tuple[Any, ...],  # the further arguments of reference.joint_loss
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        step, spec, cont, disc, channel_reduction, disc_measure, images = settings
+        units, variables = spec.cont, len(spec.disc)
+        kl_cont, kl_disc, category_mean = torch.split(
+            means, [units, variables, spec.num_categories]
+        )
+        reconstruction = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
+        reconstruction /= (divisor := reference.divisor(logits, channel_reduction, images))
+        zero = torch.zeros_like(reconstruction)
+        capacity_cont = capacity_disc = zero
+        loss, slopes = reconstruction.clone(), torch.zeros_like(means)
+        if cont:
+            capacity_cont = cont.at(step, device=zero.device, dtype=zero.dtype)
+            excess = kl_cont.sum().sub_(capacity_cont)
+            loss += excess.abs() * cont.gamma
+            slopes[:units] = excess.sign() * cont.gamma
+        if disc:
+            highest = largest_kl(spec.disc)
+            capacity_disc = disc.at(step, device=zero.device, dtype=zero.dtype, maximum=highest)
+            measure = kl_disc.sum()
+            if disc_measure == "information":
+                measure -= reference.category_imbalance(category_mean, spec).sum()
+            excess = measure.sub_(capacity_disc)
+            loss += excess.abs() * disc.gamma
+            slopes[units : units + variables] = slope = excess.sign() * disc.gamma
+            if disc_measure == "information":
+                slopes[units + variables :] = -slope * _imbalance_slope(category_mean)
+        ctx.divisor, ctx.settings = divisor, settings
+        ctx.save_for_backward(logits, target, means, slopes)
+        ctx.mark_non_differentiable(reconstruction, capacity_cont, capacity_disc)
+        return loss.div_(reference.pixels(logits)), reconstruction, capacity_cont, capacity_disc
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> Any:
+        logits, target, means, slopes = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            loss = reference.joint_loss(logits, target, means, *ctx.settings)[0]
+            by_logits, by_means = torch.autograd.grad(
+                loss, [logits, means], grad, create_graph=True
+            )
+            return by_logits, None, by_means, None
+        grad = grad / reference.pixels(logits)
+        by_logits = logits.sigmoid().sub_(target).mul_(grad / ctx.divisor)
+        return by_logits, None, slopes * grad, None
+
+
+def _imbalance_slope(category_mean: Tensor) -> Tensor:
+    """d imbalance / d p = log p + 1, as of reference.category_imbalance also where p is clamped."""
+    tiny = torch.finfo(category_mean.dtype).tiny
+    return category_mean.clamp_min(tiny).log_().add_(category_mean >= tiny)
+
+
+def _softmax_backward(grad: Tensor, y: Tensor) -> Tensor:
+    """y (grad - sum grad y), row by row."""
+    return torch.ops.aten._softmax_backward_data(grad, y, 1, y.dtype)  # type: ignore[no-any-return]

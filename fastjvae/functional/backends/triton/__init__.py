@@ -1,0 +1,1 @@
+"""The Triton kernels as differentiable operations; imported only where they run."""

@@ -1,0 +1,112 @@
+"""A model whose images do not depend on its latent variables: how to tell without labels.
+
+KL_z and KL_c can reach their capacities although every image has the same code: a mean that is not
+0 and a category that all images fall into have a KL, too. What such a model cannot do is to
+reconstruct better than the mean image does. It usually ends so within the first hundred steps, when
+the ReLUs of a layer of the encoder have turned off for every image, and no gradient can turn them
+on again.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastjvae.data.batches.augment import NUMBERS, RandomAffine
+from fastjvae.functional.backends.reference import unit_interval
+from fastjvae.functional.checks import ChannelReduction
+from fastjvae.model.encoding import evenly_spread
+
+# Room for the batches, which differ a little; a model that has learned something is far below.
+_SHARE = 0.98
+# Models that learn show the mean image as well at first, and some time longer where the continuous
+# units have no capacity yet.
+_FIRST_STEP = 300
+_STEPS_IN_DOUBT = 200
+_MOST_IMAGES = 10_000
+_BATCH = 512
+
+
+def mean_image_loss(
+    images: Tensor, channel_reduction: ChannelReduction = "mean", augment: float = 0.0
+) -> float:
+    """Cross-entropy of images and their mean image, nats per image.
+
+    The decoder that knows nothing of an image can do no better.
+
+    >>> mean_image_loss(torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1))
+    0.693...
+
+    Args:
+        images: (N, C, H, W), uint8 0..255 or floats 0..1; up to 10,000, evenly spread, are read.
+        channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
+        augment: strength of :class:`fastjvae.data.batches.augment.RandomAffine` on each of them.
+    """
+    chosen = evenly_spread(len(images), _MOST_IMAGES)
+    generator = torch.Generator().manual_seed(0)
+    transform = RandomAffine(augment, torch.device("cpu"), torch.float64)
+    total = torch.zeros(images.shape[1:], dtype=torch.float64)
+    for rows in torch.split(chosen, _BATCH):
+        batch = unit_interval(images[rows.to(images.device)], torch.float64).cpu()
+        if augment:
+            batch = transform(batch, torch.rand(len(batch), NUMBERS, generator=generator))
+        total += batch.sum(dim=0)
+    mean = total / len(chosen)
+    entropy = -(torch.xlogy(mean, mean) + torch.xlogy(1 - mean, 1 - mean)).sum()
+    return float(entropy / (images.shape[1] if channel_reduction == "mean" else 1))
+
+
+def is_too_short(steps: int) -> bool:
+    """Whether so few training steps cannot tell a collapsed model from one that begins to learn."""
+    return steps < _FIRST_STEP + _STEPS_IN_DOUBT
+
+
+def is_collapsed(reconstruction: float, mean_image: float) -> bool:
+    """Whether a reconstruction error tells no more of an image than the mean image does."""
+    return reconstruction > _SHARE * mean_image
+
+
+class CollapseWatch:
+    """Looks for the collapse in what training records, and says so once.
+
+    Args:
+        images, channel_reduction, augment: of the training, for :func:`mean_image_loss`, which is
+            taken once it is needed.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        channel_reduction: ChannelReduction = "mean",
+        augment: float = 0.0,
+    ) -> None:
+        self._images, self._channel_reduction, self._augment = images, channel_reduction, augment
+        self._doubtful_since: int | None = None  # step
+        self._said = False
+
+    @cached_property
+    def _mean_image(self) -> float:
+        return mean_image_loss(self._images, self._channel_reduction, self._augment)
+
+    def __call__(self, record: dict[str, Any]) -> str | None:
+        """A sentence about a record of ``metrics.jsonl``, where there is something to say."""
+        step, kl = record["step"], sum(record["kl_cont"]) + sum(record["kl_disc"])
+        if self._said or kl < 1 or step < _FIRST_STEP:
+            return None
+        if not is_collapsed(record["reconstruction"], self._mean_image):
+            self._doubtful_since = None
+            return None
+        if self._doubtful_since is None:
+            self._doubtful_since = step
+        if step < self._doubtful_since + _STEPS_IN_DOUBT:
+            return None
+        self._said = True
+        return (
+            f"the model shows the mean image whatever its latent variables say (step"
+            f" {step:,}: reconstruction {record['reconstruction']:.1f} nats, the mean"
+            f" image's {self._mean_image:.1f}, at a KL of {kl:.1f} nats), which more steps rarely"
+            f" change; try --warmup 300, a lower --lr or another --seed"
+        )

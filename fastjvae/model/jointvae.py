@@ -1,0 +1,386 @@
+"""The JointVAE model: a convolutional encoder and decoder around joint latent variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from fastjvae import functional
+from fastjvae.errors import ArgumentError, CheckpointError
+from fastjvae.functional.backends import reference
+from fastjvae.functional.checks import check_temperature, check_unit_interval
+from fastjvae.functional.latents import LatentSpec
+from fastjvae.functional.noise import Noise, check_generator, prior_sample
+from fastjvae.model import pretrained, published
+from fastjvae.model.cpu_layers import channels_last, run_chain
+from fastjvae.model.sizes import HIDDEN_DIM, check_networks, checked_img_size, num_convolutions
+from fastjvae.objectives import LossOutput, Objective, paper_mnist
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_FLATTEN, _RELU = nn.Flatten(), nn.ReLU()
+
+
+class Encoder(nn.Module):
+    """Images (N, C, H, W) in [0, 1] -> parameter rows (N, P) (paper appendix B).
+
+    n convolutions of 4x4 and stride 2 (see :func:`num_convolutions`): 32 channels, the last two
+    64; a hidden layer of 256; one linear head for all latent parameters.
+    """
+
+    def __init__(self, img_size: tuple[int, int, int], num_params: int) -> None:
+        super().__init__()
+        channels, height, width = img_size
+        n = num_convolutions(height, width)
+        self.features = _stack(nn.Conv2d, [channels, *[32] * (n - 2), 64, 64])
+        self.features.append(nn.ReLU())
+        self.hidden = nn.Linear(64 * (height >> n) * (width >> n), HIDDEN_DIM)
+        self.head = nn.Linear(HIDDEN_DIM, num_params)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._run(images, self.head)
+
+    def hidden_features(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> what the head reads, (N, 256)."""
+        return self._run(images)
+
+    def _run(self, images: Tensor, *heads: nn.Module) -> Tensor:
+        chain = [self.features, _FLATTEN, self.hidden, _RELU, *heads]
+        return run_chain(chain, channels_last(images))
+
+
+class Decoder(nn.Module):
+    """Sample rows (N, L) -> logits of the pixels (N, C, H, W) (paper appendix B).
+
+    The encoder's mirror: 32 channels in its hidden layers, 64 in the first one from n = 4 on.
+    """
+
+    def __init__(self, img_size: tuple[int, int, int], sample_dim: int) -> None:
+        super().__init__()
+        channels, height, width = img_size
+        n = num_convolutions(height, width)
+        self.shape = (64, height >> n, width >> n)
+        hidden = [64 if n >= 4 else 32, *[32] * (n - 2)]
+        self.latent_to_features = nn.Sequential(
+            nn.Linear(sample_dim, HIDDEN_DIM),
+            nn.ReLU(),
+            nn.Linear(HIDDEN_DIM, 64 * (height >> n) * (width >> n)),
+            nn.ReLU(),
+        )
+        self.features_to_image = _stack(nn.ConvTranspose2d, [64, *hidden, channels])
+        self.to_images = nn.Unflatten(1, self.shape)
+
+    def forward(self, sample: Tensor) -> Tensor:
+        return run_chain([self.latent_to_features, self.to_images, self.features_to_image], sample)
+
+
+class JointVAE(nn.Module):
+    """VAE with Gaussian and categorical latent variables, a drop-in for the published class.
+
+    >>> model = JointVAE(img_size=(1, 32, 32), latent_spec={"cont": 10, "disc": [10]})
+    >>> images = torch.rand(8, 1, 32, 32)
+    >>> reconstruction, latent_dist = model(images)
+    >>> reconstruction.shape, [tuple(p.shape) for p in latent_dist["disc"]]
+    (torch.Size([8, 1, 32, 32]), [(8, 10)])
+    >>> model.loss(images, step=1).loss.backward()
+
+    Args:
+        img_size: (C, H, W); H and W divisible by 4 and at least 16, any C.
+        latent_spec: ``{'cont': int, 'disc': [int, ...]}``, either may be absent; or a LatentSpec.
+        temperature: tau of the Gumbel-softmax; a scalar tensor on the model's device may be
+            changed in place during training.
+        use_cuda: kept for the published interface; moves the model to the GPU.
+        encoder: own module from images (N, C, H, W) in [0, 1] to parameter rows (N, P).
+        decoder: own module from sample rows (N, L) to logits of the pixels (N, C, H, W). With own
+            modules any size is allowed.
+
+    Attributes, as in the published class: ``img_size``, ``latent_spec``, ``is_continuous``,
+    ``is_discrete``, ``latent_cont_dim``, ``latent_disc_dim``, ``num_disc_latents``, ``latent_dim``,
+    ``num_pixels``, ``temperature``, ``hidden_dim``, ``reshape``, ``use_cuda``.
+
+    Raises:
+        ArgumentError: the specification is impossible, or the standard networks do not fit the
+            image size; the message names the nearest sizes that do.
+    """
+
+    def __init__(
+        self,
+        img_size: Sequence[int],
+        latent_spec: Mapping[str, Any] | LatentSpec,
+        temperature: float | Tensor = 0.67,
+        use_cuda: bool = False,
+        *,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.img_size = checked_img_size(img_size)
+        self.spec = LatentSpec.from_dict(latent_spec)
+        check_temperature(temperature)
+        check_networks(self.img_size, self.spec, encoder is None, decoder is None)
+        self.temperature = temperature
+        self.use_cuda = use_cuda
+        self.latent_spec = (
+            latent_spec.to_dict() if isinstance(latent_spec, LatentSpec) else latent_spec
+        )
+        self.is_continuous = self.spec.cont > 0
+        self.is_discrete = len(self.spec.disc) > 0
+        self.latent_cont_dim = self.spec.cont
+        self.latent_disc_dim = self.spec.num_categories
+        self.num_disc_latents = len(self.spec.disc)
+        self.latent_dim = self.spec.sample_dim
+        self.num_pixels = self.img_size[1] * self.img_size[2]
+        self.hidden_dim = HIDDEN_DIM
+        self.has_own_modules = encoder is not None or decoder is not None
+        self.encoder = Encoder(self.img_size, self.spec.num_params) if encoder is None else encoder
+        self.decoder = Decoder(self.img_size, self.spec.sample_dim) if decoder is None else decoder
+        self.reshape = self.decoder.shape if isinstance(self.decoder, Decoder) else None
+        if use_cuda:
+            self.cuda()
+
+    # --- the published interface ------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, list[Tensor]]]:
+        """Encode, sample and decode: (reconstruction in [0, 1], parameters of the latents).
+
+        Args:
+            x: (N, C, H, W), uint8 0..255 or floats 0..1.
+
+        Returns:
+            The reconstruction (N, C, H, W), contiguous, and
+            ``{'cont': [mean, logvar], 'disc': [alpha_1, ...]}`` with probabilities alpha; a part
+            that the model does not have has no key.
+        """
+        params = self.encode_params(x)
+        sample = functional.latent_sample(
+            params, self.spec, self.temperature, training=self.training
+        )
+        return self.decode(sample), self._distribution(params)
+
+    def encode(self, x: Tensor) -> dict[str, list[Tensor]]:
+        """Return the parameters of the latents of images, as :meth:`forward` does."""
+        return self._distribution(self.encode_params(x))
+
+    def reparameterize(self, latent_dist: Mapping[str, Sequence[Tensor]]) -> Tensor:
+        """Sample rows (N, L) from parameters as :meth:`encode` returns them.
+
+        Relaxed samples in training mode; means and one-hot categories in evaluation mode.
+        """
+        parts = [*latent_dist["cont"]] if self.is_continuous else []
+        if self.is_discrete:
+            parts += [
+                alpha.clamp_min(torch.finfo(alpha.dtype).tiny).log()
+                for alpha in latent_dist["disc"]
+            ]
+        return functional.latent_sample(
+            torch.cat(parts, dim=1), self.spec, self.temperature, training=self.training
+        )
+
+    def decode(self, latent_sample: Tensor) -> Tensor:
+        """Sample rows (N, L) -> images (N, C, H, W) in [0, 1], contiguous."""
+        return self.decode_logits(latent_sample).sigmoid().contiguous()
+
+    # --- rows -------------------------------------------------------------------------------------
+
+    def encode_params(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W), uint8 0..255 or floats 0..1 -> parameter rows (N, P)."""
+        params: Tensor = self.encoder(self._encoder_input(x))
+        if tuple(params.shape) != (x.shape[0], self.spec.num_params):
+            raise ArgumentError(
+                f"the encoder must return {(x.shape[0], self.spec.num_params)} parameters for"
+                f" {self.spec.to_dict()}, it returned {tuple(params.shape)}"
+            )
+        return params
+
+    def encode_hidden(self, x: Tensor) -> Tensor:
+        """Images as for :meth:`encode_params` -> what the encoder's head reads, (N, 256).
+
+        ``model.encoder.head`` of it are the parameter rows.
+
+        Raises:
+            ArgumentError: the model has an encoder of its own.
+        """
+        if not isinstance(self.encoder, Encoder):
+            raise ArgumentError(
+                "the hidden features are those of the standard encoder, the model has its own,"
+                f" a {type(self.encoder).__name__}"
+            )
+        return self.encoder.hidden_features(self._encoder_input(x))
+
+    def _encoder_input(self, x: Tensor) -> Tensor:
+        if x.dim() != 4 or tuple(x.shape[1:]) != self.img_size:
+            raise ArgumentError(
+                f"the model takes images of shape (N, {', '.join(map(str, self.img_size))}),"
+                f" got {tuple(x.shape)}"
+            )
+        if not (x.dtype == torch.uint8 or x.is_floating_point()):
+            raise ArgumentError(
+                f"images must be uint8 (0..255) or floating point (0..1), got {x.dtype}"
+            )
+        return reference.unit_interval(x, self.dtype)
+
+    def decode_logits(self, latent_sample: Tensor) -> Tensor:
+        """Sample rows (N, L) -> logits of the pixels (N, C, H, W), in any memory layout."""
+        if latent_sample.dim() != 2 or latent_sample.shape[1] != self.latent_dim:
+            raise ArgumentError(
+                f"a sample of this model has shape (N, {self.latent_dim}),"
+                f" got {tuple(latent_sample.shape)}"
+            )
+        logits: Tensor = self.decoder(latent_sample)
+        if tuple(logits.shape[1:]) != self.img_size:
+            raise ArgumentError(
+                f"the decoder must return images of shape {self.img_size},"
+                f" it returned {tuple(logits.shape[1:])}"
+            )
+        return logits
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Decode ``n`` draws from the prior: (n, C, H, W) in [0, 1]; ArgumentError below 0."""
+        return self.decode(self.prior_sample(n, generator))
+
+    @torch.no_grad()
+    def prior_sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw sample rows (n, L) from the prior: normal units, uniform one-hot categories."""
+        check_generator(generator, self.device)
+        return prior_sample(self.spec, n, generator, self.device, self.dtype)
+
+    def loss(
+        self,
+        x: Tensor,
+        step: int | Tensor,
+        objective: Objective | None = None,
+        normal: Tensor | None = None,
+        uniform: Tensor | None = None,
+        seed: int | Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> LossOutput:
+        """Return the training loss of a batch and its parts.
+
+        Args:
+            x: (N, C, H, W), uint8 0..255 or floats 0..1.
+            step: training step, counted from 1; an int or an int64 tensor on the model's device.
+            objective: by default the paper's for MNIST (capacities 0 -> 5 nats in 25,000 steps).
+            normal, uniform, seed, generator: the noise, see :mod:`fastjvae.functional`;
+                ``normal`` is (N, Z), ``uniform`` (N, sum K) in [0, 1). In evaluation mode the
+                evaluation sample (mean, one-hot) is used and no noise is drawn.
+
+        Returns:
+            :class:`fastjvae.LossOutput`; call ``.loss.backward()``.
+
+        Raises:
+            ArgumentError: on a CPU, floating images outside 0..1; the objective returns something
+                else; shapes, types or devices do not fit.
+        """
+        objective = paper_mnist(self.spec) if objective is None else objective
+        if x.device.type == "cpu":
+            if x.dtype == torch.uint8:
+                # Once for encoder and target; a GPU reads a quarter of the bytes twice instead.
+                x = reference.unit_interval(x, self.dtype)
+            else:
+                check_unit_interval(x)
+        out = objective.loss(self, x, step, Noise(normal, uniform, seed, generator))
+        if not isinstance(out, LossOutput):
+            raise ArgumentError(
+                f"the loss of an objective must be a LossOutput, whose first part is what backward"
+                f" is called on, {type(objective).__name__} has returned a {type(out).__name__}"
+            )
+        return out
+
+    # --- state dicts ------------------------------------------------------------------------------
+
+    def published_state_dict(self) -> dict[str, Tensor]:
+        """Return copies of the parameters under the published code's names, contiguous.
+
+        Raises:
+            ArgumentError: the model has its own encoder or decoder, which that code does not know.
+        """
+        if self.has_own_modules:
+            raise ArgumentError(
+                "a model with its own encoder or decoder has no published form;"
+                " use state_dict() instead"
+            )
+        state = published.to_published(self.state_dict(), self.spec)
+        return {
+            key: tensor.detach().clone(memory_format=torch.contiguous_format)
+            for key, tensor in state.items()
+        }
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load parameters under our names or under the published code's.
+
+        What DataParallel and torch.compile put before the names does not count.
+
+        Raises:
+            CheckpointError: a published state dict lacks keys, has others, or other shapes.
+            RuntimeError: the same for a state dict under our names.
+        """
+        if not self.has_own_modules:
+            state_dict = published.without_prefixes(state_dict)
+        if not published.is_published(state_dict) or self.has_own_modules:
+            return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        ours, missing, unexpected = published.from_published(
+            state_dict, self.state_dict(), self.spec
+        )
+        if strict and (missing or unexpected):
+            raise CheckpointError(
+                f"the published state dict does not fit the model with {self.spec.to_dict()}:"
+                f" missing {missing or 'nothing'}, unexpected {unexpected or 'nothing'}"
+            )
+        super().load_state_dict(ours, strict=True, assign=assign)
+        return nn.modules.module._IncompatibleKeys(missing, unexpected)
+
+    def save_pretrained(
+        self, directory: str | Path, *, repo_id: str | None = None, push_to_hub: bool = False
+    ) -> None:
+        """Write ``config.json`` and ``model.safetensors``; see :mod:`fastjvae.model.pretrained`."""
+        pretrained.save_pretrained(self, directory, repo_id=repo_id, push_to_hub=push_to_hub)
+
+    @classmethod
+    def from_pretrained(
+        cls, directory: str | Path, *, hub: bool = False, revision: str | None = None
+    ) -> Self:
+        """Read what :meth:`save_pretrained` wrote, in evaluation mode; strict.
+
+        ``hub=True`` reads a repository of the Hub, ``user/name``, where no such folder exists.
+        """
+        return pretrained.from_pretrained(directory, cls, hub=hub, revision=revision)
+
+    # --- internals --------------------------------------------------------------------------------
+
+    def _distribution(self, params: Tensor) -> dict[str, list[Tensor]]:
+        latent_dist: dict[str, list[Tensor]] = {}
+        if self.is_continuous:
+            latent_dist["cont"] = [params[:, self.spec.mean], params[:, self.spec.logvar]]
+        if self.is_discrete:
+            latent_dist["disc"] = [params[:, logits].softmax(dim=1) for logits in self.spec.logits]
+        return latent_dist
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the parameters."""
+        for parameter in self.parameters():
+            if parameter.is_floating_point():
+                return parameter.dtype
+        return torch.float32
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+
+def _stack(layer: type[nn.Conv2d] | type[nn.ConvTranspose2d], widths: list[int]) -> nn.Sequential:
+    """4x4 layers of stride 2 with a ReLU between them."""
+    modules: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        modules += [layer(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*modules[:-1])

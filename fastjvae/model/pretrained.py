@@ -1,0 +1,202 @@
+"""Saved models: a folder with ``config.json`` and ``model.safetensors``, local or on the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from fastjvae._numbers import shown
+from fastjvae.errors import ArgumentError, CheckpointError, first_sentence
+from fastjvae.files import write_bytes, write_json
+from fastjvae.json_files import read_json
+
+if TYPE_CHECKING:
+    from fastjvae.model.jointvae import JointVAE
+
+Model = TypeVar("Model", bound="JointVAE")
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MODEL_FORMAT = "fastjvae-model-1"
+_LONGEST_REASON = 400  # characters of what torch says of a state dict, which names every tensor
+
+_FLOATS = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+}
+
+
+def save_pretrained(
+    model: JointVAE,
+    directory: str | Path,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    repo_id: str | None = None,
+    push_to_hub: bool = False,
+) -> None:
+    """Write ``config.json`` and ``model.safetensors`` into ``directory``.
+
+    Args:
+        model: a model with the standard encoder and decoder.
+        directory: made if it does not exist.
+        extra: further entries for ``config.json``, such as how the model was trained.
+        repo_id: Hub repository for ``push_to_hub``, by default the folder's name.
+        push_to_hub: upload the folder as well; needs the ``hub`` extra.
+
+    Raises:
+        ArgumentError: the model has its own encoder or decoder, or its temperature is a tensor.
+        RunError: the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    directory = Path(directory)
+    config = {"format": MODEL_FORMAT, "model": model_config(model), **(extra or {})}
+    tensors = {
+        key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()
+    }
+    write_bytes(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+    write_json(directory / CONFIG, config)
+    if push_to_hub:
+        _hub().HfApi().upload_folder(
+            repo_id=_hub().HfApi().create_repo(repo_id or directory.name, exist_ok=True).repo_id,
+            folder_path=directory,
+            allow_patterns=[CONFIG, WEIGHTS],
+        )
+
+
+def from_pretrained(
+    directory: str | Path, cls: type[Model], *, hub: bool = False, revision: str | None = None
+) -> Model:
+    """Read what :func:`save_pretrained` wrote, in evaluation mode; every tensor must be there.
+
+    Args:
+        directory: the folder, or the id of a Hub repository.
+        cls: the model class.
+        hub: whether ``directory`` is the id of a repository, ``user/name``, where no such folder
+            exists; needs the ``hub`` extra.
+        revision: of the Hub repository.
+
+    Raises:
+        ArgumentError: a revision is asked for without the Hub.
+        CheckpointError: the files are missing, damaged, of another format or of another model.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    folder = Path(directory)
+    if revision is not None and not hub:
+        raise ArgumentError(f"a revision is of a Hub repository: give hub=True, got {revision!r}")
+    if not folder.is_dir():
+        if not hub:
+            raise CheckpointError(
+                f"{folder} is no folder; to load a repository of that name from the Hub give"
+                f" hub=True"
+            )
+        folder = _download(str(directory), revision)
+    config = read_json(folder / CONFIG)
+    if not isinstance(config, dict) or config.get("format") != MODEL_FORMAT:
+        found = config.get("format") if isinstance(config, dict) else type(config).__name__
+        raise CheckpointError(
+            f"{folder / CONFIG} must say format {MODEL_FORMAT!r}, got {shown(found)}"
+        )
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder / WEIGHTS} is missing")
+    try:
+        # Its own reader of files takes no names that are not UTF-8.
+        tensors = load((folder / WEIGHTS).read_bytes())
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder / WEIGHTS} cannot be read or is damaged: {first_sentence(error)}"
+        ) from error
+    return build_model(config.get("model"), tensors, folder / CONFIG, folder / WEIGHTS, cls)
+
+
+def model_config(model: JointVAE) -> dict[str, Any]:
+    """Return what :func:`build_model` needs to build the model again; JSON types only."""
+    if model.has_own_modules:
+        raise ArgumentError(
+            "a model with its own encoder or decoder cannot be rebuilt from a configuration;"
+            " save its state_dict() instead"
+        )
+    if isinstance(model.temperature, Tensor):
+        raise ArgumentError("a temperature that is a tensor cannot be saved; set a float first")
+    return {
+        "img_size": list(model.img_size),
+        "latent_spec": model.spec.to_dict(),
+        "temperature": model.temperature,
+        "dtype": str(model.dtype).removeprefix("torch."),
+    }
+
+
+def build_model(
+    config: Any, state: Mapping[str, Tensor], source: Path, weights: Path, cls: type[Model]
+) -> Model:
+    """Build a model from :func:`model_config`'s form, and give it its weights; evaluation mode.
+
+    The sizes that the configuration names take no memory before they are found in the weights.
+
+    Args:
+        config: as read.
+        state: the parameters by name.
+        source, weights: where both were read, for messages.
+        cls: the model class.
+
+    Raises:
+        CheckpointError: the configuration describes no model, or the weights are of another one.
+    """
+    try:
+        arguments = (config["img_size"], config["latent_spec"], config["temperature"])
+        check_weights(lambda: _model_class()(*arguments), state, weights)
+        model = cls(*arguments).to(_FLOATS[config["dtype"]])
+    except (KeyError, TypeError, AttributeError, ArgumentError) as error:
+        raise CheckpointError(f"{source} describes no JointVAE: {first_sentence(error)}") from error
+    load_strict(model, state, weights)
+    return model.eval()
+
+
+def check_weights(make: Callable[[], JointVAE], state: Mapping[str, Tensor], source: Path) -> None:
+    """Raise CheckpointError unless the weights are those of a model, which takes no memory here."""
+    with torch.device("meta"):
+        template = make()
+    load_strict(template, state, source, assign=True)
+
+
+def load_strict(
+    model: JointVAE, state: Mapping[str, Tensor], source: Path, assign: bool = False
+) -> None:
+    """Give a model its weights; CheckpointError names the file that they are from."""
+    try:
+        model.load_state_dict(state, assign=assign)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split()).replace(". ", "; ").rstrip(".")[:_LONGEST_REASON]
+        raise CheckpointError(f"{source} holds the weights of another model: {reason}") from error
+
+
+def _model_class() -> type[JointVAE]:
+    from fastjvae.model.jointvae import JointVAE  # which imports this module
+
+    return JointVAE
+
+
+def _hub() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise ArgumentError("Hub ids need the extra: pip install 'fastjvae[hub]'") from None
+    return huggingface_hub
+
+
+def _download(repo_id: str, revision: str | None) -> Path:
+    hub = _hub()
+    try:
+        return Path(
+            hub.snapshot_download(repo_id, revision=revision, allow_patterns=[CONFIG, WEIGHTS])
+        )
+    except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError) as error:
+        reason = first_sentence(error)
+        raise CheckpointError(
+            f"{repo_id} is neither a folder nor a Hub repository that can be read: {reason}"
+        ) from error

@@ -1,0 +1,54 @@
+"""The precision of a run: TF32, which is a switch of the whole process, and autocast."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+
+from fastjvae.errors import ArgumentError
+from fastjvae.training.settings import Precision
+
+
+class TF32(NamedTuple):
+    """Where float32 is rounded to 10 bits of mantissa on a GPU."""
+
+    matmul: bool  # in matrix products
+    cudnn: bool  # in convolutions
+
+
+def tf32() -> TF32:
+    """Where TF32 is allowed now."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # versions between 2.9 and 2.14 call the switches old
+        return TF32(torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+
+
+def allow_tf32(where: TF32) -> None:
+    """Allow TF32 there and nowhere else."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.backends.cuda.matmul.allow_tf32 = where.matmul
+        torch.backends.cudnn.allow_tf32 = where.cudnn
+
+
+def set_precision(precision: Precision, device: torch.device) -> None:
+    """Set the process' switches for TF32 as a run on ``device`` asks.
+
+    Raises:
+        ArgumentError: TF32 on a device that has none.
+    """
+    wanted = precision == "tf32"
+    if device.type == "cuda":
+        allow_tf32(TF32(wanted, wanted))
+    elif wanted:
+        raise ArgumentError(f"--precision tf32 needs a GPU, this run is on {device}")
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """What a run's networks compute under."""
+    if precision == "bf16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()

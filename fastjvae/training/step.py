@@ -1,0 +1,321 @@
+"""The training step: the same one on a CPU, on a GPU, compiled, captured in a CUDA graph, or with
+its batch in parts.
+
+It reads nothing back from the device. Its inputs and results stay at their addresses, so that a
+CUDA graph of it can be replayed.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fastjvae.data.batches import Batches
+from fastjvae.data.batches.augment import NUMBERS, RandomAffine
+from fastjvae.errors import ArgumentError
+from fastjvae.functional import divergence_sums, joined_rows, latent_sample
+from fastjvae.functional.backends.reference import unit_interval
+from fastjvae.functional.batch_parts import add_up, part_of_batch
+from fastjvae.functional.noise import Noise, draw_seed, drawn_noise
+from fastjvae.model import JointVAE
+from fastjvae.objectives import LossOutput, Objective, call_if_offered, encode_rows
+from fastjvae.training.capture import CapturedStep, capture
+from fastjvae.training.precision import autocast
+from fastjvae.training.processes import Processes
+from fastjvae.training.recorder import LossRecorder
+from fastjvae.training.settings import Precision
+
+
+class TrainingStep:
+    """What one step computes: gather, loss, gradients, Adam, and a row of losses.
+
+    Args:
+        model, objective: what is trained; an objective may have parameters of its own and
+            ``after_step()``.
+        optimizer: over all their parameters.
+        batches: where images come from.
+        recorder: gets one row a step.
+        noise: generator of the samples' noise, on the model's device; the same on every process.
+        processes: those that share each batch.
+        accumulate: parts of a process' images that follow one another, for less memory.
+        warmup: steps in which the learning rates grow linearly to those of the optimizer.
+        augment: strength of :class:`fastjvae.data.batches.augment.RandomAffine` on the images.
+        precision: "bf16" runs the networks under autocast.
+        compiled: whether ``torch.compile`` is asked for.
+        graph: whether a CUDA graph is asked for.
+
+    ``step`` is the number of steps taken, an int64 scalar on the device.
+    """
+
+    def __init__(
+        self,
+        model: JointVAE,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        batches: Batches,
+        recorder: LossRecorder,
+        noise: torch.Generator,
+        *,
+        processes: Processes,
+        accumulate: int = 1,
+        warmup: int = 0,
+        augment: float = 0.0,
+        precision: Precision = "fp32",
+        compiled: bool = False,
+        graph: bool = False,
+    ) -> None:
+        self.model, self.objective, self.optimizer = model, objective, optimizer
+        self.batches, self.recorder, self.noise = batches, recorder, noise
+        self.processes, self.accumulate, self.precision = processes, accumulate, precision
+        self.device = model.device
+        self.step = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.warmup = warmup
+        self._transform = RandomAffine(augment, self.device, model.dtype) if augment else None
+        self._full_lr = [group["lr"] for group in optimizer.param_groups]
+        self._lr = [torch.zeros((), device=self.device) for _ in self._full_lr]
+        self.loss: Any = LossModule(model, objective)
+        self.in_parts = processes.world > 1 or accumulate > 1
+        self.compiled, self.graph = self._possible(compiled, graph)
+        if processes.world > 1:
+            self.loss = _distributed(self.loss, self.device)
+        if self.compiled:
+            self.loss = torch.compile(self.loss, fullgraph=True)
+        self._prepared: dict[torch.Size, CapturedStep | None] = {}
+
+    def __call__(self, number: int) -> None:
+        """Take step ``number``, counted from 0."""
+        selected = self.batches.select(number)
+        if selected.shape not in self._prepared:
+            self._prepared[selected.shape] = self._prepare(selected, number)
+        if graph := self._prepared[selected.shape]:
+            graph.replay(selected)
+            self.recorder.count()
+        else:
+            self.take(selected, number)
+
+    def take(self, selected: Tensor, number: int) -> None:
+        """The step itself."""
+        images = self.augmented(self.batches.gather(selected), self.batches.whole(number))
+        self.step += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.in_parts:
+            out = self._backward_in_parts(images, self.batches.whole(number))
+        else:
+            with self.autocast():
+                out = self.loss(images, self.step, *self._draw_noise(len(images)))
+            out.loss.backward()
+        if self.warmup:
+            self._set_learning_rates()
+        self.optimizer.step()
+        call_if_offered(self.objective, "after_step")
+        self.recorder.append(out)
+
+    def augmented(self, images: Tensor, whole: int) -> Tensor:
+        """The images of this process, each transformed by its own of the whole batch's numbers."""
+        if self._transform is None:
+            return images
+        uniform = torch.rand(whole, NUMBERS, generator=self.noise, device=self.device)
+        own = uniform.tensor_split(self.processes.world)[self.processes.rank]
+        return self._transform(unit_interval(images, self.model.dtype), own)
+
+    def _set_learning_rates(self) -> None:
+        """Those of this step, in tensors that keep their addresses; a checkpoint brings others."""
+        share = (self.step / self.warmup).clamp(max=1.0)
+        for group, full, lr in zip(
+            self.optimizer.param_groups, self._full_lr, self._lr, strict=True
+        ):
+            group["lr"] = lr.copy_(full * share)
+
+    def _backward_in_parts(self, images: Tensor, whole: int) -> LossOutput:
+        """Gradients of the whole batch's loss, of which these images are this process' part."""
+        world, rank = self.processes.world, self.processes.rank
+        # The noise is drawn for the whole batch on every process: it is then the same whatever the
+        # number of processes, and so are their generators.
+        normal, uniform = (t.tensor_split(world)[rank] for t in self._noise_tensors(whole))
+        split = [t.tensor_split(self.accumulate) for t in (images, normal, uniform)]
+        parts = list(zip(*split, strict=True))
+        first = rank * (whole // world) + min(rank, whole % world)  # image of the whole batch
+        sums = rows = None
+        if len(parts) > 1:
+            sums, rows = self._look_ahead(parts, first, whole)
+        outs: list[LossOutput] = []
+        for part, n, u in parts:
+            more = len(outs) < len(parts) - 1
+            among = part_of_batch(whole, sums=sums, rows=rows, first=first)
+            with among, self._without_exchange(more), self.autocast():
+                outs.append(self.loss(part, self.step, n, u))
+                outs[-1].loss.backward()  # type: ignore[no-untyped-call]
+            first += len(part)
+        # Every part's loss has its own share of the reconstruction, and the whole batch's rest.
+        rest = [out.reconstruction for out in outs[:-1]]
+        reconstruction = sum(rest, outs[-1].reconstruction)
+        loss = outs[-1].loss.detach() + sum(rest) / self.model.num_pixels
+        return outs[-1]._replace(loss=loss, reconstruction=reconstruction)
+
+    @torch.no_grad()
+    def _look_ahead(
+        self, parts: list[tuple[Tensor, ...]], first: int, whole: int
+    ) -> tuple[Tensor, Tensor]:
+        """What each part needs of the others: sums of divergences, and the whole batch's rows."""
+        model, sums, own = self.model, [], []
+        for images, normal, uniform in parts:
+            noise = Noise(normal, uniform)
+            with self.autocast():
+                params, *compared = encode_rows(self.objective, model, images)
+                sample = latent_sample(
+                    params, model.spec, model.temperature, noise, training=model.training
+                )
+            sums.append(divergence_sums(params, model.spec))
+            own.append(joined_rows(params, sample, *compared))
+        found = torch.cat(own)
+        rows = found.new_zeros(whole, found.shape[1])
+        rows[first : first + len(found)] = found
+        world = self.processes.world
+        return add_up(torch.stack(sums).sum(dim=0), world), add_up(rows, world)
+
+    def _draw_noise(self, rows: int) -> Noise:
+        if not self.compiled:
+            return Noise(generator=self.noise)
+        if self.device.type == "cuda":  # torch.compile does not trace a generator
+            return Noise(seed=draw_seed(self.device, self.noise))
+        return Noise(*self._noise_tensors(rows))
+
+    def _noise_tensors(self, rows: int) -> tuple[Tensor, Tensor]:
+        spec = self.model.spec
+        return drawn_noise(rows, spec.cont, spec.num_categories, self.device, generator=self.noise)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """What the networks compute under."""
+        return autocast(self.device, self.precision)
+
+    def _without_exchange(self, more: bool) -> AbstractContextManager[Any]:
+        """Processes exchange gradients once, with those of the last part."""
+        return self.loss.no_sync() if more and self.processes.world > 1 else nullcontext()
+
+    # --- compiled and captured --------------------------------------------------------------------
+
+    def _possible(self, compiled: bool, graph: bool) -> tuple[bool, bool]:
+        """What of it can be done here; says once what cannot, and why."""
+        graph = graph and self.device.type == "cuda"
+        if compiled and self.in_parts:
+            self._say("torch.compile takes whole batches: this run trains without it")
+            compiled = False
+        if graph and self.processes.world > 1:
+            self._say("a CUDA graph takes one process: this run trains without it")
+            graph = False
+        return compiled, graph
+
+    def _say(self, message: str) -> None:
+        if self.processes.is_first:
+            print(f"fastjvae: {message}", file=sys.stderr)
+
+    def _prepare(self, selected: Tensor, number: int) -> CapturedStep | None:
+        """Compile and capture for selections of one shape; afterwards all is as before."""
+        if self.compiled:
+            try:
+                with self._unchanged():
+                    self.take(selected, number)
+            except Exception as error:  # compilers fail in ways of their own, assertions too
+                self._go_on_without("torch.compile", error)
+                self.compiled, self.loss = False, LossModule(self.model, self.objective)
+        if self.graph:
+            try:
+                return self._capture(selected, number)
+            except Exception as error:
+                self._go_on_without("a CUDA graph", error)
+                self.graph = False
+        return None
+
+    def _go_on_without(self, what: str, error: Exception) -> None:
+        reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
+        self._say(f"training goes on without {what}: {reason}")
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _capture(self, selected: Tensor, number: int) -> CapturedStep:
+        written = self.recorder.written
+        try:
+            return capture(
+                lambda chosen: self.take(chosen, number),
+                selected,
+                unchanged=self._unchanged,
+                generators=[self.noise],
+            )
+        finally:
+            self.recorder.forget(written)  # a capture computes nothing
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Put parameters, optimizer, objective, random numbers and losses back afterwards."""
+        tensors = [
+            *(p for group in self.optimizer.param_groups for p in group["params"]),
+            *self.model.buffers(),
+            self.step,
+        ]
+        before = [tensor.detach().clone() for tensor in tensors]
+        moments = {p: _copies(state) for p, state in self.optimizer.state.items()}
+        objective = copy.deepcopy(call_if_offered(self.objective, "state_dict"))
+        noise, written = self.noise.get_state(), self.recorder.written
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            try:
+                yield
+            finally:
+                with torch.no_grad():
+                    for tensor, value in zip(tensors, before, strict=True):
+                        tensor.copy_(value)
+                    for p, state in self.optimizer.state.items():
+                        for name, value in state.items():
+                            # A state that the warm-up made begins with zeros.
+                            if p in moments:
+                                value.copy_(moments[p][name])
+                            else:
+                                value.zero_()
+                if objective is not None:
+                    call_if_offered(self.objective, "load_state_dict", objective)
+                self.noise.set_state(noise)
+                self.recorder.forget(written)
+
+
+class LossModule(nn.Module):
+    """:meth:`JointVAE.loss` as a forward pass, where DistributedDataParallel and others want it."""
+
+    def __init__(self, model: JointVAE, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective  # a submodule if it is a module
+
+    def forward(
+        self,
+        images: Tensor,
+        step: int | Tensor,
+        normal: Tensor | None = None,
+        uniform: Tensor | None = None,
+        seed: int | Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> LossOutput:
+        return self.model.loss(images, step, self.objective, normal, uniform, seed, generator)
+
+
+def _distributed(loss: LossModule, device: torch.device) -> DistributedDataParallel:
+    own = call_if_offered(loss.objective, "parameter_groups")
+    if own and not isinstance(loss.objective, nn.Module):
+        raise ArgumentError(
+            "an objective with parameters must be a torch.nn.Module for several processes to train"
+            f" it, {type(loss.objective).__name__} is none"
+        )
+    return DistributedDataParallel(
+        loss,
+        device_ids=[device] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+    )
+
+
+def _copies(state: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}

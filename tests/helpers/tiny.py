@@ -1,0 +1,107 @@
+"""A data set and settings so small that a training run takes a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fastjvae.training.settings import CapacityConfig, TrainConfig
+
+IMAGES = 40
+# Settings of categories that are shared by groups of images.
+SHARED = {
+    "discrete_capacity": "shared",
+    "group": 2,
+    "neighbours": 3,
+    "augment": 0.5,
+    "overclusters": 6,
+}
+
+
+def write_arrays(folder: Path, seed: int = 0, images: int = IMAGES) -> Path:
+    """A .npz file of bright 8x8 squares in the corners of 16x16 images; the corner is the label."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 4, images)
+    pixels = generator.integers(0, 60, (images, 1, 16, 16)).astype(np.uint8)
+    for image, label in zip(pixels, labels, strict=True):
+        row, column = 8 * (label // 2), 8 * (label % 2)
+        image[0, row : row + 8, column : column + 8] += 180
+    path = folder / f"squares{seed}.npz"
+    np.savez(path, images=pixels, labels=labels)
+    return path
+
+
+def tiny_settings(data: Path, **changes: Any) -> dict[str, Any]:
+    """What any run has: 5 steps an epoch, 13 steps."""
+    return {
+        "dataset": "arrays",
+        "data_root": str(data),
+        "cont": 2,
+        "disc": (4,),
+        "batch_size": 8,
+        "steps": 13,
+        "log_every": 4,
+        "checkpoint_every": 5,
+        "device": "cpu",
+        **changes,
+    }
+
+
+def tiny_config(data: Path, **changes: Any) -> TrainConfig:
+    """A run of a JointVAE, with capacities that move within its steps."""
+    settings: dict[str, Any] = {
+        "lr": 1e-3,
+        "cont_capacity": CapacityConfig(0.0, 2.0, 10, 30.0),
+        "disc_capacity": CapacityConfig(0.0, 1.5, 10, 30.0),
+        **changes,
+    }
+    return TrainConfig(**tiny_settings(data, **settings))
+
+
+def tiny_flags(data: Path, out: Path, **changes: Any) -> list[str]:
+    """The command line of :func:`tiny_config`."""
+    capacities = {
+        "cont-capacity.hi": 2.0,
+        "cont-capacity.iters": 10,
+        "disc-capacity.hi": 1.5,
+        "disc-capacity.iters": 10,
+    }
+    if changes.get("objective", "joint") != "joint":  # which has others
+        capacities = {}
+    return flags_of("train", data, out, **{"lr": 1e-3, **capacities, **changes})
+
+
+def flags_of(command: str, data: Path, out: Path, **changes: Any) -> list[str]:
+    """The command line of :func:`tiny_settings`; a change replaces a flag of its name."""
+    flags: dict[str, Any] = {
+        "data-root": data,
+        "out": out,
+        "cont": 2,
+        "disc": 4,
+        "batch-size": 8,
+        "steps": 13,
+        "log-every": 4,
+        "checkpoint-every": 5,
+        "device": "cpu",
+        **{name.replace("_", "-"): value for name, value in changes.items()},
+    }
+    return [command, "arrays", *(word for k, v in flags.items() for word in (f"--{k}", str(v)))]
+
+
+def assert_same_state(first: Any, second: Any) -> None:
+    """Bitwise equality of nested states."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same_state(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for a, b in zip(first, second, strict=True):
+            assert_same_state(a, b)
+    else:
+        assert first == second

@@ -8,20 +8,17 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from pages import blocks, fastjvae_commands
 
 from fastjvae.cli.parser import parse
 
 README = (ROOT / "README.md").read_text()
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-
-
 def test_the_python_examples_run_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    examples = _blocks("python")
+    examples = blocks(README, "python")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for example in examples:
@@ -33,18 +30,12 @@ def test_the_python_examples_run_one_after_the_other(
 
 
 @pytest.mark.parametrize(
-    "line",
-    [
-        line
-        for block in _blocks("sh")
-        for line in block.replace("\\\n", " ").splitlines()
-        if "fastjvae " in line
-    ],
+    "words",
+    [words for code in blocks(README, "sh") for words in fastjvae_commands(code)],
+    ids=" ".join,
 )
-def test_every_command_is_one_that_the_parser_takes(line: str):
-    words = line.split("#")[0].split()
-    words = words[words.index("fastjvae") :]  # behind torchrun and its flags
-    parse(words[1:])
+def test_every_command_is_one_that_the_parser_takes(words: list[str]):
+    parse(words)
 
 
 def test_make_targets_exist():

@@ -20,9 +20,8 @@ from torch import Tensor
 import fastjvae
 from fastjvae.cli import main
 from fastjvae.data import load as load_data
-from fastjvae.infogan import InfoGANTrainer
-from fastjvae.run import RunFolder
-from fastjvae.trainer import Trainer
+from fastjvae.training import RunFolder, Trainer
+from fastjvae.training.infogan.trainer import InfoGANTrainer
 
 OLD_RUNS = ROOT / "tests" / "old_runs"
 CONSTANT = 2.0**-8

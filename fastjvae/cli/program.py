@@ -18,7 +18,7 @@ from pathlib import Path
 from fastjvae._version import __version__
 from fastjvae.errors import FastJVAEError, OtherProcessError
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parents[1])
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, a signal that Windows does not name
 
 

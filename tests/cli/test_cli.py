@@ -359,12 +359,12 @@ def test_the_version(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
 def test_streams_that_are_closed_are_no_files_of_ours(closed: str, tmp_path: Path):
     script = (
-        "import os, sys\nfrom fastjvae import cli\n"
+        "import os, sys\nfrom fastjvae.cli import program\n"
         "def run():\n"
         "    print('to stdout')\n    print('to stderr', file=sys.stderr)\n"
         "    file = open('own', 'w')\n    assert file.fileno() > 2\n"
         "    os.write(2, b'of a library')\n    return 5\n"
-        "sys.exit(cli._exit_code(run))"
+        "sys.exit(program._exit_code(run))"
     )
     done = subprocess.run(
         ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, script],
@@ -423,12 +423,12 @@ def test_a_disk_that_is_full_is_said_of_what_is_printed():
 
 def test_warnings_of_ours_are_a_line():
     script = (
-        "import warnings\nfrom fastjvae import cli\n"
+        "import warnings\nfrom fastjvae.cli import program\n"
         "def run():\n"
-        "    warnings.warn_explicit('look here', UserWarning, cli.__file__, 1)\n"
+        "    warnings.warn_explicit('look here', UserWarning, program.__file__, 1)\n"
         "    warnings.warn_explicit('or there', UserWarning, 'elsewhere.py', 1)\n"
         "    return 0\n"
-        "cli._exit_code(run)"
+        "program._exit_code(run)"
     )
     assert _run_python(script).stderr == (
         "fastjvae: look here\nelsewhere.py:1: UserWarning: or there\n"

@@ -137,7 +137,7 @@ def obstacle(provider: str, case: Case, timed: bool) -> str | None:
         return None
     if find_spec("triton") is None:
         return "the package triton is not installed"
-    from fastjvae_kernels.launch import INTERPRETED
+    from fastjvae_kernels.arguments import INTERPRETED
 
     if INTERPRETED and timed:
         return "Triton's interpreter is not timed"

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import fastjvae
 from benchmarks.workloads import Outputs, Workload
-from fastjvae.functional.backends import reference
+from fastjvae.functional.backends import philox, reference
 from fastjvae.functional.backends.choice import Backend
 
 CUDA = torch.cuda.is_available()
@@ -83,7 +83,7 @@ def problem_of(workload: Workload) -> Problem:
     normal: list[Tensor] = []
     uniform: list[Tensor] = []
     with reference_noise(
-        recorded(reference.philox_normal, normal), recorded(reference.philox_uniform, uniform)
+        recorded(philox.philox_normal, normal), recorded(philox.philox_uniform, uniform)
     ):
         outputs = workload.run(*inputs)
     upstream = upstream_gradients(outputs, workload.inputs[0])

@@ -86,11 +86,12 @@ class _Counted:
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     """How often each kernel is launched."""
-    from fastjvae_kernels import launch
+    from fastjvae_kernels import column_sums, joint_loss, latent_launch, reconstruction
 
     counts: Counter[str] = Counter()
-    for name in [name for name in vars(launch) if name.endswith("_kernel")]:
-        monkeypatch.setattr(launch, name, _Counted(getattr(launch, name), counts))
+    for module in (column_sums, joint_loss, latent_launch, reconstruction):
+        for name in [name for name in vars(module) if name.endswith("_kernel")]:
+            monkeypatch.setattr(module, name, _Counted(getattr(module, name), counts))
     return counts
 
 

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
+from fastjvae.functional.backends.reference import compute_dtype
 
 
 class Part(NamedTuple):
@@ -91,9 +92,37 @@ def part_of_batch(
         _part.reset(token)
 
 
-def current_part() -> Part | None:
-    """The innermost part, or None; a compiled function is never a part."""
+def enclosing_part() -> Part | None:
+    """The part of the innermost :func:`part_of_batch`, or None; a compiled function has none."""
     return None if torch.compiler.is_compiling() else _part.get()
+
+
+def batch_rows(*rows: Tensor, part: Part | None = None) -> tuple[Tensor, ...]:
+    """Parameter rows (N, P), sample rows (N, L) and others of the whole batch, for what compares
+    images.
+
+    They are as given, but for float32 (float64 for float64). Inside
+    :func:`part_of_batch` they are those of all parts, in one order on every process, and a loss of
+    them that every part computes has the whole batch's value and gradient.
+    """
+    joined = joined_rows(*rows)
+    if part := part or enclosing_part():
+        joined = whole_rows(part, joined)
+    return torch.split(joined, [each.shape[1] for each in rows], dim=1)
+
+
+def joined_rows(*rows: Tensor) -> Tensor:
+    """Rows (N, ...) side by side as :func:`part_of_batch` takes them, float32 or float64."""
+    compute = compute_dtype(rows[0])
+    return torch.cat([each.to(compute) for each in rows], dim=1)
+
+
+def batch_share(rows: int, *, part: Part | None = None) -> float:
+    """What a loss that every part computes of the whole batch is multiplied by in a part of
+    ``rows`` images, so that the gradients of all parts add up to the whole batch's once.
+    """
+    part = part or enclosing_part()
+    return rows * part.processes / part.images if part else 1.0
 
 
 def whole_sums(part: Part, sums: Tensor, factor: int = 1) -> Tensor:

@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastjvae._numbers import is_integer
 from fastjvae.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,11 @@ class LatentSpec:
     def variables(self) -> tuple[slice, ...]:
         """Each categorical variable within the categorical part alone, as in ``category_mean``."""
         return self._variables(offset=0)
+
+    def split_means(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(Z + D + sum K,) -> KL of units (Z,), KL of variables (D,), category means (sum K,)."""
+        ends = self.cont, self.cont + len(self.disc)
+        return means[: ends[0]], means[ends[0] : ends[1]], means[ends[1] :]
 
     def _variables(self, offset: int) -> tuple[slice, ...]:
         return tuple(slice(*edge) for edge in pairwise(accumulate(self.disc, initial=offset)))

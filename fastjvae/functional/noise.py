@@ -9,7 +9,8 @@ from torch import Tensor
 
 from fastjvae._numbers import is_integer
 from fastjvae.errors import ArgumentError
-from fastjvae.functional.backends import reference
+from fastjvae.functional.backends import philox
+from fastjvae.functional.backends.reference import compute_dtype
 from fastjvae.functional.checks import check_count
 from fastjvae.functional.latents import LatentSpec
 
@@ -67,12 +68,12 @@ def noise_tensors(like: Tensor, noise: Noise, units: int, categories: int) -> tu
     rows = like.shape[0]
     if seed is None and normal is None and uniform is None:
         if like.device.type != "cuda":
-            dtype = reference._compute_dtype(like)
+            dtype = compute_dtype(like)
             return drawn_noise(rows, units, categories, like.device, dtype, noise.generator)
         seed = draw_seed(like.device, noise.generator)
     if seed is not None:
-        normal = reference.philox_normal(seed, rows, units)
-        uniform = reference.philox_uniform(seed, rows, categories, reference.GUMBEL_STREAM)
+        normal = philox.philox_normal(seed, rows, units)
+        uniform = philox.philox_uniform(seed, rows, categories, philox.GUMBEL_STREAM)
     # Explicit noise that is missing is that of a part without columns.
     none = like.new_empty(rows, 0)
     return none if normal is None else normal, none if uniform is None else uniform

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastjvae.functional.backends.choice import use_by_hand
+from fastjvae.functional.backends.choice import use_cpu
 
 _CHANNELS_LAST = torch.channels_last
 _STRIDE, _PADDING, _DILATION, _GROUPS = [2, 2], [1, 1], [1, 1], 1
@@ -77,7 +77,7 @@ def _layers_by_hand(modules: Sequence[nn.Module], x: Tensor) -> list[nn.Module] 
     """The layers of a training step on a CPU, None where only the modules can serve."""
     wanted = (
         torch.is_grad_enabled()
-        and use_by_hand(x)
+        and use_cpu(x)
         and len(x) > 0
         and not any(getattr(nn.modules.module, hooks) for hooks in _GLOBAL_HOOKS)
     )

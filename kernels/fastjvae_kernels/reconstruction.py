@@ -8,15 +8,21 @@ in the logits' layout: 14 bytes an element for float32 logits and uint8 targets,
 backward together. Writing the gradient in the forward pass would move 4 + 1 + 4 bytes there and
 then 4 + 4 more to multiply it with an upstream scalar other than 1, which is not fewer.
 
-Where the reconstruction is part of the joint objective, the first program of the backward kernel
-also turns the report of `finalise.py` and the upstream scalar into the gradient of the latent
+Where the reconstruction belongs to the joint loss, the first program of the backward kernel
+also turns the report of `joint_loss.py` and the upstream scalar into the gradient of the latent
 kernel's partials, which would be a launch of its own otherwise.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
-from fastjvae_kernels.finalise import REPORT_HEAD
+from fastjvae_kernels.blocks import MANY_PROGRAMS, warps
+from fastjvae_kernels.joint_loss import REPORT_HEAD, REPORT_SCALARS
 
 TINY = tl.constexpr(1.1754943508222875e-38)  # the smallest normal float32
 
@@ -82,7 +88,7 @@ def reconstruction_backward_kernel(
     grad_ptr, g0, g1, g2, g3,  # out
     upstream_ptr,  # () float, the loss's
     scale,  # the derivative of the loss by the sum of the partials
-    report_ptr,  # (5 + Z + D + C,) of the joint objective, or unused
+    report_ptr,  # (5 + Z + D + C,) of the joint loss, or unused
     grad_sums_ptr,  # (Z + D + C,) float32 out: of the sums over rows of divergences
     sums_scale,  # the derivative of a batch mean by its sum over rows
     elements, S1, S2, S3, Z, D, C,
@@ -110,7 +116,7 @@ def reconstruction_backward_kernel(
 def _divergence_slopes(
     report_ptr, out_ptr, factor, Z, D, C, INFORMATION: tl.constexpr, BLOCK: tl.constexpr = 128
 ):
-    """Derivative of the loss by the sums of divergences and probabilities, see `finalise.py`."""
+    """Derivative of the loss by the sums of divergences and probabilities, see `joint_loss.py`."""
     cont, disc = factor * tl.load(report_ptr + 3), factor * tl.load(report_ptr + 4)
     for first in range(0, Z + D + C, BLOCK):
         columns = first + tl.arange(0, BLOCK)
@@ -120,3 +126,103 @@ def _divergence_slopes(
             m = tl.load(report_ptr + REPORT_HEAD + columns, mask=inside, other=1.0)
             slope = tl.where(columns < Z + D, slope, -disc * (tl.log(tl.maximum(m, TINY)) + 1.0))
         tl.store(out_ptr + columns, slope, mask=inside)
+
+
+# 8 elements a thread: two 128-bit loads of float32, one of half precision.
+_BLOCK, _THREADS = 1024, 128
+
+
+def reconstruction_forward(logits: Tensor, target: Tensor) -> Tensor:
+    """(N, C, H, W) logits and target -> partial sums (programs,) float32."""
+    elements = logits.numel()
+    blocks = triton.cdiv(elements, _BLOCK)
+    per_program = triton.cdiv(max(blocks, 1), MANY_PROGRAMS) * _BLOCK
+    programs = triton.cdiv(elements, per_program)
+    partials = torch.empty(programs, dtype=torch.float32, device=logits.device)
+    if not elements:
+        return partials
+    order = _memory_order(logits)
+    with torch.cuda.device_of(logits):
+        reconstruction_forward_kernel[(programs,)](
+            logits, *_strides(logits, order), target, *_strides(target, order),
+            partials, elements, per_program, *[logits.shape[d] for d in order[1:]],
+            FLAT=_flat(order, logits, target), WIDE=_far(logits, target), BLOCK=_BLOCK,
+            num_warps=warps(_THREADS, logits.device),
+        )  # fmt: skip
+    return partials
+
+
+class DivergenceSlopes(NamedTuple):
+    """What the backward launch needs to give the gradient of the latent kernel's partials, too."""
+
+    report: Tensor  # (5 + Z + D + C,)
+    sizes: Sequence[int]
+    scale: float  # the partials' in the forward pass
+    information: bool
+
+
+def reconstruction_backward(
+    logits: Tensor,
+    target: Tensor,
+    upstream: Tensor,
+    scale: float,
+    slopes: DivergenceSlopes | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of ``scale * sum of the partials`` times ``upstream`` (), in the logits' layout.
+
+    The second one, (Z + D + C,), is that of a row of the latent kernel's partials; empty without
+    ``slopes``.
+    """
+    grad = torch.empty_like(logits)
+    elements = logits.numel()
+    sizes: Sequence[int] = slopes.sizes if slopes else ()
+    columns = slopes.report.numel() - REPORT_SCALARS if slopes else 0
+    grad_sums = upstream.new_empty(columns, dtype=torch.float32)
+    if elements or columns:
+        order = _memory_order(logits)
+        with torch.cuda.device_of(logits):
+            reconstruction_backward_kernel[(max(1, triton.cdiv(elements, _BLOCK)),)](
+                logits, *_strides(logits, order), target, *_strides(target, order),
+                grad, *_strides(grad, order),
+                upstream, float(scale),
+                slopes.report if slopes else upstream, grad_sums,
+                float(slopes.scale) if slopes else 1.0,
+                elements, *[logits.shape[d] for d in order[1:]],
+                columns - len(sizes) - sum(sizes), len(sizes), sum(sizes),
+                FLAT=_flat(order, logits, target, grad), WIDE=_far(logits, target, grad),
+                DIVERGE=slopes is not None,
+                INFORMATION=slopes.information if slopes else False,
+                BLOCK=_BLOCK, num_warps=warps(_THREADS, logits.device),
+            )  # fmt: skip
+    return grad, grad_sums
+
+
+def _memory_order(images: Tensor) -> list[int]:
+    """The four dimensions from the slowest to the fastest in memory."""
+    strides = images.stride()
+    return sorted(range(4), key=lambda d: (images.shape[d] > 1, -strides[d]))
+
+
+def _strides(images: Tensor, order: Sequence[int]) -> list[int]:
+    return [images.stride(d) for d in order]
+
+
+def _flat(order: Sequence[int], *arrays: Tensor) -> bool:
+    """Whether an element's place in this order is its offset in every array."""
+    expected, strides = 1, {}
+    for d in reversed(order):
+        strides[d] = expected
+        expected *= arrays[0].shape[d]
+    return all(
+        array.stride(d) == strides[d] for array in arrays for d in order if array.shape[d] > 1
+    )
+
+
+def _far(*arrays: Tensor) -> bool:
+    """Whether an index or an offset may leave int32, the last block's masked elements included."""
+    return any(
+        sum(stride * (size - 1) for size, stride in zip(array.shape, array.stride(), strict=True))
+        + array.numel()
+        >= 2**31 - _BLOCK
+        for array in arrays
+    )

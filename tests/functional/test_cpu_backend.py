@@ -15,8 +15,7 @@ from fastjvae import (
     functional,
 )
 from fastjvae.functional import Noise
-from fastjvae.functional.backends import cpu as by_hand
-from fastjvae.functional.backends import reference
+from fastjvae.functional.backends import cpu, reference
 
 SPECS = st.tuples(st.integers(0, 4), st.lists(st.integers(2, 6), max_size=3).map(tuple)).filter(
     lambda sizes: sizes[0] or sizes[1]
@@ -44,7 +43,7 @@ def test_the_latent_block_is_the_reference(sizes: Any, rows: int, scale: float):
     exact = params.double().requires_grad_()
     params.requires_grad_()
     tau = 0.67
-    sample, means = by_hand.joint_latent(params, spec, tau, *noise_of(spec, rows))
+    sample, means = cpu.joint_latent(params, spec, tau, *noise_of(spec, rows))
     oracle = reference.joint_latent(exact, spec, tau, *noise_of(spec, rows, torch.float64))
     exact_means = torch.cat(oracle[1:])
     close(sample, oracle.sample.detach(), 10)
@@ -89,7 +88,7 @@ def test_the_loss_is_the_reference(
     settings = (torch.tensor(step) if tensor_step else step), spec, cont, disc, reduction, measure
     inputs = [logits.requires_grad_(), means.requires_grad_()]
     exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
-    ours = by_hand.joint_loss(inputs[0], target, inputs[1], *settings)
+    ours = cpu.joint_loss(inputs[0], target, inputs[1], *settings)
     oracle = reference.joint_loss(exact[0], target, exact[1], *settings)
     for mine, value in zip(ours, oracle, strict=True):
         close(mine.detach(), value.detach())
@@ -105,7 +104,7 @@ def test_the_slope_where_kl_equals_the_capacity_is_zero():
     means = torch.tensor([0.5, 0.5], requires_grad=True)
     logits = torch.zeros(1, 1, 4, 4, requires_grad=True)
     capacity = Capacity(1.0, 1.0, 1, 30.0)
-    loss, *_ = by_hand.joint_loss(
+    loss, *_ = cpu.joint_loss(
         logits, torch.zeros(1, 1, 4, 4), means, 1, spec, capacity, None, "mean", "kl"
     )
     loss.backward()
@@ -146,7 +145,7 @@ def test_a_number_that_is_not_finite_makes_the_loss_so(bad: float, column: int):
     spec = LatentSpec(2, (3,))
     params = torch.zeros(4, spec.num_params)
     params[1, column] = bad
-    _, means = by_hand.joint_latent(params, spec, 0.67, *noise_of(spec, 4))
+    _, means = cpu.joint_latent(params, spec, 0.67, *noise_of(spec, 4))
     assert not means.isfinite().all()
 
 

@@ -12,8 +12,7 @@ import fastjvae
 from fastjvae import Capacity, LatentSpec, functional
 from fastjvae.errors import ArgumentError, BackendError
 from fastjvae.functional import Noise
-from fastjvae.functional.backends import choice as backends
-from fastjvae.functional.backends import reference
+from fastjvae.functional.backends import choice, philox
 from fastjvae.functional.noise import noise_tensors
 
 SPEC = LatentSpec(3, (4, 2))
@@ -55,8 +54,8 @@ def test_a_seed_serves_any_number_of_rows_and_either_part_alone(rows: int, spec:
 def test_explicit_noise_is_what_a_seed_draws():
     params = _params()
     key = torch.tensor([11])
-    normal = reference.philox_normal(key, 6, 3)
-    uniform = reference.philox_uniform(key, 6, 6, reference.GUMBEL_STREAM)
+    normal = philox.philox_normal(key, 6, 3)
+    uniform = philox.philox_uniform(key, 6, 6, philox.GUMBEL_STREAM)
     explicit = functional.joint_latent(params, SPEC, 0.67, normal=normal, uniform=uniform)
     assert torch.equal(explicit.sample, functional.joint_latent(params, SPEC, 0.67, seed=11).sample)
 
@@ -200,7 +199,7 @@ def test_a_generator_of_another_device_names_both():
 
 
 def test_asking_for_triton_where_it_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("fastjvae.functional.backends.choice._interpreted", lambda: False)
+    monkeypatch.setattr("fastjvae.functional.backends.choice.interpreted", lambda: False)
     logits = torch.randn(2, 3)
     with fastjvae.backend("triton"), pytest.raises(BackendError, match="this one is on cpu"):
         functional.kl_categorical(logits)
@@ -217,15 +216,15 @@ class OnGPU:
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
     """A machine with a GPU; the devices on which the small launch is tried."""
     found: list[torch.device] = []
-    monkeypatch.setattr(backends, "_launch_failures", {})
-    monkeypatch.setattr(backends, "_try_a_launch", found.append)
+    monkeypatch.setattr(choice, "_launch_failures", {})
+    monkeypatch.setattr(choice, "_try_a_launch", found.append)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     return found
 
 
 def test_a_gpu_is_tried_once(launched: list[torch.device]):
-    assert all(backends.use_kernels(OnGPU()) for _ in range(3))  # type: ignore[arg-type]
+    assert all(choice.use_triton(OnGPU()) for _ in range(3))  # type: ignore[arg-type]
     assert launched == [OnGPU.device]
 
 
@@ -238,13 +237,13 @@ def test_where_triton_fails_the_reference_runs_with_one_line(
         raise RuntimeError(f"{reason}\nand more")
 
     monkeypatch.undo()
-    monkeypatch.setattr(backends, "_launch_failures", {})
+    monkeypatch.setattr(choice, "_launch_failures", {})
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    monkeypatch.setattr("fastjvae_kernels.launch.column_sums", fails)
+    monkeypatch.setattr("fastjvae_kernels.column_sums.column_sums", fails)
     monkeypatch.setattr(torch, "zeros", lambda *_, **__: None)
     with pytest.warns(UserWarning, match=reason) as warned:
-        assert not any(backends.use_kernels(OnGPU()) for _ in range(3))  # type: ignore[arg-type]
+        assert not any(choice.use_triton(OnGPU()) for _ in range(3))  # type: ignore[arg-type]
     assert [str(warning.message) for warning in warned] == [
         f"the reference takes the place of the Triton kernels, which fail on cuda:0: {reason}"
     ]
@@ -253,7 +252,7 @@ def test_where_triton_fails_the_reference_runs_with_one_line(
     )
     assert text.count("\n") == 1
     with fastjvae.backend("triton"), pytest.raises(BackendError, match=f"cuda:0: {reason}"):
-        backends.use_kernels(OnGPU())  # type: ignore[arg-type]
+        choice.use_triton(OnGPU())  # type: ignore[arg-type]
 
 
 def test_on_a_gpu_the_reference_draws_from_a_key_as_the_kernels_do():
@@ -278,7 +277,7 @@ class Names(TorchDispatchMode):
 
 
 def test_backend_from_the_environment(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("fastjvae.functional.backends.choice._interpreted", lambda: False)
+    monkeypatch.setattr("fastjvae.functional.backends.choice.interpreted", lambda: False)
     monkeypatch.setenv("FASTJVAE_BACKEND", "triton")
     with pytest.raises(BackendError):
         functional.kl_categorical(torch.randn(2, 3))

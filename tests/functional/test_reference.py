@@ -14,7 +14,7 @@ from scipy import special, stats
 from torch.distributions import Categorical, Normal, kl_divergence
 
 from fastjvae import LatentSpec
-from fastjvae.functional.backends import reference
+from fastjvae.functional.backends import philox, reference
 
 F64 = torch.float64
 SPEC = LatentSpec(3, (4, 2))
@@ -199,7 +199,7 @@ def test_evaluation_sample_takes_means_and_the_first_largest_category():
 def test_philox_known_answers(
     counter: tuple[int, ...], key: tuple[int, ...], expected: tuple[int, ...]
 ):
-    words = reference.philox_4x32(
+    words = philox.philox_4x32(
         tuple(torch.tensor([word]) for word in counter),  # type: ignore[arg-type]
         tuple(torch.tensor([word]) for word in key),  # type: ignore[arg-type]
     )
@@ -209,21 +209,21 @@ def test_philox_known_answers(
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(1, 30), st.integers(1, 30))
 def test_noise_of_an_element_depends_on_its_place_alone(seed: int, rows: int, columns: int):
     key = torch.tensor([seed])
-    whole = reference.philox_uniform(key, 32, 32, reference.GUMBEL_STREAM)
-    part = reference.philox_uniform(key, rows, columns, reference.GUMBEL_STREAM)
+    whole = philox.philox_uniform(key, 32, 32, philox.GUMBEL_STREAM)
+    part = philox.philox_uniform(key, rows, columns, philox.GUMBEL_STREAM)
     assert torch.equal(part, whole[:rows, :columns])
     assert float(whole.min()) >= 0.0
     assert float(whole.max()) < 1.0
-    normals = reference.philox_normal(key, 32, 32)
-    assert torch.equal(reference.philox_normal(key, rows, columns), normals[:rows, :columns])
+    normals = philox.philox_normal(key, 32, 32)
+    assert torch.equal(philox.philox_normal(key, rows, columns), normals[:rows, :columns])
 
 
 def test_noise_has_its_distribution_and_streams_differ():
     key = torch.tensor([7])
-    normals = reference.philox_normal(key, 1000, 100).flatten().numpy()
-    uniforms = reference.philox_uniform(key, 1000, 100, 1)
+    normals = philox.philox_normal(key, 1000, 100).flatten().numpy()
+    uniforms = philox.philox_uniform(key, 1000, 100, 1)
     gumbels = reference.gumbel(uniforms).flatten().numpy()
     assert stats.kstest(normals, "norm").pvalue > 1e-3
     assert stats.kstest(gumbels, "gumbel_r").pvalue > 1e-3
-    other = reference.philox_uniform(key, 1000, 100, 0).flatten().numpy()
+    other = philox.philox_uniform(key, 1000, 100, 0).flatten().numpy()
     assert abs(np.corrcoef(uniforms.flatten().numpy(), other)[0, 1]) < 0.02

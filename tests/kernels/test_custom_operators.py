@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import fastjvae
 from fastjvae import BetaObjective, functional
-from fastjvae.functional.backends.triton import operations as autograd
+from fastjvae.functional.backends.triton import joint_loss, latent, reconstruction, samples
 from fastjvae.functional.backends.triton.operation import Operation
 
 
@@ -108,19 +108,19 @@ def _operator_arguments() -> list[tuple[Operation, tuple[Any, ...]]]:
     normal, uniform = torch.randn(5, 2, device=DEVICE), torch.rand(5, 7, device=DEVICE)
     numbers = [0.0, 5.0, 0.0, 100.0, 3.0]
     return [
-        (autograd._JOINT_LATENT, (leaf(5, 11), 2, [4, 3], None, 0.67, seed, None, None, "means")),
+        (latent._JOINT_LATENT, (leaf(5, 11), 2, [4, 3], None, 0.67, seed, None, None, "means")),
         (
-            autograd._JOINT_LATENT,
+            latent._JOINT_LATENT,
             (leaf(5, 11), 2, [4, 3], step.float(), 0.0, None, normal, uniform, "partials"),
         ),
-        (autograd._JOINT_LATENT, (leaf(5, 11), 2, [4, 3], None, 0.67, seed, None, None, "none")),
-        (autograd._DIVERGENCES, (leaf(5, 2), leaf(5, 2), leaf(5, 7), [4, 3], "means")),
-        (autograd._DIVERGENCES, (leaf(5, 2), leaf(5, 2), leaf(5, 7), [4, 3], "partials")),
-        (autograd._GUMBEL_SOFTMAX, (leaf(5, 4), None, 0.67, seed, None)),
-        (autograd._GAUSSIAN_RSAMPLE, (leaf(5, 4), leaf(5, 4), seed, None)),
-        (autograd._RECONSTRUCTION, (leaf(3, 1, 16, 16), uint8, 10)),
+        (latent._JOINT_LATENT, (leaf(5, 11), 2, [4, 3], None, 0.67, seed, None, None, "none")),
+        (latent._DIVERGENCES, (leaf(5, 2), leaf(5, 2), leaf(5, 7), [4, 3], "means")),
+        (latent._DIVERGENCES, (leaf(5, 2), leaf(5, 2), leaf(5, 7), [4, 3], "partials")),
+        (samples._GUMBEL_SOFTMAX, (leaf(5, 4), None, 0.67, seed, None)),
+        (samples._GAUSSIAN_RSAMPLE, (leaf(5, 4), leaf(5, 4), seed, None)),
+        (reconstruction._RECONSTRUCTION, (leaf(3, 1, 16, 16), uint8, 10)),
         (
-            autograd._JOINT_OBJECTIVE,
+            joint_loss._JOINT_LOSS,
             (
                 leaf(3, 1, 16, 16), uint8, leaf(1, 11), [4, 3], step, 0, numbers, None, 30.0,
                 numbers, torch.tensor(3.0, device=DEVICE), 0.0, 5, 3, 256, True,
@@ -142,7 +142,7 @@ def test_the_table_of_the_variables_is_made_while_tracing(
         real.append(not isinstance(made, FakeTensor))
         return made
 
-    monkeypatch.setattr(autograd.launch, "variables_table", table)
+    monkeypatch.setattr("fastjvae.functional.backends.triton.operation.variables_table", table)
     with FakeTensorMode(allow_non_fake_inputs=True):
         operation._operator(*arguments)
     assert real == [True]

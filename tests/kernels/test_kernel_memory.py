@@ -16,8 +16,19 @@ from fastjvae.functional import Noise
 
 pytest.importorskip("triton", reason="needs triton")
 
-from fastjvae_kernels import launch
-from fastjvae_kernels.launch import DivergenceSlopes, LatentNoise, LatentParts, Ramp
+from fastjvae_kernels.column_sums import column_sums
+from fastjvae_kernels.joint_loss import Ramp, joint_loss
+from fastjvae_kernels.latent_launch import (
+    LatentNoise,
+    LatentParams,
+    latent_backward,
+    latent_forward,
+)
+from fastjvae_kernels.reconstruction import (
+    DivergenceSlopes,
+    reconstruction_backward,
+    reconstruction_forward,
+)
 
 NAN = float("nan")
 SPECS = [
@@ -89,22 +100,20 @@ def test_latent_kernels_stay_inside_and_fill_everything(
     sample, grad = guarded.array(rows, spec.sample_dim), guarded.array(rows, spec.num_params)
     key = torch.tensor([3], device=DEVICE)
 
-    def parts(row: Tensor) -> LatentParts:
+    def parts(row: Tensor) -> LatentParams:
         z = spec.cont
-        return LatentParts(row[:, :z], row[:, z : 2 * z], row[:, 2 * z :])
+        return LatentParams(row[:, :z], row[:, z : 2 * z], row[:, 2 * z :])
 
     z, y = sample[:, : spec.cont], sample[:, spec.cont :]
     with kernels():
         for noise in (LatentNoise(key), LatentNoise(None, normal, uniform)):
-            partials = launch.latent_forward(
-                parts(params), spec.disc, noise, 0.67, z, y, diverge=True
-            )
+            partials = latent_forward(parts(params), spec.disc, noise, 0.67, z, y, diverge=True)
             grad_sample = _filled(guarded, rows, spec.sample_dim)
-            launch.latent_backward(
+            latent_backward(
                 parts(params), spec.disc, noise, 0.67, y, grad_sample[:, : spec.cont],
                 grad_sample[:, spec.cont :], partials, 0.1, parts(grad),
             )  # fmt: skip
-        launch.column_sums(partials, 1 / rows)
+        column_sums(partials, 1 / rows)
 
 
 @pytest.mark.parametrize("rgb", [False, True])
@@ -121,13 +130,13 @@ def test_objective_kernels_stay_inside_and_fill_everything(
         logits, target = (_filled(guarded, 3, 1, 16, 25) for _ in range(2))
     with kernels():
         partials = guarded.array(5, columns).copy_(torch.rand(5, columns))
-        sums = launch.reconstruction_forward(logits, target)
+        sums = reconstruction_forward(logits, target)
         ramp = Ramp(0.0, 1.0, 0, 10, 9.0, 3.0)
-        loss, report = launch.joint_objective(
+        loss, report = joint_loss(
             partials, sums, spec.disc, 4, ramp, ramp, scale=0.2, reconstruction_scale=0.3,
             log_sizes=1.0, pixels=400, information=information,
         )  # fmt: skip
-        launch.reconstruction_backward(
+        reconstruction_backward(
             logits, target, loss, 0.3, DivergenceSlopes(report, spec.disc, 0.2, information)
         )
 
@@ -178,12 +187,12 @@ def test_matrices_may_reach_beyond_2_to_the_31_elements(strides: tuple[int, int]
     def run(params: Tensor) -> tuple[Tensor, ...]:
         z = spec.cont
         sample, grad = torch.empty(rows, spec.sample_dim), torch.empty(rows, columns)
-        parts = LatentParts(params[:, :z], params[:, z : 2 * z], params[:, 2 * z :])
+        parts = LatentParams(params[:, :z], params[:, z : 2 * z], params[:, 2 * z :])
         noise, y = LatentNoise(torch.tensor([1])), sample[:, z:]
-        sums = launch.latent_forward(parts, spec.disc, noise, 0.67, sample[:, :z], y, diverge=True)
-        launch.latent_backward(
+        sums = latent_forward(parts, spec.disc, noise, 0.67, sample[:, :z], y, diverge=True)
+        latent_backward(
             parts, spec.disc, noise, 0.67, y, sample[:, :z], y, sums, 1.0,
-            LatentParts(grad[:, :z], grad[:, z : 2 * z], grad[:, 2 * z :]),
+            LatentParams(grad[:, :z], grad[:, z : 2 * z], grad[:, 2 * z :]),
         )  # fmt: skip
         return sample, sums, grad
 
@@ -200,11 +209,11 @@ def test_images_may_reach_beyond_2_to_the_31_elements():
     near, upstream = far.clone(memory_format=torch.contiguous_format), torch.tensor(1.0)
     with kernels():
         assert torch.equal(
-            launch.reconstruction_forward(far, near.abs()),
-            launch.reconstruction_forward(near, near.abs()),
+            reconstruction_forward(far, near.abs()),
+            reconstruction_forward(near, near.abs()),
         )
         grad = torch.autograd.grad(
             functional.bernoulli_reconstruction(near.requires_grad_(), near.detach().abs()), near
         )[0]
-        right = launch.reconstruction_backward(near.detach(), far.abs(), upstream, 0.5)[0]
+        right = reconstruction_backward(near.detach(), far.abs(), upstream, 0.5)[0]
     assert torch.allclose(grad, right)

@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from fastjvae import LatentSpec, functional
-from fastjvae.functional.backends import reference
+from fastjvae.functional.backends import philox, reference
 
 triton = pytest.importorskip("triton", reason="needs triton")
 tl = triton.language
@@ -107,14 +107,14 @@ def test_uniforms_are_bitwise_the_references_in_any_block(kind: str, row: int):
     seed, rows, columns = -(2**62) + 12345, 8, 64
     r = torch.arange(row, row + rows)[:, None].expand(rows, columns)
     c = torch.arange(columns)[None, :].expand(rows, columns)
-    words = reference.philox_4x32(
+    words = philox.philox_4x32(
         (r & 0xFFFFFFFF, r >> 32, c // 4, torch.ones_like(c)),
         (torch.tensor(seed & 0xFFFFFFFF), torch.tensor(seed >> 32 & 0xFFFFFFFF)),
     )
     word = torch.stack(words).gather(0, (c % 4)[None])[0]
     right = (word >> 8).float() * 2.0**-24
     if row == 0:
-        whole = reference.philox_uniform(torch.tensor([seed]), rows, columns, 1)
+        whole = philox.philox_uniform(torch.tensor([seed]), rows, columns, 1)
         assert torch.equal(right, whole)
     for top, left, height, width in [(0, 0, 8, 64), (3, 8, 1, 4), (6, 48, 2, 16), (0, 60, 8, 4)]:
         tile = _tile(kind, seed, row + top, left, height, width)
@@ -123,7 +123,7 @@ def test_uniforms_are_bitwise_the_references_in_any_block(kind: str, row: int):
 
 def test_normals_are_the_references_but_for_rounding():
     ours = _tile("normal", 77, 0, 0, 256, 64).cpu()
-    right = reference.philox_normal(torch.tensor([77]), 256, 64)
+    right = philox.philox_normal(torch.tensor([77]), 256, 64)
     assert (ours - right).abs().max() < 4e-6  # radius up to 5.8, angle to 24 bits
     assert _tile("normal", 77, 3, 8, 4, 16).cpu().equal(ours[3:7, 8:24])
 

@@ -32,8 +32,8 @@ from torch import Tensor
 
 from fastjvae import Capacity, LatentSpec, functional
 from fastjvae.errors import BackendError
-from fastjvae.functional.backends import reference
-from fastjvae_kernels import blocks, launch
+from fastjvae.functional.backends import philox, reference
+from fastjvae_kernels import blocks, reconstruction
 from fastjvae_kernels.blocks import latent_blocks
 
 
@@ -47,8 +47,8 @@ class Noise(NamedTuple):
 
 def noise_of(seed: int, rows: int, units: int, categories: int) -> Noise:
     key = torch.tensor([seed], device=DEVICE)
-    normal = reference.philox_normal(key, rows, units)
-    uniform = reference.philox_uniform(key, rows, categories, reference.GUMBEL_STREAM)
+    normal = philox.philox_normal(key, rows, units)
+    uniform = philox.philox_uniform(key, rows, categories, philox.GUMBEL_STREAM)
     return Noise(key, normal.double(), uniform.double())
 
 
@@ -481,7 +481,7 @@ def test_joint_loss(
 )
 def test_loops_over_tiles(spec: LatentSpec, rows: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(blocks, "_FEW_PROGRAMS", 2)
-    monkeypatch.setattr(launch, "MANY_PROGRAMS", 2)  # two blocks of the images to a program
+    monkeypatch.setattr(reconstruction, "MANY_PROGRAMS", 2)  # two blocks of the images to a program
     params = torch.randn(rows, spec.num_params, device=DEVICE)
     logits = torch.randn(3, 1, 32, 40, device=DEVICE)
     image = torch.rand(3, 1, 32, 40, device=DEVICE)

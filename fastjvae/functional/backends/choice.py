@@ -1,4 +1,4 @@
-"""Which of the two backends takes a call: the Triton kernels or the PyTorch reference."""
+"""The choice of a backend for each call: the Triton kernels, the CPU form or the reference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from fastjvae.errors import ArgumentError, BackendError
 
-Backend = Literal["reference", "triton"]
+Backend = Literal["reference", "cpu", "triton"]
 _BACKENDS = get_args(Backend)
 
 _forced_backend: ContextVar[Backend | None] = ContextVar("fastjvae_backend", default=None)
@@ -30,12 +30,16 @@ _launch_failures: dict[int | None, str | None] = {}  # by the index of a GPU tha
 
 @contextmanager
 def backend(name: Backend) -> Iterator[None]:
-    """Run every operation inside the block on one backend, "reference" or "triton".
+    """Run every operation inside the block on one backend.
 
-    Without it, or the environment variable ``FASTJVAE_BACKEND``, the Triton kernels take CUDA and
-    HIP tensors where they exist, and the reference everything else: other devices, float64,
-    ``torch.func`` transforms, and gradients of what the kernels take as constants (noise,
-    temperature, gamma, target images).
+    - "triton": the Triton kernels, for CUDA and HIP tensors;
+    - "cpu": backward passes written by hand, for float32 tensors of a training step on a CPU; what
+      has none of its own is PyTorch's;
+    - "reference": plain PyTorch, on any device.
+
+    Without it, or the environment variable ``FASTJVAE_BACKEND``, the device decides. The reference
+    then takes what the others do not: float64, ``torch.func`` transforms, and gradients of what
+    they take as constants (noise, temperature, gamma, target images).
 
     >>> import torch
     >>> from fastjvae.functional import kl_gaussian
@@ -46,7 +50,7 @@ def backend(name: Backend) -> Iterator[None]:
     Raises:
         ArgumentError: there is no backend of this name.
         BackendError: an operation inside the block cannot run on it; the message says why.
-            Only float64 tensors go to the reference without one.
+            Only float64 tensors go from "triton" to the reference without one.
     """
     global _forced_for_compiler
     token = _forced_backend.set(_checked(name, "the backend"))
@@ -58,7 +62,7 @@ def backend(name: Backend) -> Iterator[None]:
         _forced_backend.reset(token)
 
 
-def use_kernels(tensor: Tensor, largest_variable: int = 0, **constants: Any) -> bool:
+def use_triton(tensor: Tensor, largest_variable: int = 0, **constants: Any) -> bool:
     """Whether the Triton kernels take a call on ``tensor``, on its device and in its dtype.
 
     Args:
@@ -67,29 +71,35 @@ def use_kernels(tensor: Tensor, largest_variable: int = 0, **constants: Any) -> 
         constants: further inputs by name, of which the kernels give no gradient.
 
     Raises:
-        BackendError: the kernels were asked for and cannot take it.
+        BackendError: the kernels were asked for and cannot take it, or the CPU's operations were
+            and the tensor is on another device.
     """
     wanted = _wanted()
-    if wanted == "reference" or tensor.dtype == torch.float64:
+    if wanted == "cpu" and tensor.device.type != "cpu":
+        raise BackendError(
+            f"the cpu backend was asked for, but its operations take CPU tensors and this one is"
+            f" on {tensor.device}"
+        )
+    if wanted in ("reference", "cpu") or tensor.dtype == torch.float64:
         return False
     if wanted is None and tensor.device.type != "cuda":
         return False
-    obstacle = _obstacle(tensor, largest_variable, constants)
-    if obstacle and wanted == "triton":
-        raise BackendError(f"the triton backend was asked for, but {obstacle}")
-    return obstacle is None
+    reason = obstacle(tensor, largest_variable, constants)
+    if reason and wanted == "triton":
+        raise BackendError(f"the triton backend was asked for, but {reason}")
+    return reason is None
 
 
-def use_by_hand(tensor: Tensor, **constants: Any) -> bool:
+def use_cpu(tensor: Tensor, **constants: Any) -> bool:
     """Whether a call on a CPU takes the backward passes written by hand.
 
-    Not where the reference was asked for, in another dtype than float32, while a compiler traces,
+    Not where another backend was asked for, in another dtype than float32, while a compiler traces,
     nor where something is differentiated that these take as constant.
     """
     return (
         tensor.device.type == "cpu"
         and tensor.dtype == torch.float32
-        and _wanted() is None
+        and _wanted() in (None, "cpu")
         and not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
         and not torch.is_autocast_enabled("cpu")
@@ -109,15 +119,15 @@ def _wanted() -> Backend | None:
 
 def _checked(name: str, source: str) -> Backend:
     if name not in _BACKENDS:
-        raise ArgumentError(f"{source} must be 'reference' or 'triton', got {name!r}")
+        raise ArgumentError(f"{source} must be 'reference', 'cpu' or 'triton', got {name!r}")
     return name  # type: ignore[return-value]
 
 
-def _obstacle(tensor: Tensor, largest_variable: int, constants: dict[str, Any]) -> str | None:
+def obstacle(tensor: Tensor, largest_variable: int, constants: dict[str, Any]) -> str | None:
     """Why the kernels cannot take this call, or None where they can."""
     if not _TRITON_FOUND:
         return "the package triton is not installed"
-    if tensor.device.type != "cuda" and not (tensor.device.type == "cpu" and _interpreted()):
+    if tensor.device.type != "cuda" and not (tensor.device.type == "cpu" and interpreted()):
         return f"its kernels need CUDA or HIP tensors and this one is on {tensor.device}"
     if tensor.device.type == "cuda" and (failure := _launch_failure(tensor.device)):
         return f"Triton fails on {tensor.device}: {failure}"
@@ -163,7 +173,7 @@ def _launch_failure(device: torch.device) -> str | None:
 def _try_a_launch(device: torch.device) -> str | None:
     """The first line of what a launch raises, or None where it works."""
     try:
-        from fastjvae_kernels.launch import column_sums
+        from fastjvae_kernels.column_sums import column_sums
 
         with _disable_current_modes():
             column_sums(torch.zeros(1, 1, device=device), 1.0)
@@ -172,7 +182,8 @@ def _try_a_launch(device: torch.device) -> str | None:
     return None
 
 
-def _interpreted() -> bool:
-    from fastjvae_kernels.launch import INTERPRETED
+def interpreted() -> bool:
+    """Whether the kernels run in Triton's interpreter, on CPU tensors."""
+    from fastjvae_kernels.arguments import INTERPRETED
 
     return INTERPRETED

@@ -97,9 +97,7 @@ class _JointLatent(Function):
             return grad, None, None, None, None
         rows = max(len(params), 1)
         mean, logvar = params[:, spec.mean], params[:, spec.logvar]
-        grad_kl, grad_kl_disc, grad_p = torch.split(
-            grad_means / rows, [spec.cont, len(spec.disc), spec.num_categories]
-        )
+        grad_kl, grad_kl_disc, grad_p = spec.split_means(grad_means / rows)
         grad_z = grad_sample[:, : spec.cont]
         # d z / d logvar = deviation / 2, d KL / d logvar = (exp(logvar) - 1) / 2
         parts = [
@@ -128,9 +126,7 @@ class _JointLoss(Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         step, spec, cont, disc, channel_reduction, disc_measure, images = settings
         units, variables = spec.cont, len(spec.disc)
-        kl_cont, kl_disc, category_mean = torch.split(
-            means, [units, variables, spec.num_categories]
-        )
+        kl_cont, kl_disc, category_mean = spec.split_means(means)
         reconstruction = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
         reconstruction /= (divisor := reference.divisor(logits, channel_reduction, images))
         zero = torch.zeros_like(reconstruction)
@@ -144,10 +140,10 @@ class _JointLoss(Function):
         if disc:
             highest = largest_kl(spec.disc)
             capacity_disc = disc.at(step, device=zero.device, dtype=zero.dtype, maximum=highest)
-            measure = kl_disc.sum()
+            measure = kl_disc
             if disc_measure == "information":
-                measure -= reference.category_imbalance(category_mean, spec).sum()
-            excess = measure.sub_(capacity_disc)
+                measure = reference.information(kl_disc, category_mean, spec)
+            excess = measure.sum().sub_(capacity_disc)
             loss += excess.abs() * disc.gamma
             slopes[units : units + variables] = slope = excess.sign() * disc.gamma
             if disc_measure == "information":

@@ -27,7 +27,7 @@ GUMBEL_FLOOR = 1e-12
 
 
 class JointLatent(NamedTuple):
-    """What :func:`joint_latent` returns; every part is differentiable."""
+    """The result of :func:`joint_latent`; every tensor is differentiable."""
 
     sample: Tensor  # (N, L), dtype of the parameters
     kl_cont: Tensor  # (Z,), nats
@@ -40,14 +40,14 @@ class JointLatent(NamedTuple):
 
 def gaussian_rsample(mean: Tensor, logvar: Tensor, normal: Tensor) -> Tensor:
     """z = mean + exp(logvar / 2) * normal; shapes (N, Z), result in the dtype of ``mean``."""
-    compute = _compute_dtype(mean)
+    compute = compute_dtype(mean)
     std = (0.5 * logvar.to(compute)).exp() + _not_finite(logvar)
     return (mean.to(compute) + std * normal.to(compute)).to(mean.dtype)
 
 
 def gumbel_softmax(logits: Tensor, tau: float | Tensor, uniform: Tensor) -> Tensor:
     """softmax((log_softmax(logits) + gumbel(uniform)) / tau); shapes (N, K)."""
-    compute = _compute_dtype(logits)
+    compute = compute_dtype(logits)
     log_alpha = F.log_softmax(logits.to(compute), dim=-1)
     y = F.softmax((log_alpha + gumbel(uniform.to(compute))) / tau, dim=-1)
     return (y + _not_finite(logits)).to(logits.dtype)
@@ -88,7 +88,7 @@ def evaluation_sample(params: Tensor, spec: LatentSpec) -> Tensor:
 
 def kl_gaussian(mean: Tensor, logvar: Tensor) -> Tensor:
     """Batch mean of KL(N(mean, exp(logvar)) || N(0, 1)) per unit: (N, Z) -> (Z,), nats."""
-    compute = _compute_dtype(mean)
+    compute = compute_dtype(mean)
     mean, logvar = mean.to(compute), logvar.to(compute)
     # expm1(v) - v instead of exp(v) - 1 - v: near logvar = 0, where unused units live, the latter
     # loses every digit in float32.
@@ -97,19 +97,24 @@ def kl_gaussian(mean: Tensor, logvar: Tensor) -> Tensor:
 
 def kl_categorical(logits: Tensor) -> Tensor:
     """Batch mean of KL(softmax(logits) || uniform) = log K - H(p): (N, K) -> (), nats."""
-    log_p = F.log_softmax(logits.to(_compute_dtype(logits)), dim=-1)
+    log_p = F.log_softmax(logits.to(compute_dtype(logits)), dim=-1)
     return _batch_mean(math.log(logits.shape[-1]) + (log_p.exp() * log_p).sum(dim=-1))
 
 
 def category_imbalance(category_mean: Tensor, spec: LatentSpec) -> Tensor:
-    """KL(batch-mean category probabilities || uniform) per variable: (sum K,) -> (D,), nats.
-
-    KL_c less this is the batch's mutual information H(category mean) - mean H(p).
-    """
+    """KL(batch-mean category probabilities || uniform) per variable: (sum K,) -> (D,), nats."""
     parts = [category_mean[variable] for variable in spec.variables]
     tiny = torch.finfo(category_mean.dtype).tiny  # 0 log 0 = 0, also in the gradient
     divergences = [math.log(len(p)) + (p * p.clamp_min(tiny).log()).sum() for p in parts]
     return torch.stack(divergences) if divergences else category_mean.new_zeros(0)
+
+
+def information(kl_disc: Tensor, category_mean: Tensor, spec: LatentSpec) -> Tensor:
+    """That part of KL_c (D,) which tells the images of a batch apart, nats per variable.
+
+    It is their mutual information H(category mean) - mean H(p), KL_c less the imbalance.
+    """
+    return kl_disc - category_imbalance(category_mean, spec)
 
 
 def joint_latent(
@@ -123,7 +128,7 @@ def joint_latent(
 
 def divergences(params: Tensor, spec: LatentSpec) -> tuple[Tensor, Tensor, Tensor]:
     """Per-unit KL (Z,), KL per categorical variable (D,) and category means (sum K,)."""
-    compute = _compute_dtype(params)
+    compute = compute_dtype(params)
     kl_cont = kl_gaussian(params[:, spec.mean], params[:, spec.logvar])
     empty = params.new_zeros(0, dtype=compute)
     kl_disc = [kl_categorical(params[:, logits]) for logits in spec.logits]
@@ -140,7 +145,7 @@ def divergences(params: Tensor, spec: LatentSpec) -> tuple[Tensor, Tensor, Tenso
 
 def capacity_loss(kl: Tensor, capacity: float | Tensor, gamma: float | Tensor) -> Tensor:
     """gamma |sum kl - capacity|, nats; the subgradient where they are equal is 0."""
-    return gamma * (kl.to(_compute_dtype(kl)).sum() - capacity).abs()
+    return gamma * (kl.to(compute_dtype(kl)).sum() - capacity).abs()
 
 
 def bernoulli_reconstruction(
@@ -152,7 +157,7 @@ def bernoulli_reconstruction(
     ``channel_reduction="sum"``, their sum. Targets are uint8 0..255 or floats 0..1, (N, C, H, W).
     ``images`` replaces N where these are a part of a batch.
     """
-    compute = _compute_dtype(logits)
+    compute = compute_dtype(logits)
     total = F.binary_cross_entropy_with_logits(
         logits.to(compute), unit_interval(target, compute), reduction="sum"
     )
@@ -186,9 +191,7 @@ def joint_loss(
 
     ``means`` are the batch means (Z + D + sum K,) of :func:`divergences`.
     """
-    kl_cont, kl_disc, category_mean = torch.split(
-        means, [spec.cont, len(spec.disc), spec.num_categories]
-    )
+    kl_cont, kl_disc, category_mean = spec.split_means(means)
     total = reconstruction = bernoulli_reconstruction(logits, target, channel_reduction, images)
     zero = torch.zeros_like(reconstruction)
     device, dtype = zero.device, zero.dtype
@@ -200,7 +203,7 @@ def joint_loss(
         capacity_disc = disc.at(step, device=device, dtype=dtype, maximum=largest_kl(spec.disc))
         measure = kl_disc
         if disc_measure == "information":
-            measure = measure - category_imbalance(category_mean, spec)
+            measure = information(kl_disc, category_mean, spec)
         total = total + capacity_loss(measure, capacity_disc, disc.gamma)
     return total / pixels(logits), reconstruction, capacity_cont, capacity_disc
 
@@ -210,66 +213,8 @@ def unit_interval(images: Tensor, dtype: torch.dtype) -> Tensor:
     return images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
 
 
-# --- noise: Philox-4x32-10 (Salmon et al. 2011), counter-based and the same on every device -------
-
-GAUSSIAN_STREAM, GUMBEL_STREAM = 0, 1
-
-_PHILOX_M0, _PHILOX_M1 = 0xD2511F53, 0xCD9E8D57
-_PHILOX_W0, _PHILOX_W1 = 0x9E3779B9, 0xBB67AE85
-_MASK32 = 0xFFFFFFFF
-
-
-def philox_uniform(seed: Tensor, rows: int, columns: int, stream: int) -> Tensor:
-    """Uniform numbers in [0, 1) for the elements of a (rows, columns) matrix, float32.
-
-    ``seed`` is a (1,) int64 tensor; the result lies on its device. Element (r, c) is word c % 4 of
-    the block with counter (r low, r high, c // 4, stream), as (word >> 8) * 2^-24.
-    """
-    words = _philox_words(seed, rows, columns, stream)
-    return (words >> 8).to(torch.float32)[:, :columns] * 2.0**-24
-
-
-def philox_normal(seed: Tensor, rows: int, columns: int, stream: int = GAUSSIAN_STREAM) -> Tensor:
-    """Standard normals for a (rows, columns) matrix, float32: Box-Muller on word pairs."""
-    words = _philox_words(seed, rows, columns, stream)
-    pairs = ((words >> 8).to(torch.float32) * 2.0**-24).reshape(rows, words.shape[1] // 2, 2)
-    radius = (-2.0 * torch.log1p(-pairs[..., 0])).sqrt()  # u < 1, so 1 - u > 0
-    angle = (2.0 * math.pi) * pairs[..., 1]
-    normals = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
-    return normals.flatten(1)[:, :columns]
-
-
-def _philox_words(seed: Tensor, rows: int, columns: int, stream: int) -> Tensor:
-    """32-bit words as int64, (rows, columns rounded up to a multiple of 4)."""
-    row = torch.arange(rows, device=seed.device, dtype=torch.int64)[:, None]
-    block = torch.arange((columns + 3) // 4, device=seed.device, dtype=torch.int64)[None, :]
-    zero = torch.zeros_like(row) + torch.zeros_like(block)
-    counter = ((row & _MASK32) + zero, (row >> 32) + zero, block + zero, zero + stream)
-    words = philox_4x32(counter, (seed & _MASK32, (seed >> 32) & _MASK32))
-    return torch.stack(words, dim=-1).flatten(1)
-
-
-def philox_4x32(
-    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor], rounds: int = 10
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Philox-4x32 on 32-bit words held in int64 tensors."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(rounds):
-        high0, low0 = _multiply_32(c0, _PHILOX_M0)
-        high1, low1 = _multiply_32(c2, _PHILOX_M1)
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = (k0 + _PHILOX_W0) & _MASK32, (k1 + _PHILOX_W1) & _MASK32
-    return c0, c1, c2, c3
-
-
-def _multiply_32(a: Tensor, b: int) -> tuple[Tensor, Tensor]:
-    # int64 wraps modulo 2^64, so both halves of the product are right once masked.
-    product = a * b
-    return (product >> 32) & _MASK32, product & _MASK32
-
-
-def _compute_dtype(tensor: Tensor) -> torch.dtype:
+def compute_dtype(tensor: Tensor) -> torch.dtype:
+    """float64 for float64, float32 for every other dtype."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 

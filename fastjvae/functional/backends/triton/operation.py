@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
 from torch.autograd import Function
+from torch.utils._python_dispatch import _disable_current_modes
 
 from fastjvae.errors import BackendError
+from fastjvae_kernels.latent_launch import variables_table
 
 
 class Operation:
@@ -114,3 +116,22 @@ def _without_second_derivative(gradients: tuple[Any, ...]) -> tuple[Any, ...]:
         _SecondDerivative.apply(gradient, marker) if isinstance(gradient, Tensor) else gradient
         for gradient in gradients
     )
+
+
+def tensor_and_float(value: float | Tensor) -> tuple[Tensor | None, float]:
+    """A number as a custom operator takes it: (tensor, unused) or (None, number)."""
+    return (value, 0.0) if isinstance(value, Tensor) else (None, float(value))
+
+
+def one_of(tensor: Tensor | None, value: float) -> float | Tensor:
+    """The number that :func:`tensor_and_float` has taken apart."""
+    return value if tensor is None else tensor
+
+
+def prepare(like: Tensor, sizes: Sequence[int]) -> None:
+    """Make the table of the variables while torch.compile traces.
+
+    Later it might be made inside a CUDA graph, in memory that the graph takes back.
+    """
+    with _disable_current_modes():
+        variables_table(tuple(map(int, sizes)), like.device)

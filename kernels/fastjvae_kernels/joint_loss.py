@@ -1,8 +1,4 @@
-"""Second stage of the reductions: partial sums of the programs added up in their order.
-
-`column_sums_kernel` turns (programs, columns) partials into means over the batch.
-`joint_objective_kernel` does that and everything between the sums and the loss in the same launch
-(paper eq. 8):
+"""The loss of a JointVAE from partial sums: one kernel (paper eq. 8).
 
     loss = (reconstruction + gamma_z |KL_z - C_z(t)| + gamma_c |M - C_c(t)|) / pixels
     C(t) = lo + (hi - lo) clamp((t - start) / iters, 0, 1), at most `maximum`
@@ -19,38 +15,22 @@ One program does it all: the partials of a batch are a few thousand numbers, and
 columns, which the loss needs, then stays inside it.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
+from fastjvae_kernels.arguments import number
+from fastjvae_kernels.blocks import warps
+from fastjvae_kernels.column_sums import THREADS, TILE, columns_at_once, sum_of_columns
 from fastjvae_kernels.math import device_number
 
-# Scalars of the report before its vectors.
+# Scalars of the report before its vectors, on the device and for the host.
 REPORT_HEAD = tl.constexpr(5)
-
-
-@triton.jit
-def _column_sums(partials_ptr, programs, stride, columns, inside, ROWS: tl.constexpr):
-    """Sum over the programs of the given columns: ROWS interleaved sums, then their sum."""
-    tile = tl.zeros((ROWS, columns.shape[0]), tl.float32)
-    for first in range(0, programs, ROWS):
-        program = (first + tl.arange(0, ROWS)).to(tl.int64)
-        mask = (program < programs)[:, None] & inside[None, :]
-        at = program[:, None] * stride + columns[None, :]
-        tile += tl.load(partials_ptr + at, mask=mask, other=0.0).to(tl.float32)
-    return tl.sum(tile, axis=0)
-
-
-@triton.jit(do_not_specialize=["programs"])
-def column_sums_kernel(
-    partials_ptr,  # (programs, columns)
-    out_ptr,  # (columns,) float32
-    programs, columns, scale,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < columns
-    total = _column_sums(partials_ptr, programs, columns, at, inside, ROWS)
-    tl.store(out_ptr + at, total * scale, mask=inside)
+REPORT_SCALARS: int = REPORT_HEAD.value
 
 
 @triton.jit
@@ -71,7 +51,7 @@ def _sign(x):
         "step", "cont_start", "disc_start", "programs", "reconstruction_programs"
     ]
 )  # fmt: skip
-def joint_objective_kernel(
+def joint_loss_kernel(
     partials_ptr,  # (programs, Z + D + C) of the latent kernel
     reconstruction_ptr,  # (reconstruction_programs,) of the reconstruction kernel
     step_ptr,  # () int64, or unused
@@ -96,7 +76,7 @@ def joint_objective_kernel(
     for first in range(0, Z + D + C, BLOCK):
         columns = first + tl.arange(0, BLOCK)
         inside = columns < Z + D + C
-        mean = scale * _column_sums(partials_ptr, programs, Z + D + C, columns, inside, ROWS)
+        mean = scale * sum_of_columns(partials_ptr, programs, Z + D + C, columns, inside, ROWS)
         tl.store(report_ptr + REPORT_HEAD + columns, mean, mask=inside)
         cont_kl += tl.where(columns < Z, mean, 0.0)
         disc_kl += tl.where((columns >= Z) & (columns < Z + D), mean, 0.0)
@@ -128,3 +108,79 @@ def joint_objective_kernel(
     tl.store(report_ptr + 2, disc_capacity)
     tl.store(report_ptr + 3, cont_gamma * _sign(cont_excess) / pixels)
     tl.store(report_ptr + 4, disc_gamma * _sign(disc_excess) / pixels)
+
+
+class Ramp(NamedTuple):
+    """Capacity ``lo + (hi - lo) clamp((t - start) / iters, 0, 1)``, at most ``maximum``, nats."""
+
+    lo: float
+    hi: float
+    start: int
+    iters: float
+    maximum: float
+    gamma: float | Tensor  # its weight
+
+    def arguments(self, unused: Tensor) -> tuple[Tensor | float | int, ...]:
+        """The kernel's arguments in its order."""
+        gamma_ptr, gamma = number(self.gamma, unused)
+        lo, hi, iters = float(self.lo), float(self.hi), float(self.iters)
+        return gamma_ptr, lo, hi, int(self.start), iters, float(self.maximum), gamma
+
+
+class Report(NamedTuple):
+    """Views of the report of ``joint_loss_kernel``; the divergences are in nats."""
+
+    reconstruction: Tensor  # ()
+    capacity_cont: Tensor  # ()
+    capacity_disc: Tensor  # ()
+    means: Tensor  # (Z + D + C,), per-unit KL, KL per variable, category means
+
+    @classmethod
+    def of(cls, report: Tensor) -> "Report":
+        """Name the parts of a report."""
+        return cls(report[0], report[1], report[2], report[REPORT_SCALARS:])
+
+
+def joint_loss(
+    partials: Tensor,
+    reconstruction: Tensor,
+    sizes: Sequence[int],
+    step: int | Tensor,
+    cont: Ramp,
+    disc: Ramp,
+    *,
+    scale: float,
+    reconstruction_scale: float,
+    log_sizes: float,
+    pixels: int,
+    information: bool,
+) -> tuple[Tensor, Tensor]:
+    """Loss () and report (5 + Z + D + C,), both float32, see ``joint_loss_kernel``.
+
+    ``partials`` (programs, Z + D + C) and ``reconstruction`` (programs,) are sums over rows;
+    multiplied with their scales they are batch means.
+    """
+    partials = partials.contiguous()
+    programs, columns = partials.shape
+    categories = sum(sizes)
+    loss = partials.new_empty((), dtype=torch.float32)
+    report = partials.new_empty(REPORT_SCALARS + columns, dtype=torch.float32)
+    block = columns_at_once(columns)
+    with torch.cuda.device_of(partials):
+        joint_loss_kernel[(1,)](
+            partials, reconstruction,
+            step if isinstance(step, Tensor) else partials,
+            0 if isinstance(step, Tensor) else step,
+            *cont.arguments(partials), *disc.arguments(partials),
+            loss, report,
+            programs, reconstruction.numel(),
+            columns - len(sizes) - categories, len(sizes), categories,
+            float(scale), float(reconstruction_scale), float(log_sizes), float(pixels),
+            STEP_ON_DEVICE=isinstance(step, Tensor),
+            CONT_GAMMA_ON_DEVICE=isinstance(cont.gamma, Tensor),
+            DISC_GAMMA_ON_DEVICE=isinstance(disc.gamma, Tensor),
+            INFORMATION=information,
+            ROWS=TILE // block, BLOCK=block,
+            num_warps=warps(THREADS, partials.device),
+        )  # fmt: skip
+    return loss, report

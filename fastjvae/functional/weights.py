@@ -1,4 +1,4 @@
-"""Weights that depend on a seed alone, also where several threads build models at once."""
+"""Weights to begin with: those of a seed alone, in any thread, and those of He et al. 2015."""
 
 from __future__ import annotations
 
@@ -47,3 +47,15 @@ class Seeded(TorchFunctionMode):
         if func in _DRAWS and kwargs.get("generator") is None:
             kwargs["generator"] = self._generator
         return func(*args, **kwargs)
+
+
+@torch.no_grad()
+def he_normal_(layer: nn.Linear | nn.Conv2d, slope: float = 0.0) -> None:
+    """Normal weights of variance 2 / inputs / (1 + slope^2) and biases of 0 (He et al. 2015)."""
+    # Numbers are drawn in the order of the memory: for images that of a model in training.
+    images = layer.weight.dim() == 4
+    order = torch.channels_last if images else torch.contiguous_format
+    drawn = torch.empty_like(layer.weight, memory_format=order)
+    layer.weight.copy_(nn.init.kaiming_normal_(drawn, slope, nonlinearity="leaky_relu"))
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)

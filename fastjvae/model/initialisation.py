@@ -8,21 +8,10 @@ import torch
 from torch import nn
 
 from fastjvae.functional.latents import LatentSpec
+from fastjvae.functional.weights import he_normal_
 
 if TYPE_CHECKING:
     from fastjvae.model.jointvae import Encoder
-
-
-@torch.no_grad()
-def he_normal_(layer: nn.Linear | nn.Conv2d, slope: float = 0.0) -> None:
-    """Normal weights of variance 2 / inputs / (1 + slope^2) and biases of 0 (He et al. 2015)."""
-    # Numbers are drawn in the order of the memory: for images that of a model in training.
-    images = layer.weight.dim() == 4
-    order = torch.channels_last if images else torch.contiguous_format
-    drawn = torch.empty_like(layer.weight, memory_format=order)
-    layer.weight.copy_(nn.init.kaiming_normal_(drawn, slope, nonlinearity="leaky_relu"))
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
 
 
 @torch.no_grad()

@@ -5,14 +5,10 @@ JointVAE (paper eq. 8), beta-VAE (Higgins et al. 2017), CC-beta-VAE (Burgess et 
 """
 
 from fastjvae.objectives.base import LossOutput, Objective, call_if_offered, encode_rows
+from fastjvae.objectives.beta import BetaObjective, CCBetaObjective
 from fastjvae.objectives.beta_tc import BetaTCObjective
-from fastjvae.objectives.bounds import (
-    BetaObjective,
-    CCBetaObjective,
-    JointObjective,
-    paper_mnist,
-)
 from fastjvae.objectives.factor import FactorObjective
+from fastjvae.objectives.joint import JointObjective, paper_mnist
 from fastjvae.objectives.shared import SharedInformation, SharedObjective, shared_information
 
 __all__ = [

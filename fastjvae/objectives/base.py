@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -14,8 +14,24 @@ from fastjvae.functional.capacity import Capacity
 from fastjvae.functional.checks import ChannelReduction
 from fastjvae.functional.latents import LatentSpec
 
-if TYPE_CHECKING:
-    from fastjvae.model import JointVAE
+
+class LatentModel(Protocol):
+    """The members of a model that an objective uses; :class:`fastjvae.JointVAE` has them."""
+
+    training: bool
+    temperature: float | Tensor  # of the Gumbel-softmax
+    num_pixels: int  # H * W
+
+    @property
+    def spec(self) -> LatentSpec: ...
+
+    def encode_params(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) -> parameter rows (N, P)."""
+        ...
+
+    def decode_logits(self, latent_sample: Tensor) -> Tensor:
+        """Sample rows (N, L) -> logits of the pixels (N, C, H, W)."""
+        ...
 
 
 class LossOutput(NamedTuple):
@@ -37,10 +53,13 @@ class LossOutput(NamedTuple):
 
 
 class Objective(Protocol):
-    """What the model and the trainer ask of an objective."""
+    """A training loss. The model and the trainer ask no more of it."""
 
-    def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
-        """Return the loss of images ``x`` at training step ``step``."""
+    def loss(self, model: Any, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
+        """Return the loss of images ``x`` at training step ``step``.
+
+        ``model`` has what the objective asks for, :class:`LatentModel` or more.
+        """
         ...
 
 
@@ -50,7 +69,7 @@ def call_if_offered(objective: Objective, method: str, *arguments: Any) -> Any:
     return None if function is None else function(*arguments)
 
 
-def encode_rows(objective: Objective, model: JointVAE, x: Tensor) -> tuple[Tensor, ...]:
+def encode_rows(objective: Objective, model: LatentModel, x: Tensor) -> tuple[Tensor, ...]:
     """Parameter rows (N, P), and what else of each image the objective compares."""
     rows: tuple[Tensor, ...] | None = call_if_offered(objective, "encode_rows", model, x)
     return (model.encode_params(x),) if rows is None else rows
@@ -66,7 +85,7 @@ class BoundTerms(NamedTuple):
 
 
 def bound_terms(
-    model: JointVAE, x: Tensor, noise: Noise, channel_reduction: ChannelReduction
+    model: LatentModel, x: Tensor, noise: Noise, channel_reduction: ChannelReduction
 ) -> BoundTerms:
     """Encode, sample and decode ``x``."""
     params = model.encode_params(x)
@@ -87,7 +106,7 @@ def bound_terms(
 
 
 def loss_output(
-    model: JointVAE,
+    model: LatentModel,
     total: Tensor,
     terms: BoundTerms,
     extra: dict[str, Tensor] | None = None,
@@ -114,7 +133,7 @@ def loss_output(
     )
 
 
-def check_model(model: JointVAE, spec: LatentSpec) -> None:
+def check_model(model: LatentModel, spec: LatentSpec) -> None:
     """Raise ArgumentError unless the model has the latent variables that an objective is for."""
     if model.spec != spec:
         raise ArgumentError(

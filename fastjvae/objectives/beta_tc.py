@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,10 +44,7 @@ from fastjvae import functional
 from fastjvae.functional import Noise
 from fastjvae.functional.checks import ChannelReduction, check_channel_reduction, check_weight
 from fastjvae.functional.latents import LatentSpec, largest_kl
-from fastjvae.objectives.base import LossOutput, bound_terms, loss_output
-
-if TYPE_CHECKING:
-    from fastjvae.model import JointVAE
+from fastjvae.objectives.base import LatentModel, LossOutput, bound_terms, loss_output
 
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -74,7 +71,7 @@ class BetaTCObjective:
         check_channel_reduction(self.channel_reduction)
         check_weight("beta", self.beta)
 
-    def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
+    def loss(self, model: LatentModel, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         terms = bound_terms(model, x, noise, self.channel_reduction)
         params, sample = functional.batch_rows(terms.params, terms.latent.sample)
         tc, dimension_kl = decompose(params, sample, model.spec)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,12 +38,8 @@ from fastjvae.functional.checks import (
     check_weight,
 )
 from fastjvae.functional.latents import LatentSpec
-from fastjvae.functional.weights import Seeded
-from fastjvae.model.initialisation import he_normal_
-from fastjvae.objectives.base import LossOutput, bound_terms, check_model, loss_output
-
-if TYPE_CHECKING:
-    from fastjvae.model import JointVAE
+from fastjvae.functional.weights import Seeded, he_normal_
+from fastjvae.objectives.base import LatentModel, LossOutput, bound_terms, check_model, loss_output
 
 _SLOPE = 0.2  # of the leaky ReLU, as in disentanglement_lib; the paper names none
 _BETAS = (0.5, 0.9)  # of the discriminator's Adam (paper, appendix A)
@@ -109,7 +105,7 @@ class FactorObjective(nn.Module):
         """The discriminator's parameters with their settings, for Adam."""
         return [{"params": list(self.parameters()), "lr": self.lr, "betas": _BETAS}]
 
-    def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
+    def loss(self, model: LatentModel, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         check_model(model, self.spec)
         terms = bound_terms(model, x, noise, self.channel_reduction)
         _, sample = functional.batch_rows(terms.params, terms.latent.sample)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +16,24 @@ from fastjvae.functional import Noise
 from fastjvae.functional.capacity import Capacity
 from fastjvae.functional.checks import ChannelReduction, check_channel_reduction, check_seed
 from fastjvae.functional.latents import LatentSpec, largest_kl
-from fastjvae.functional.weights import Seeded
-from fastjvae.model.initialisation import he_normal_
-from fastjvae.objectives.base import LossOutput, check_model, needed
-
-if TYPE_CHECKING:
-    from fastjvae.model import JointVAE
+from fastjvae.functional.weights import Seeded, he_normal_
+from fastjvae.objectives.base import LatentModel, LossOutput, check_model, needed
 
 # Of the imbalance in the penalty. With 1 the categories stay as good as equal for hundreds of steps
 # before they begin to tell images apart; with 0 some of them stay empty.
 BALANCE = 0.3
 _FLOOR = 1e-8  # of a joint probability; float32 does not tell smaller ones from 0 beside 1
 _HIDDEN = 256  # features of the standard encoder
+
+
+class HeadedModel(LatentModel, Protocol):
+    """A model whose encoder ends in a linear head, :attr:`encoder.head`."""
+
+    encoder: nn.Module
+
+    def encode_hidden(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) -> the features (N, 256) that the head reads."""
+        ...
 
 
 class SharedInformation(NamedTuple):
@@ -182,14 +188,14 @@ class SharedObjective(nn.Module):
         parameters = list(self.parameters())
         return [{"params": parameters}] if parameters else []
 
-    def encode_rows(self, model: JointVAE, x: Tensor) -> tuple[Tensor, ...]:
+    def encode_rows(self, model: HeadedModel, x: Tensor) -> tuple[Tensor, ...]:
         """Parameter rows (N, P), and with a further head its logits (N, overclusters)."""
         if self.head is None:
             return (model.encode_params(x),)
         hidden = model.encode_hidden(x)
         return model.encoder.head(hidden), self.head(hidden)  # type: ignore[operator]
 
-    def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
+    def loss(self, model: HeadedModel, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         check_model(model, self.spec)
         params, *further_logits = self.encode_rows(model, x)
         block = functional.latent_block(

@@ -1,11 +1,8 @@
-"""Objectives that weigh the terms of the bound: JointVAE (paper eq. 8), beta-VAE (Higgins et al.
-2017) and CC-beta-VAE (Burgess et al. 2018).
-"""
+"""The objective of JointVAE (paper eq. 8)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -17,13 +14,9 @@ from fastjvae.functional.checks import (
     DiscreteMeasure,
     check_channel_reduction,
     check_disc_measure,
-    check_weight,
 )
 from fastjvae.functional.latents import LatentSpec
-from fastjvae.objectives.base import LossOutput, bound_terms, loss_output, needed
-
-if TYPE_CHECKING:
-    from fastjvae.model import JointVAE
+from fastjvae.objectives.base import LatentModel, LossOutput, needed
 
 
 @dataclass(frozen=True)
@@ -40,8 +33,8 @@ class JointObjective:
             tells images apart, H(category mean) - mean H(p), estimated on the batch, whose N images
             give up to (K - 1) / (2 N) nats too little.
 
-    A model with continuous units needs ``cont``, one with discrete variables ``disc``; the capacity
-    of a part that the model does not have is not used.
+    A model with continuous units needs ``cont``, one with discrete variables ``disc``; the other
+    capacity is not used.
     """
 
     cont: Capacity | None = None
@@ -53,7 +46,7 @@ class JointObjective:
         check_channel_reduction(self.channel_reduction)
         check_disc_measure(self.disc_measure)
 
-    def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
+    def loss(self, model: LatentModel, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
         spec = model.spec
         cont = needed(self.cont, spec.cont, "cont", f"{spec.cont} continuous units")
         disc = needed(self.disc, len(spec.disc), "disc", f"discrete variables {list(spec.disc)}")
@@ -72,42 +65,6 @@ class JointObjective:
             disc_measure=self.disc_measure,
         )
         return LossOutput(*terms, extra={})
-
-
-@dataclass(frozen=True)
-class BetaObjective:
-    """reconstruction + beta (KL_z + KL_c): beta-VAE; with ``beta=1`` the plain VAE."""
-
-    beta: float = 4.0
-    channel_reduction: ChannelReduction = "mean"
-
-    def __post_init__(self) -> None:
-        check_channel_reduction(self.channel_reduction)
-        check_weight("beta", self.beta)
-
-    def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
-        terms = bound_terms(model, x, noise, self.channel_reduction)
-        return loss_output(model, terms.reconstruction + self.beta * terms.kl, terms)
-
-
-@dataclass(frozen=True)
-class CCBetaObjective:
-    """reconstruction + gamma |KL_z + KL_c - C(t)|: one capacity for all latent variables."""
-
-    capacity: Capacity
-    channel_reduction: ChannelReduction = "mean"
-
-    def __post_init__(self) -> None:
-        check_channel_reduction(self.channel_reduction)
-
-    def loss(self, model: JointVAE, x: Tensor, step: int | Tensor, noise: Noise) -> LossOutput:
-        terms = bound_terms(model, x, noise, self.channel_reduction)
-        like = terms.reconstruction
-        capacity = self.capacity.at(step, device=like.device, dtype=like.dtype)
-        penalty = functional.capacity_loss(terms.kl, capacity, self.capacity.gamma)
-        return loss_output(
-            model, terms.reconstruction + penalty, terms, {"capacity_total": capacity}
-        )
 
 
 def paper_mnist(spec: LatentSpec) -> JointObjective:

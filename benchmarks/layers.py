@@ -4,7 +4,7 @@
 
 Three passes of each layer at 32x32x1 and 64x64x3 in batches of 64: forward, gradient of the input,
 gradient of weight and bias. "pytorch" is what autograd runs for the module in channels_last,
-"fastjvae" what ``fastjvae/chain.py`` runs on a CPU. The limit is the pass's operations at
+"fastjvae" what ``fastjvae/model/cpu_layers.py`` runs on a CPU. The limit is the pass's operations at
 the rate that a product of two 2048 x 2048 matrices reaches in the same run; less than that takes
 only what counts fewer operations than the convolution has.
 
@@ -28,7 +28,8 @@ from benchmarks.environment import environment
 from benchmarks.loops import MATMUL_SIDE
 from benchmarks.processes import Spread, spread
 from fastjvae.files import write_json
-from fastjvae.model import cpu_layers as chain
+from fastjvae.model.cpu_convolutions import with_channels_last
+from fastjvae.model.cpu_layers import layer_forward
 from fastjvae.training.allocator import keep_freed_memory
 
 SIZES = {"32x32x1": (1, 32, 32), "64x64x3": (3, 64, 64)}
@@ -80,7 +81,7 @@ def passes(layer: Layer, rows: int) -> dict[str, dict[str, Callable[[], Outputs]
     weight, bias = convolution.weight.detach(), convolution.bias.detach()
     grad = torch.randn_like(convolution(x)).contiguous(memory_format=last)
     geometry = *GEOMETRY, layer.transposed, [0, 0], 1
-    own_x, own_grad = chain._channels_last(x), chain._channels_last(grad)
+    own_x, own_grad = with_channels_last(x), with_channels_last(grad)
 
     def gradients(mask: list[bool]) -> Outputs:
         sizes = [layer.outputs]
@@ -90,18 +91,18 @@ def passes(layer: Layer, rows: int) -> dict[str, dict[str, Callable[[], Outputs]
         return (by_input,) if mask[0] else (by_weight, by_bias)
 
     def own_weight_gradient() -> Outputs:
-        by_weight = chain._weight_gradient(convolution, own_grad, own_x, weight)
+        by_weight = weight_gradient(convolution, own_grad, own_x, weight)
         return by_weight, own_grad.sum((0, 2, 3))
 
     forward, input_gradient, weight_gradient = PASSES
     ways: dict[str, dict[str, Callable[[], Outputs]]] = {
         forward: {
             "pytorch": lambda: (torch.convolution(x, weight, bias, *geometry),),
-            "fastjvae": lambda: (chain._forward(convolution, own_x, iter((weight, bias))),),
+            "fastjvae": lambda: (layer_forward(convolution, own_x, iter((weight, bias))),),
         },
         input_gradient: {
             "pytorch": lambda: gradients([True, False, False]),
-            "fastjvae": lambda: (chain._input_gradient(convolution, own_grad, own_x, weight),),
+            "fastjvae": lambda: (input_gradient(convolution, own_grad, own_x, weight),),
         },
         weight_gradient: {
             "pytorch": lambda: gradients([False, True, True]),

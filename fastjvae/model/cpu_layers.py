@@ -1,4 +1,4 @@
-"""A chain of layers, the encoder or the decoder; on a CPU, each in its cheapest formulation.
+"""A network as a chain of layers; a CPU computes each of them in the form that is cheapest there.
 
 Its layers are 4x4 convolutions of stride 2 and padding 1, transposed or not, linear layers, ReLUs,
 and the changes of shape between them. On a GPU they run as the modules that they are, and so does
@@ -29,13 +29,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastjvae.functional.backends.choice import use_cpu
+from fastjvae.model.cpu_convolutions import (
+    FEW_CHANNELS,
+    channels_last,
+    convolution,
+    convolution_gradients,
+    transposed_to_few_channels,
+    with_channels_last,
+)
 
-_CHANNELS_LAST = torch.channels_last
-_STRIDE, _PADDING, _DILATION, _GROUPS = [2, 2], [1, 1], [1, 1], 1
 # Kernel, stride, padding, dilation, groups, padding mode and output padding of every convolution.
 _SETTINGS = ((4, 4), (2, 2), (1, 1), (1, 1), 1, "zeros", (0, 0))
-# Up to here 4 C channels, rounded up to a vector of 8, are fewer than 4 times C rounded up.
-_FEW_CHANNELS = 4
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # those with a weight and a bias
 _SHAPES = (nn.Flatten, nn.Unflatten)
 _TENSORS = (Tensor, nn.Parameter)  # no subclass, which may compute in its own way
@@ -59,18 +63,6 @@ def run_chain(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
         return x
     parameters = [p for layer in layers if type(layer) in _LAYERS for p in _weight_and_bias(layer)]
     return _Chain.apply(x, layers, *parameters)  # type: ignore[no-any-return]
-
-
-def channels_last(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) in that layout, so that the layout of the weights changes no result.
-
-    Inside torch.func's transforms they stay as they are: these know no layout.
-    """
-    if torch._C._are_functorch_transforms_active():
-        return images
-    if images.device.type == "cpu":
-        return _channels_last(images)
-    return images.contiguous(memory_format=_CHANNELS_LAST)
 
 
 def _layers_by_hand(modules: Sequence[nn.Module], x: Tensor) -> list[nn.Module] | None:
@@ -171,7 +163,7 @@ class _Chain(torch.autograd.Function):
         features: list[Tensor | None] = [x]  # what each layer was given; a ReLU writes over it
         y = x
         for layer in layers:
-            y = _forward(layer, y, own)
+            y = layer_forward(layer, y, own)
             features.append(y)
         if type(layers[-1]) is not nn.ReLU:
             features[-1] = None
@@ -203,17 +195,17 @@ class _Chain(torch.autograd.Function):
                 grad = _relu_backward(grad, features[i + 1], is_own)
                 is_own = True
             elif type(layer) in _SHAPES:
-                grad = _channels_last(grad.reshape(x.shape))
+                grad = with_channels_last(grad.reshape(x.shape))
             else:
                 number -= 2
                 weight = parameters[number]
                 if needs[number]:
-                    gradients[number] = _weight_gradient(layer, grad, x, weight)
+                    gradients[number] = weight_gradient(layer, grad, x, weight)
                 if needs[number + 1]:
                     gradients[number + 1] = grad.sum((0, 2, 3) if grad.dim() == 4 else 0)
                 if not before[number]:
                     return (None, None, *gradients)
-                grad = _input_gradient(layer, grad, x, weight)
+                grad = input_gradient(layer, grad, x, weight)
                 is_own = True
         return (grad, None, *gradients)
 
@@ -221,19 +213,19 @@ class _Chain(torch.autograd.Function):
 # --- layers ---------------------------------------------------------------------------------------
 
 
-def _forward(layer: nn.Module, x: Tensor, parameters: Any) -> Tensor:
+def layer_forward(layer: nn.Module, x: Tensor, parameters: Any) -> Tensor:
     """One layer; a ReLU writes over its input."""
     if type(layer) is nn.ReLU:
         return x.relu_()
     if type(layer) in _SHAPES:
-        return _channels_last(layer(x))
+        return with_channels_last(layer(x))
     weight, bias = next(parameters), next(parameters)
     if type(layer) is nn.Linear:
         return F.linear(x, weight, bias)
     transposed = type(layer) is nn.ConvTranspose2d
-    if transposed and weight.shape[1] <= _FEW_CHANNELS:
-        return _transposed_to_few_channels(x, weight, bias)
-    return _convolution(_channels_last(x), weight, bias, transposed)
+    if transposed and weight.shape[1] <= FEW_CHANNELS:
+        return transposed_to_few_channels(x, weight, bias)
+    return convolution(with_channels_last(x), weight, bias, transposed)
 
 
 def _plain(layers: Sequence[nn.Module], x: Tensor, *parameters: Tensor) -> Tensor:
@@ -243,7 +235,7 @@ def _plain(layers: Sequence[nn.Module], x: Tensor, *parameters: Tensor) -> Tenso
         if type(layer) is nn.Linear:
             x = F.linear(x, next(own), next(own))
         elif type(layer) in _LAYERS:
-            x = _convolution(x, next(own), next(own), type(layer) is nn.ConvTranspose2d)
+            x = convolution(x, next(own), next(own), type(layer) is nn.ConvTranspose2d)
         else:
             x = layer(x)
     return x
@@ -256,22 +248,24 @@ def _relu_backward(grad: Tensor, y: Tensor, in_place: bool) -> Tensor:
     return torch.ops.aten.threshold_backward.grad_input(grad, y, 0, grad_input=grad)  # type: ignore[no-any-return]
 
 
-def _input_gradient(layer: nn.Module, grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+def input_gradient(layer: nn.Module, grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """The gradient by the input x of a layer with a weight."""
     if type(layer) is nn.Linear:
         return grad @ weight
-    grad = _channels_last(grad)
+    grad = with_channels_last(grad)
     if type(layer) is nn.ConvTranspose2d:
-        return _convolution(grad, weight, None, False)
-    return _gradients(grad, x, weight, [True, False, False])[0]
+        return convolution(grad, weight, None, False)
+    return convolution_gradients(grad, x, weight, [True, False, False])[0]
 
 
-def _weight_gradient(layer: nn.Module, grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+def weight_gradient(layer: nn.Module, grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """The gradient by the weight of a layer with the input x."""
     if type(layer) is nn.Linear:
         return grad.t() @ x
-    grad, x = _channels_last(grad), _channels_last(x)
+    grad, x = with_channels_last(grad), with_channels_last(x)
     if type(layer) is nn.ConvTranspose2d:  # the convolution from y to x that it is transposed of
         grad, x = x, grad
-    gradient = _gradients(grad, x, weight, [False, True, False])[1]
+    gradient = convolution_gradients(grad, x, weight, [False, True, False])[1]
     if weight.shape[1] > 1 or not weight[:, 0].is_contiguous():
         return gradient
     # One channel may have any stride, and DistributedDataParallel warns of another than its own.
@@ -279,76 +273,3 @@ def _weight_gradient(layer: nn.Module, grad: Tensor, x: Tensor, weight: Tensor) 
 
 
 # --- convolutions ---------------------------------------------------------------------------------
-
-
-def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
-    return torch.convolution(
-        x, weight, bias, _STRIDE, _PADDING, _DILATION, transposed, [0, 0], _GROUPS
-    )
-
-
-def _gradients(grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]) -> tuple[Tensor, ...]:
-    """Gradients by the input and the weight of a convolution, those that the mask names."""
-    return torch.ops.aten.convolution_backward.default(  # type: ignore[no-any-return]
-        grad, x, weight, None, _STRIDE, _PADDING, _DILATION, False, [0, 0], _GROUPS, mask
-    )
-
-
-def _transposed_to_few_channels(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(N, I, H, W) -> (N, C, 2 H, 2 W), contiguous.
-
-    Output row 2 i + k - 1 sums tap k over input rows i. Rows shifted by one, 2 i' + a with a in
-    (0, 1), sum tap a of input row i' and tap a + 2 of row i' - 1, whatever a is: two taps in each
-    direction, over an input with a margin of 1.
-    """
-    images, inputs, height, width = x.shape
-    channels = weight.shape[1]
-    taps = weight.reshape(inputs, channels, 2, 2, 2, 2)  # (I, C, tap, a, tap, b)
-    blocks = _blocks_of_one_channel if channels == 1 else _blocks_of_channels
-    shifted = blocks(x, taps, bias)
-    y = x.new_empty(images, channels, height, 2, width, 2)
-    for a in (0, 1):
-        for b in (0, 1):
-            block = shifted[:, a : a + height, b : b + width, 1 - a, 1 - b]
-            y[:, :, :, a, :, b] = block.permute(0, 3, 1, 2)
-    return y.view(images, channels, 2 * height, 2 * width)
-
-
-def _blocks_of_channels(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
-    """(N, H + 1, W + 1, 2, 2, C): a convolution of 2x2 taps."""
-    inputs, channels = taps.shape[:2]
-    used = 4 * channels
-    padding = -used % 8  # oneDNN is faster with whole vectors
-    # (a, b, C, I, tap, tap), the later tap at the earlier row
-    taps = taps.flip(2, 4).permute(3, 5, 1, 0, 2, 4).reshape(used, inputs, 2, 2)
-    taps = F.pad(taps, (0, 0, 0, 0, 0, 0, 0, padding))
-    bias = F.pad(bias.repeat(4), (0, padding))
-    blocks = F.conv2d(x, taps.contiguous(memory_format=_CHANNELS_LAST), bias, padding=1)
-    blocks = blocks.permute(0, 2, 3, 1)[..., :used]
-    return blocks.view(*blocks.shape[:3], 2, 2, channels)
-
-
-def _blocks_of_one_channel(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
-    """(N, H + 1, W + 1, 2, 2, 1): a matrix product for all taps, which are then added up."""
-    images, inputs, height, width = x.shape
-    columns = taps.permute(0, 2, 4, 1, 3, 5).reshape(inputs, 16)  # (I, tap tap a b)
-    pixels = x.permute(0, 2, 3, 1).reshape(-1, inputs)
-    terms = (pixels @ columns).view(images, height, width, 4, 4)
-    blocks = x.new_empty(images, height + 1, width + 1, 4)
-    blocks[:, :-1, :-1] = terms[..., 0, :] + bias
-    blocks[:, -1] = blocks[:, :, -1] = bias
-    blocks[:, :-1, 1:] += terms[..., 1, :]
-    blocks[:, 1:, :-1] += terms[..., 2, :]
-    blocks[:, 1:, 1:] += terms[..., 3, :]
-    return blocks.view(images, height + 1, width + 1, 2, 2, 1)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """Images in that layout, which oneDNN looks for: one channel may have the strides of any."""
-    if x.dim() != 4:
-        return x
-    x = x.contiguous(memory_format=_CHANNELS_LAST)
-    _, channels, height, width = x.shape
-    if channels > 1:
-        return x
-    return x.as_strided(x.shape, (height * width, 1, width, 1))

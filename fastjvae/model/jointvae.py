@@ -17,7 +17,8 @@ from fastjvae.functional.checks import check_temperature, check_unit_interval
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.noise import Noise, check_generator, prior_sample
 from fastjvae.model import pretrained, published
-from fastjvae.model.cpu_layers import channels_last, run_chain
+from fastjvae.model.cpu_convolutions import channels_last
+from fastjvae.model.cpu_layers import run_chain
 from fastjvae.model.sizes import HIDDEN_DIM, check_networks, checked_img_size, num_convolutions
 from fastjvae.objectives import LossOutput, Objective, paper_mnist
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fastjvae import JointVAE, backend
-from fastjvae.model import cpu_layers as chain
+from fastjvae.model.cpu_convolutions import FEW_CHANNELS, transposed_to_few_channels
 from fastjvae.model.cpu_layers import run_chain
 
 CHANNELS_LAST = torch.channels_last
@@ -332,10 +332,10 @@ def test_a_gradient_has_the_strides_of_its_weight(transposed: bool):
 
 
 def test_padding_to_whole_vectors_adds_no_channel():
-    for channels in range(1, chain._FEW_CHANNELS + 1):
+    for channels in range(1, FEW_CHANNELS + 1):
         layer = nn.ConvTranspose2d(5, channels, 4, stride=2, padding=1)
         x = torch.randn(2, 5, 3, 4)
-        mine = chain._transposed_to_few_channels(x, layer.weight, layer.bias)
+        mine = transposed_to_few_channels(x, layer.weight, layer.bias)
         torch.testing.assert_close(mine, layer(x), rtol=1e-5, atol=1e-5)
         assert mine.is_contiguous()
 

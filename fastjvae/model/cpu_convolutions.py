@@ -1,0 +1,100 @@
+"""4x4 convolutions of stride 2 in the forms that are cheapest on a CPU."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Up to here 4 C channels, rounded up to a vector of 8, are fewer than 4 times C rounded up.
+FEW_CHANNELS = 4
+_CHANNELS_LAST = torch.channels_last
+_STRIDE, _PADDING, _DILATION, _GROUPS = [2, 2], [1, 1], [1, 1], 1
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) in that layout, so that the layout of the weights changes no result.
+
+    Inside torch.func's transforms they stay as they are: these know no layout.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return images
+    if images.device.type == "cpu":
+        return with_channels_last(images)
+    return images.contiguous(memory_format=_CHANNELS_LAST)
+
+
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
+    """A 4x4 convolution of stride 2 and padding 1, or its transpose."""
+    return torch.convolution(
+        x, weight, bias, _STRIDE, _PADDING, _DILATION, transposed, [0, 0], _GROUPS
+    )
+
+
+def convolution_gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]
+) -> tuple[Tensor, ...]:
+    """Gradients by the input and the weight of a convolution, those that the mask names."""
+    return torch.ops.aten.convolution_backward.default(  # type: ignore[no-any-return]
+        grad, x, weight, None, _STRIDE, _PADDING, _DILATION, False, [0, 0], _GROUPS, mask
+    )
+
+
+def transposed_to_few_channels(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(N, I, H, W) -> (N, C, 2 H, 2 W), contiguous.
+
+    Output row 2 i + k - 1 sums tap k over input rows i. Rows shifted by one, 2 i' + a with a in
+    (0, 1), sum tap a of input row i' and tap a + 2 of row i' - 1, whatever a is: two taps in each
+    direction, over an input with a margin of 1.
+    """
+    images, inputs, height, width = x.shape
+    channels = weight.shape[1]
+    taps = weight.reshape(inputs, channels, 2, 2, 2, 2)  # (I, C, tap, a, tap, b)
+    blocks = _blocks_of_one_channel if channels == 1 else _blocks_of_channels
+    shifted = blocks(x, taps, bias)
+    y = x.new_empty(images, channels, height, 2, width, 2)
+    for a in (0, 1):
+        for b in (0, 1):
+            block = shifted[:, a : a + height, b : b + width, 1 - a, 1 - b]
+            y[:, :, :, a, :, b] = block.permute(0, 3, 1, 2)
+    return y.view(images, channels, 2 * height, 2 * width)
+
+
+def _blocks_of_channels(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+    """(N, H + 1, W + 1, 2, 2, C): a convolution of 2x2 taps."""
+    inputs, channels = taps.shape[:2]
+    used = 4 * channels
+    padding = -used % 8  # oneDNN is faster with whole vectors
+    # (a, b, C, I, tap, tap), the later tap at the earlier row
+    taps = taps.flip(2, 4).permute(3, 5, 1, 0, 2, 4).reshape(used, inputs, 2, 2)
+    taps = F.pad(taps, (0, 0, 0, 0, 0, 0, 0, padding))
+    bias = F.pad(bias.repeat(4), (0, padding))
+    blocks = F.conv2d(x, taps.contiguous(memory_format=_CHANNELS_LAST), bias, padding=1)
+    blocks = blocks.permute(0, 2, 3, 1)[..., :used]
+    return blocks.view(*blocks.shape[:3], 2, 2, channels)
+
+
+def _blocks_of_one_channel(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+    """(N, H + 1, W + 1, 2, 2, 1): a matrix product for all taps, which are then added up."""
+    images, inputs, height, width = x.shape
+    columns = taps.permute(0, 2, 4, 1, 3, 5).reshape(inputs, 16)  # (I, tap tap a b)
+    pixels = x.permute(0, 2, 3, 1).reshape(-1, inputs)
+    terms = (pixels @ columns).view(images, height, width, 4, 4)
+    blocks = x.new_empty(images, height + 1, width + 1, 4)
+    blocks[:, :-1, :-1] = terms[..., 0, :] + bias
+    blocks[:, -1] = blocks[:, :, -1] = bias
+    blocks[:, :-1, 1:] += terms[..., 1, :]
+    blocks[:, 1:, :-1] += terms[..., 2, :]
+    blocks[:, 1:, 1:] += terms[..., 3, :]
+    return blocks.view(images, height + 1, width + 1, 2, 2, 1)
+
+
+def with_channels_last(x: Tensor) -> Tensor:
+    """Images in that layout, which oneDNN looks for: one channel may have the strides of any."""
+    if x.dim() != 4:
+        return x
+    x = x.contiguous(memory_format=_CHANNELS_LAST)
+    _, channels, height, width = x.shape
+    if channels > 1:
+        return x
+    return x.as_strided(x.shape, (height * width, 1, width, 1))

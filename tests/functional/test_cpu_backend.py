@@ -162,3 +162,6 @@ def test_the_reference_is_taken_where_it_is_asked_for_or_needed():
     assert node(torch.tensor(0.67, requires_grad=True)) == "CatBackward0"
     with backend("reference"):
         assert node() == "CatBackward0"
+    with backend("cpu"):
+        assert node() == "_JointLatentBackward"
+        assert node(torch.tensor(0.67, requires_grad=True)) == "CatBackward0"

@@ -281,11 +281,17 @@ def test_backend_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FASTJVAE_BACKEND", "triton")
     with pytest.raises(BackendError):
         functional.kl_categorical(torch.randn(2, 3))
-    with fastjvae.backend("reference"):  # the context manager is the nearer wish
-        functional.kl_categorical(torch.randn(2, 3))
+    for name in ("reference", "cpu"):  # the context manager is the nearer wish
+        with fastjvae.backend(name):
+            functional.kl_categorical(torch.randn(2, 3))
     monkeypatch.setenv("FASTJVAE_BACKEND", "cuda")
     with pytest.raises(ArgumentError, match=r"FASTJVAE_BACKEND must be .* got 'cuda'"):
         functional.kl_categorical(torch.randn(2, 3))
+
+
+def test_the_cpu_backend_takes_tensors_of_a_cpu():
+    with fastjvae.backend("cpu"), pytest.raises(BackendError, match=r"CPU tensors .* on meta"):
+        functional.kl_categorical(torch.empty(2, 3, device="meta"))
 
 
 def test_unknown_backend():

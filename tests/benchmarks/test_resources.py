@@ -55,7 +55,7 @@ def test_every_kernel_compiles_for_every_target(rows: list[dict[str, Any]]):
         "latent_forward",
         "latent_backward",
         "column_sums",
-        "joint_objective",
+        "joint_loss",
         "reconstruction_forward",
         "reconstruction_backward",
     }

@@ -23,9 +23,11 @@ import fastjvae
 from fastjvae.data.batches import Batches
 from fastjvae.functional.backends import choice as backends
 from fastjvae.objectives import call_if_offered
+from fastjvae.training.objective_settings import build_objective
 from fastjvae.training.processes import Processes
-from fastjvae.training.recorder import LossRecorder
-from fastjvae.training.settings import TrainConfig, build_model, build_objective
+from fastjvae.training.progress import Progress
+from fastjvae.training.recorder import loss_recorder
+from fastjvae.training.settings import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
 from fastjvae.training.trainer import adam
 from fastjvae_kernels import launch
@@ -87,9 +89,10 @@ def step_on_paper(config: TrainConfig, img_size: tuple[int, int, int]) -> list[C
             objective,
             optimizer,
             batches,
-            LossRecorder(model.spec, model.num_pixels, config.log_every),
+            loss_recorder(model.spec, config.log_every),
             noise=None,  # type: ignore[arg-type]  # the device's own generator
             processes=Processes(),
+            say=Progress().say,
             accumulate=config.accumulate,
             warmup=config.warmup,
             augment=config.augment,

@@ -14,9 +14,11 @@ from benchmarks.environment import has_compiler
 from benchmarks.problems import DEVICE, SEED
 from fastjvae import JointVAE
 from fastjvae.data.batches import Batches
+from fastjvae.training.objective_settings import build_objective
 from fastjvae.training.processes import Processes
-from fastjvae.training.recorder import LossRecorder
-from fastjvae.training.settings import TrainConfig, build_model, build_objective
+from fastjvae.training.progress import Progress
+from fastjvae.training.recorder import loss_recorder
+from fastjvae.training.settings import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
 
 
@@ -79,9 +81,10 @@ class CapturedTraining(FastTraining):
             self.objective,
             self.optimizer,
             self._batch,
-            LossRecorder(self.model.spec, self.model.num_pixels),
+            loss_recorder(self.model.spec),
             self.noise,
             processes=Processes(),
+            say=Progress().say,
             graph=True,
         )
 

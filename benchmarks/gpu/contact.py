@@ -35,10 +35,12 @@ from benchmarks.gpu.parts import Deadline, Save, python, say
 from benchmarks.problems import DEVICE, batch_of, mnist_like, problem_of
 from benchmarks.steps import PROVIDERS, obstacle
 from fastjvae.data import ImageData
+from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer
+from fastjvae.training.objective_settings import build_objective
 from fastjvae.training.recipes import recipe
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.settings import InfoGANConfig, TrainConfig, build_model, build_objective
+from fastjvae.training.settings import TrainConfig, build_model
 from fastjvae.training.trainer import Trainer
 
 CUDA = DEVICE == "cuda"

@@ -30,11 +30,13 @@ from fastjvae.json_files import to_json
 from fastjvae.metrics.evaluation import Evaluation, evaluate
 from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE, checkpoint, load
+from fastjvae.training.device import resolve_device
+from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer
-from fastjvae.training.loop import resolve_device
 from fastjvae.training.processes import Processes, join_processes
 from fastjvae.training.recipes import RECIPES
 from fastjvae.training.run_folder import RunFolder, last_step, read_metrics, run_of
+from fastjvae.training.run_settings import RunConfig
 from fastjvae.training.seeds import (
     is_finished,
     parse_seeds,
@@ -44,7 +46,7 @@ from fastjvae.training.seeds import (
     visible_gpus,
 )
 from fastjvae.training.seeds_table import summarise
-from fastjvae.training.settings import AnyConfig, InfoGANConfig, TrainConfig
+from fastjvae.training.settings import TrainConfig
 from fastjvae.training.trainer import Trainer
 
 
@@ -54,7 +56,7 @@ def act(command: Any) -> int:
     return call(command)
 
 
-def train(config: AnyConfig) -> int:
+def train(config: RunConfig) -> int:
     """Train the run of these settings, evaluate it and draw its figures; returns the exit code."""
     return _run_training(config, RunFolder(config.run_folder))
 
@@ -79,7 +81,7 @@ def _train(command: Train | TrainInfoGAN) -> int:
 _TRAIN_FROM_STDIN = "import sys, fastjvae.cli; sys.exit(fastjvae.cli.train_from_stdin())"
 
 
-def _train_seeds(config: AnyConfig, seeds: tuple[int, ...]) -> int:
+def _train_seeds(config: RunConfig, seeds: tuple[int, ...]) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ArgumentError(
             "--seeds trains one seed after the other, or one on each GPU, without torchrun"
@@ -128,7 +130,7 @@ def _resume(command: Resume) -> int:
     return _run_training(config, run, resuming=True)
 
 
-def _run_training(config: AnyConfig, run: RunFolder, resuming: bool = False) -> int:
+def _run_training(config: RunConfig, run: RunFolder, resuming: bool = False) -> int:
     processes = _processes(config)
 
     def prepare() -> ImageData:
@@ -148,7 +150,7 @@ def _run_training(config: AnyConfig, run: RunFolder, resuming: bool = False) -> 
     return code
 
 
-def _processes(config: AnyConfig) -> Processes:
+def _processes(config: RunConfig) -> Processes:
     if isinstance(config, TrainConfig):
         return join_processes(config.device, config.timeout)
     if (world := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
@@ -157,15 +159,16 @@ def _processes(config: AnyConfig) -> Processes:
 
 
 def _trainer(
-    config: AnyConfig, data: ImageData, run: RunFolder, resuming: bool, processes: Processes
+    config: RunConfig, data: ImageData, run: RunFolder, resuming: bool, processes: Processes
 ) -> Trainer | InfoGANTrainer:
     if isinstance(config, InfoGANConfig):
         return InfoGANTrainer(config, data, run, resuming=resuming, processes=processes)
+    assert isinstance(config, TrainConfig)
     return Trainer(config, data, run, resuming=resuming, processes=processes)
 
 
 def _train_run(
-    config: AnyConfig,
+    config: RunConfig,
     run: RunFolder,
     data: ImageData,
     held_out: ImageData,
@@ -254,7 +257,7 @@ def _export(command: Export) -> int:
 # --- what the commands share ----------------------------------------------------------------------
 
 
-def _held_out(config: AnyConfig, data: ImageData) -> ImageData:
+def _held_out(config: RunConfig, data: ImageData) -> ImageData:
     """The test images of the data set, or the training images where there are none."""
     if config.dataset not in SPLIT_DATASETS:
         return data
@@ -342,7 +345,7 @@ def _published_specs(run: RunFolder) -> dict[str, Any]:
         "print_loss_every": config.log_every,
         "experiment_name": run.path.name,
     }
-    if isinstance(config, InfoGANConfig):
+    if not isinstance(config, TrainConfig):
         return specs
     return {
         **specs,

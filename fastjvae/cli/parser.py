@@ -19,9 +19,11 @@ from fastjvae.cli.words import as_read
 from fastjvae.errors import ArgumentError
 from fastjvae.metrics.scores import Scores
 from fastjvae.training.fields import check_heeded
+from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.recipes import RECIPES, RecipeName, recipe
+from fastjvae.training.run_settings import RunConfig
 from fastjvae.training.seeds import parse_seeds
-from fastjvae.training.settings import AnyConfig, InfoGANConfig, RunConfig, TrainConfig
+from fastjvae.training.settings import TrainConfig
 
 _ABOUT = "JointVAE (Dupont 2018): continuous and discrete factors of variation without labels"
 _DESCRIPTIONS = {
@@ -51,9 +53,9 @@ class SeedsFlag:
         if self.seeds is not None:
             parse_seeds(self.seeds)
 
-    def config(self) -> AnyConfig:
+    def config(self) -> RunConfig:
         """The settings alone."""
-        kind = InfoGANConfig if isinstance(self, InfoGANConfig) else TrainConfig
+        kind: type[RunConfig] = InfoGANConfig if isinstance(self, InfoGANConfig) else TrainConfig
         names = [field.name for field in dataclasses.fields(kind)]
         return kind(**{name: getattr(self, name) for name in names})
 

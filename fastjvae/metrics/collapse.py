@@ -9,9 +9,6 @@ on again.
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -24,8 +21,8 @@ from fastjvae.model.encoding import evenly_spread
 _SHARE = 0.98
 # Models that learn show the mean image as well at first, and some time longer where the continuous
 # units have no capacity yet.
-_FIRST_STEP = 300
-_STEPS_IN_DOUBT = 200
+FIRST_STEP = 300
+STEPS_IN_DOUBT = 200
 _MOST_IMAGES = 10_000
 _BATCH = 512
 
@@ -61,52 +58,9 @@ def mean_image_loss(
 
 def is_too_short(steps: int) -> bool:
     """Whether so few training steps cannot tell a collapsed model from one that begins to learn."""
-    return steps < _FIRST_STEP + _STEPS_IN_DOUBT
+    return steps < FIRST_STEP + STEPS_IN_DOUBT
 
 
 def is_collapsed(reconstruction: float, mean_image: float) -> bool:
     """Whether a reconstruction error tells no more of an image than the mean image does."""
     return reconstruction > _SHARE * mean_image
-
-
-class CollapseWatch:
-    """Looks for the collapse in what training records, and says so once.
-
-    Args:
-        images, channel_reduction, augment: of the training, for :func:`mean_image_loss`, which is
-            taken once it is needed.
-    """
-
-    def __init__(
-        self,
-        images: Tensor,
-        channel_reduction: ChannelReduction = "mean",
-        augment: float = 0.0,
-    ) -> None:
-        self._images, self._channel_reduction, self._augment = images, channel_reduction, augment
-        self._doubtful_since: int | None = None  # step
-        self._said = False
-
-    @cached_property
-    def _mean_image(self) -> float:
-        return mean_image_loss(self._images, self._channel_reduction, self._augment)
-
-    def __call__(self, record: dict[str, Any]) -> str | None:
-        """A sentence about a record of ``metrics.jsonl``, where there is something to say."""
-        step, kl = record["step"], sum(record["kl_cont"]) + sum(record["kl_disc"])
-        if self._said or kl < 1 or step < _FIRST_STEP:
-            return None
-        if not is_collapsed(record["reconstruction"], self._mean_image):
-            self._doubtful_since = None
-            return None
-        if self._doubtful_since is None:
-            self._doubtful_since = step
-        if step < self._doubtful_since + _STEPS_IN_DOUBT:
-            return None
-        self._said = True
-        return (
-            f"the model shows the mean image whatever its latent variables say (step"
-            f" {step:,}: reconstruction {record['reconstruction']:.1f} nats, the mean"
-            f" image's {self._mean_image:.1f}, at a KL of {kl:.1f} nats), which more steps rarely"
-            f" change; try --warmup 300, a lower --lr or another --seed"
-        )

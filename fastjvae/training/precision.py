@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from fastjvae.errors import ArgumentError
-from fastjvae.training.settings import Precision
+from fastjvae.training.run_settings import Precision
 
 
 class TF32(NamedTuple):

@@ -6,7 +6,8 @@ from typing import Literal
 
 from fastjvae.data import DATASETS, DatasetName
 from fastjvae.errors import ArgumentError
-from fastjvae.training.settings import CapacityConfig, TrainConfig
+from fastjvae.training.objective_settings import CapacityConfig
+from fastjvae.training.settings import TrainConfig
 
 RecipeName = Literal["paper", "fast", "default"]
 

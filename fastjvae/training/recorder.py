@@ -1,9 +1,8 @@
-"""Numbers of single steps, kept on the device until a logging step reads them in bulk."""
+"""The numbers of single steps, kept on the device until a logging step reads them in bulk."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,38 +11,48 @@ from torch import Tensor
 from fastjvae.errors import CheckpointError
 from fastjvae.functional import category_imbalance
 from fastjvae.functional.latents import LatentSpec
-from fastjvae.objectives import LossOutput
+from fastjvae.objectives.base import LossOutput
 
-_SCALARS = ("loss", "reconstruction", "capacity_cont", "capacity_disc")
+Columns = dict[str, Tensor]  # by name, (steps,) of a number and (steps, size) of a vector
 
 
-class Recorder(ABC):
-    """Collects one row of numbers a training step.
+class Recorder:
+    """Collects one row of named numbers and vectors a training step.
 
     Rows lie in one buffer on the device, so that a step that is captured in a CUDA graph writes
     the next one at every replay, which :meth:`count` has to be told of.
 
     Args:
+        sizes: by name, the size of a vector or None of a number; a step may have further ones.
         rows: most rows that are kept; the oldest go first.
+        derived: makes further columns of those that were read.
     """
 
-    def __init__(self, rows: int = 100) -> None:
-        self._most_rows = rows
+    def __init__(
+        self,
+        sizes: Mapping[str, int | None],
+        rows: int = 100,
+        derived: Callable[[Columns], Columns] | None = None,
+    ) -> None:
+        self._sizes, self._most_rows, self._derived = dict(sizes), rows, derived
         self._rows: Tensor | None = None  # (rows, columns), made with the first row
         self._next = torch.zeros(1, dtype=torch.int64)
         self.written = 0  # since the last clear
 
     @property
-    @abstractmethod
     def names(self) -> list[str]:
-        """Names of the columns."""
+        """Names of the columns; the elements of a vector are numbered from 0."""
+        return [
+            column
+            for name, size in self._sizes.items()
+            for column in ([name] if size is None else [f"{name}[{i}]" for i in range(size)])
+        ]
 
-    @abstractmethod
-    def record(self, rows: Tensor) -> dict[str, Any]:
-        """Turn rows as :meth:`read` returns them into what a line of metrics.jsonl holds."""
-
-    def write(self, row: Tensor) -> None:
-        """Write (columns,) numbers on the device; does not wait for it."""
+    @torch.no_grad()
+    def append(self, numbers: Mapping[str, Tensor]) -> None:
+        """Write the numbers of one step on the device; does not wait for it."""
+        self._sizes = {name: len(v) if v.ndim else None for name, v in numbers.items()}
+        row = torch.cat([value.reshape(-1) for value in numbers.values()])
         if self._rows is None:
             self._rows = row.new_zeros(self._most_rows, len(row))
             self._next = self._next.to(row.device)
@@ -70,6 +79,7 @@ class Recorder(ABC):
         return self._rows.cpu().roll(-(self.written % size), dims=0)
 
     def clear(self) -> None:
+        """Drop all rows."""
         self.forget(0)
 
     def restore(self, rows: Tensor, device: torch.device) -> None:
@@ -93,82 +103,53 @@ class Recorder(ABC):
         self.written = rows
         self._next.fill_(rows if self._rows is None else rows % len(self._rows))
 
-
-class ScalarRecorder(Recorder):
-    """Collects named scalars, whose means it records."""
-
-    def __init__(self, names: Sequence[str], rows: int = 100) -> None:
-        super().__init__(rows)
-        self._names = list(names)
-
-    @property
-    def names(self) -> list[str]:
-        return self._names
-
-    @torch.no_grad()
-    def append(self, scalars: Mapping[str, Tensor]) -> None:
-        """Write the numbers of one step on the device; does not wait for it."""
-        self.write(torch.stack([scalars[name] for name in self._names]))
-
     def record(self, rows: Tensor) -> dict[str, Any]:
-        return dict(zip(self._names, rows.mean(dim=0).tolist(), strict=True))
+        """The means of rows as :meth:`read` returns them, numbers and lists of numbers by name."""
+        means = self._columns(rows.mean(dim=0))
+        if self._derived is not None:
+            further = self._derived(self._columns(rows))
+            means.update({name: values.mean(dim=0) for name, values in further.items()})
+        return {name: value.tolist() for name, value in means.items()}
+
+    def _columns(self, rows: Tensor) -> Columns:
+        split = torch.split(
+            rows, [1 if size is None else size for size in self._sizes.values()], dim=-1
+        )
+        return {
+            name: values[..., 0] if size is None else values
+            for (name, size), values in zip(self._sizes.items(), split, strict=True)
+        }
 
 
-class LossRecorder(Recorder):
-    """Collects the losses of single steps, in nats per image.
+def loss_recorder(spec: LatentSpec, rows: int = 100) -> Recorder:
+    """A recorder of :func:`loss_numbers`, for a model of these latent variables.
 
-    Args:
-        spec: the latent variables, which name the columns.
-        num_pixels: H * W, which ``LossOutput.loss`` is divided by.
-        rows: most rows that are kept; the oldest go first.
+    Its records also have ``information``, the part of each ``kl_disc`` that tells the images of a
+    batch apart: H(category mean) - mean H(p), per step, then averaged as the rest.
     """
 
-    def __init__(self, spec: LatentSpec, num_pixels: int, rows: int = 100) -> None:
-        super().__init__(rows)
-        self._spec = spec
-        self._num_pixels = num_pixels
-        self._vectors = {
-            "kl_cont": spec.cont,
-            "kl_disc": len(spec.disc),
-            "category_mean": spec.num_categories,
-        }
-        self._extra: list[str] = []
+    def derived(columns: Columns) -> Columns:
+        imbalance = [category_imbalance(mean, spec) for mean in columns["category_mean"]]
+        return {"information": columns["kl_disc"] - torch.stack(imbalance)}
 
-    @torch.no_grad()
-    def append(self, out: LossOutput) -> None:
-        """Write the numbers of one step on the device; does not wait for it."""
-        self._extra = sorted(out.extra)
-        scalars = [
-            out.loss * self._num_pixels,
-            out.reconstruction,
-            out.capacity_cont,
-            out.capacity_disc,
-            *(out.extra[name] for name in self._extra),
-        ]
-        self.write(torch.cat([torch.stack(scalars), out.kl_cont, out.kl_disc, out.category_mean]))
+    numbers = dict.fromkeys(("loss", "reconstruction", "capacity_cont", "capacity_disc"))
+    vectors = {
+        "kl_cont": spec.cont,
+        "kl_disc": len(spec.disc),
+        "category_mean": spec.num_categories,
+    }
+    return Recorder({**numbers, **vectors}, rows, derived)
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the columns; units and categories are numbered from 0."""
-        vectors = [f"{name}[{i}]" for name, size in self._vectors.items() for i in range(size)]
-        return [*_SCALARS, *self._extra, *vectors]
 
-    def record(self, rows: Tensor) -> dict[str, Any]:
-        """Turn rows as :meth:`read` returns them into named means and lists of means.
-
-        ``information`` is that part of each ``kl_disc`` which tells the images of a batch apart:
-        H(category mean) - mean H(p), per step, then averaged as the rest.
-        """
-        values = rows.mean(dim=0).tolist()
-        record: dict[str, Any] = {}
-        for name in (*_SCALARS, *self._extra):
-            record[name] = values.pop(0)
-        for name, size in self._vectors.items():
-            record[name] = [values.pop(0) for _ in range(size)]
-        variables, categories = len(self._spec.disc), self._spec.num_categories
-        _, kl_disc, category_mean = torch.split(
-            rows, [rows.shape[1] - variables - categories, variables, categories], dim=1
-        )
-        imbalance = torch.stack([category_imbalance(mean, self._spec) for mean in category_mean])
-        record["information"] = (kl_disc - imbalance).mean(dim=0).tolist()
-        return record
+def loss_numbers(out: LossOutput, num_pixels: int) -> dict[str, Tensor]:
+    """The losses of one step by name, undivided, in nats per image."""
+    return {
+        "loss": out.loss.detach() * num_pixels,
+        "reconstruction": out.reconstruction,
+        "capacity_cont": out.capacity_cont,
+        "capacity_disc": out.capacity_disc,
+        **{name: out.extra[name] for name in sorted(out.extra)},
+        "kl_cont": out.kl_cont,
+        "kl_disc": out.kl_disc,
+        "category_mean": out.category_mean,
+    }

@@ -12,7 +12,8 @@ from fastjvae._numbers import is_integer, is_real, shown
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
 from fastjvae.files import NOT_OFFERED, cannot_write, write_bytes, write_json
 from fastjvae.json_files import parse_json, read_json, to_json
-from fastjvae.training.settings import AnyConfig, config_from_dict, unknown_settings
+from fastjvae.training.run_settings import RunConfig
+from fastjvae.training.saved_settings import config_from_dict, unknown_settings
 
 
 class RunFolder:
@@ -34,7 +35,7 @@ class RunFolder:
     def __str__(self) -> str:
         return str(self.path)
 
-    def check(self, config: AnyConfig) -> None:
+    def check(self, config: RunConfig) -> None:
         """Refuse a folder in which this run can be neither begun nor found; makes nothing.
 
         Raises:
@@ -55,7 +56,7 @@ class RunFolder:
                 " choose another one with --out"
             )
 
-    def create(self, config: AnyConfig, about: dict[str, Any]) -> None:
+    def create(self, config: RunConfig, about: dict[str, Any]) -> None:
         """Start a run here, or find the same run already here.
 
         Args:
@@ -74,13 +75,13 @@ class RunFolder:
             raise cannot_write(self.path, error) from error
         write_json(self.config_file, {**about, "training": config.to_dict()})
 
-    def description(self, config: AnyConfig, about: Mapping[str, Any]) -> dict[str, Any]:
+    def description(self, config: RunConfig, about: Mapping[str, Any]) -> dict[str, Any]:
         """What config.json is to hold: these, and what is in it that is none of ours."""
         whole = read_json(self.config_file, RunError)
         unknown = unknown_settings(whole["training"])
         return {**whole, **about, "training": merged(config.to_dict(), unknown)}
 
-    def change_config(self, config: AnyConfig) -> None:
+    def change_config(self, config: RunConfig) -> None:
         """Replace the settings of the run that is here; the rest of config.json stays."""
         if config.differing(self.read_config()) is None:
             return
@@ -106,7 +107,7 @@ class RunFolder:
             return False
         return isinstance(whole, dict) and "training" in whole
 
-    def read_config(self) -> AnyConfig:
+    def read_config(self) -> RunConfig:
         """Return the settings of the run that is here.
 
         Raises:
@@ -143,7 +144,7 @@ class RunFolder:
         except (OSError, ValueError, TypeError, KeyError):  # of a run written before, too
             return None
 
-    def _check_same(self, config: AnyConfig) -> None:
+    def _check_same(self, config: RunConfig) -> None:
         here = self.read_config()
         if name := config.differing(here):
             raise RunError(

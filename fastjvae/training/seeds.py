@@ -25,7 +25,8 @@ from fastjvae.files import cannot_write
 from fastjvae.json_files import parse_json, to_json
 from fastjvae.model import pretrained
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.settings import AnyConfig, config_from_dict
+from fastjvae.training.run_settings import RunConfig
+from fastjvae.training.saved_settings import config_from_dict
 from fastjvae.training.signals import stop_signals
 
 _MOST_SEEDS = 10_000  # beyond it a number is mistyped
@@ -68,7 +69,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def seeds_folder(config: AnyConfig) -> Path:
+def seeds_folder(config: RunConfig) -> Path:
     """The folder of the run folders: ``config.out``, by default ``runs/NAME-seeds``.
 
     The default does not depend on the seeds, so that naming more of them later trains only those.
@@ -76,14 +77,14 @@ def seeds_folder(config: AnyConfig) -> Path:
     return Path(config.out or f"runs/{config.name}-seeds")
 
 
-def seed_configs(config: AnyConfig, seeds: Sequence[int], folder: Path) -> list[AnyConfig]:
+def seed_configs(config: RunConfig, seeds: Sequence[int], folder: Path) -> list[RunConfig]:
     """The settings of each seed's run, which lies in ``folder/seedN``."""
     return [
         dataclasses.replace(config, seed=seed, out=str(folder / f"seed{seed}")) for seed in seeds
     ]
 
 
-def is_finished(config: AnyConfig) -> bool:
+def is_finished(config: RunConfig) -> bool:
     """Whether this very run lies in its folder, trained, evaluated and drawn."""
     run = RunFolder(config.run_folder)
     return (
@@ -99,10 +100,10 @@ def is_finished(config: AnyConfig) -> bool:
 
 
 def train_seeds(
-    config: AnyConfig,
+    config: RunConfig,
     seeds: Sequence[int],
     folder: Path,
-    train: Callable[[AnyConfig], int],
+    train: Callable[[RunConfig], int],
     *,
     command: Sequence[str] = (),
     gpus: Sequence[str] = (),
@@ -145,7 +146,7 @@ def train_seeds(
     return _train_in_turn(waiting, train)
 
 
-def _train_in_turn(configs: Sequence[AnyConfig], train: Callable[[AnyConfig], int]) -> int:
+def _train_in_turn(configs: Sequence[RunConfig], train: Callable[[RunConfig], int]) -> int:
     failed = 0
     for number, config in enumerate(configs, start=1):
         print(f"seed {config.seed}, {number} of {len(configs)}", flush=True)
@@ -162,11 +163,11 @@ def _train_in_turn(configs: Sequence[AnyConfig], train: Callable[[AnyConfig], in
 
 
 def _train_on_gpus(
-    configs: Sequence[AnyConfig], command: Sequence[str], gpus: Sequence[str]
+    configs: Sequence[RunConfig], command: Sequence[str], gpus: Sequence[str]
 ) -> int:
     """Keep every GPU at work on one seed; a stop is passed on to the processes once."""
     waiting, free = deque(configs), list(gpus)
-    running: dict[str, tuple[AnyConfig, subprocess.Popen[bytes]]] = {}
+    running: dict[str, tuple[RunConfig, subprocess.Popen[bytes]]] = {}
     failed, forwarded = 0, False
     try:
         with stop_signals() as stopped:
@@ -196,7 +197,7 @@ def _train_on_gpus(
             process.wait()
 
 
-def _start(config: AnyConfig, command: Sequence[str], gpu: str) -> subprocess.Popen[bytes]:
+def _start(config: RunConfig, command: Sequence[str], gpu: str) -> subprocess.Popen[bytes]:
     # On ROCm both variables are heeded, one after the other; the ids are those of the first.
     variable = "HIP_VISIBLE_DEVICES" if torch.version.hip else "CUDA_VISIBLE_DEVICES"
     try:
@@ -219,18 +220,18 @@ def _start(config: AnyConfig, command: Sequence[str], gpu: str) -> subprocess.Po
     return process
 
 
-def write_settings(config: AnyConfig) -> str:
+def write_settings(config: RunConfig) -> str:
     """JSON of a run's settings and its folder, for the process that trains it."""
     return to_json({"out": config.run_folder, "training": config.to_dict()})
 
 
-def read_settings(text: str) -> AnyConfig:
+def read_settings(text: str) -> RunConfig:
     """Read what :func:`write_settings` wrote."""
     values = parse_json(text)
     return dataclasses.replace(config_from_dict(values["training"]), out=values["out"])
 
 
-def visible_gpus(config: AnyConfig) -> list[str]:
+def visible_gpus(config: RunConfig) -> list[str]:
     """Names of the GPUs that a run may use, where it leaves the choice open; otherwise none."""
     if config.device not in ("auto", "cuda"):
         return []
@@ -240,16 +241,16 @@ def visible_gpus(config: AnyConfig) -> list[str]:
     return (chosen.split(",") if chosen else list(map(str, range(count))))[:count]
 
 
-def _log(config: AnyConfig) -> Path:
+def _log(config: RunConfig) -> Path:
     """What the process of a seed prints; beside the run folder, which stays as it always is."""
     return Path(f"{config.run_folder}.log")
 
 
-def _last_line(config: AnyConfig) -> str:
+def _last_line(config: RunConfig) -> str:
     lines = _log(config).read_text(errors="replace").strip().splitlines()
     return lines[-1].removeprefix("fastjvae: ") if lines else ""
 
 
-def _say_failed(config: AnyConfig, reason: str) -> int:
+def _say_failed(config: RunConfig, reason: str) -> int:
     print(f"fastjvae: seed {config.seed} failed: {reason}", file=sys.stderr, flush=True)
     return 1

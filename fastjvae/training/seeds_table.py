@@ -27,8 +27,8 @@ from fastjvae.metrics.udr import INFORMATIVE_NATS
 from fastjvae.model import JointVAE, load
 from fastjvae.model.encoding import encoded_batches, evenly_spread
 from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.run_settings import RunConfig
 from fastjvae.training.seeds import is_finished, seed_configs
-from fastjvae.training.settings import AnyConfig
 
 _MOST_IMAGES = 10_000  # the standard error of a rank correlation of as many is 0.01
 
@@ -187,7 +187,7 @@ def _verdict(result: SeedResult) -> str:
 
 
 def summarise(
-    config: AnyConfig,
+    config: RunConfig,
     seeds: Sequence[int],
     folder: Path,
     images: Tensor,

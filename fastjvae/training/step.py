@@ -8,8 +8,7 @@ CUDA graph of it can be replayed.
 from __future__ import annotations
 
 import copy
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -29,21 +28,21 @@ from fastjvae.objectives import LossOutput, Objective, call_if_offered, encode_r
 from fastjvae.training.capture import CapturedStep, capture
 from fastjvae.training.precision import autocast
 from fastjvae.training.processes import Processes
-from fastjvae.training.recorder import LossRecorder
-from fastjvae.training.settings import Precision
+from fastjvae.training.recorder import Recorder, loss_numbers
+from fastjvae.training.run_settings import Precision
 
 
 class TrainingStep:
     """What one step computes: gather, loss, gradients, Adam, and a row of losses.
 
     Args:
-        model, objective: what is trained; an objective may have parameters of its own and
-            ``after_step()``.
+        model, objective: the two that are trained; an objective may have parameters of its own.
         optimizer: over all their parameters.
         batches: where images come from.
         recorder: gets one row a step.
         noise: generator of the samples' noise, on the model's device; the same on every process.
-        processes: those that share each batch.
+        processes: the processes that share each batch.
+        say: tells the user in a sentence what the step has to do without.
         accumulate: parts of a process' images that follow one another, for less memory.
         warmup: steps in which the learning rates grow linearly to those of the optimizer.
         augment: strength of :class:`fastjvae.data.batches.augment.RandomAffine` on the images.
@@ -60,10 +59,11 @@ class TrainingStep:
         objective: Objective,
         optimizer: torch.optim.Optimizer,
         batches: Batches,
-        recorder: LossRecorder,
+        recorder: Recorder,
         noise: torch.Generator,
         *,
         processes: Processes,
+        say: Callable[[str], None],
         accumulate: int = 1,
         warmup: int = 0,
         augment: float = 0.0,
@@ -72,7 +72,7 @@ class TrainingStep:
         graph: bool = False,
     ) -> None:
         self.model, self.objective, self.optimizer = model, objective, optimizer
-        self.batches, self.recorder, self.noise = batches, recorder, noise
+        self.batches, self.recorder, self.noise, self.say = batches, recorder, noise, say
         self.processes, self.accumulate, self.precision = processes, accumulate, precision
         self.device = model.device
         self.step = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -114,8 +114,7 @@ class TrainingStep:
         if self.warmup:
             self._set_learning_rates()
         self.optimizer.step()
-        call_if_offered(self.objective, "after_step")
-        self.recorder.append(out)
+        self.recorder.append(loss_numbers(out, self.model.num_pixels))
 
     def augmented(self, images: Tensor, whole: int) -> Tensor:
         """The images of this process, each transformed by its own of the whole batch's numbers."""
@@ -205,16 +204,12 @@ class TrainingStep:
         """What of it can be done here; says once what cannot, and why."""
         graph = graph and self.device.type == "cuda"
         if compiled and self.in_parts:
-            self._say("torch.compile takes whole batches: this run trains without it")
+            self.say("torch.compile takes whole batches: this run trains without it")
             compiled = False
         if graph and self.processes.world > 1:
-            self._say("a CUDA graph takes one process: this run trains without it")
+            self.say("a CUDA graph takes one process: this run trains without it")
             graph = False
         return compiled, graph
-
-    def _say(self, message: str) -> None:
-        if self.processes.is_first:
-            print(f"fastjvae: {message}", file=sys.stderr)
 
     def _prepare(self, selected: Tensor, number: int) -> CapturedStep | None:
         """Compile and capture for selections of one shape; afterwards all is as before."""
@@ -235,7 +230,7 @@ class TrainingStep:
 
     def _go_on_without(self, what: str, error: Exception) -> None:
         reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
-        self._say(f"training goes on without {what}: {reason}")
+        self.say(f"training goes on without {what}: {reason}")
         self.optimizer.zero_grad(set_to_none=True)
 
     def _capture(self, selected: Tensor, number: int) -> CapturedStep:

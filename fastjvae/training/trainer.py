@@ -1,7 +1,4 @@
-"""Training of a JointVAE: what is made for it, and its step in :mod:`fastjvae.training.loop`.
-
-What one step computes is in :mod:`fastjvae.training.step`. Nothing there waits for the device.
-"""
+"""Training of a JointVAE: its model, objective and step, for :mod:`fastjvae.training.loop`."""
 
 from __future__ import annotations
 
@@ -9,29 +6,27 @@ import time
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fastjvae.data import ImageData
-from fastjvae.data.batches.groups import Groups, nearest_neighbours
 from fastjvae.errors import ArgumentError
-from fastjvae.metrics.collapse import CollapseWatch
 from fastjvae.model import JointVAE, load
 from fastjvae.model.checkpoint import find_checkpoint
-from fastjvae.objectives import Objective, SharedObjective, call_if_offered
-from fastjvae.training.loop import TrainingLoop, resolve_device
+from fastjvae.objectives.base import Objective, call_if_offered
+from fastjvae.objectives.shared import SharedObjective
+from fastjvae.training.collapse_watch import CollapseWatch
+from fastjvae.training.loop import Record, TrainingLoop
+from fastjvae.training.objective_settings import build_objective
 from fastjvae.training.processes import Processes
-from fastjvae.training.recorder import LossRecorder
+from fastjvae.training.recorder import loss_recorder
 from fastjvae.training.refit import refit_categories
+from fastjvae.training.resume import Trained
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.settings import TrainConfig, build_objective
-from fastjvae.training.signals import stop_signals
+from fastjvae.training.settings import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
 
-__all__ = ["Trainer", "resolve_device", "stop_signals"]
 
-
-class Trainer(TrainingLoop[TrainConfig]):
+class Trainer(TrainingLoop):
     """Trains a JointVAE in a run folder; goes on from the folder's checkpoint if there is one.
 
     Args:
@@ -42,13 +37,13 @@ class Trainer(TrainingLoop[TrainConfig]):
         run: the run folder, made if it does not exist.
         objective: by default the one that ``config`` names. It may offer more than ``loss``:
             ``to(device)``; ``parameter_groups()``, groups for Adam with their own settings;
-            ``after_step()``; ``encode_rows(model, x)``, the parameter rows and what else of each
-            image it compares with the others'; ``state_dict()`` and ``load_state_dict()``, kept in
-            checkpoints; ``named_parameters()``, which are never saved when one is not finite.
+            ``encode_rows(model, x)``, the parameter rows and what else of each image it compares
+            with the others'; ``state_dict()`` and ``load_state_dict()``, kept in checkpoints;
+            ``named_parameters()``, which are never saved when one is not finite.
         resuming: the run that is in the folder goes on under ``config``, which may differ from the
-            folder's in :data:`fastjvae.training.settings.RUN_SETTINGS`.
-        processes: those that train together, see :func:`.processes.join_processes`;
-            every one makes a Trainer, and rank 0 writes the folder.
+            folder's in :data:`fastjvae.training.run_settings.RUN_SETTINGS`.
+        processes: the processes that train together, see :func:`.processes.join_processes`; every
+            one makes a Trainer, and rank 0 writes the folder.
 
     Raises:
         ArgumentError: the precision is not one of the device; the objective cannot be trained by
@@ -57,6 +52,8 @@ class Trainer(TrainingLoop[TrainConfig]):
         CheckpointError: the checkpoint there is damaged, foreign, of another model or other data;
             there is no model to start from where ``config`` says.
     """
+
+    config: TrainConfig
 
     def __init__(
         self,
@@ -70,21 +67,25 @@ class Trainer(TrainingLoop[TrainConfig]):
     ) -> None:
         if config.refits and isinstance(data, DataLoader):
             raise ArgumentError("--refits take images, which can be asked for twice, no DataLoader")
-        super().__init__(config, data, run, processes)
+        super().__init__(
+            config, data, run, processes, group=config.group, neighbours=config.neighbours
+        )
+        model = self.on_device(build_model(config, self.batches.img_size))
         if config.start_from is not None and find_checkpoint(run.path) is None:
-            self._start_from(config.start_from)
-        self.objective = build_objective(config) if objective is None else objective
-        call_if_offered(self.objective, "to", self.device)
-        self.optimizer = adam(self.model, self.objective, config.lr)
-        self.recorder = LossRecorder(self.model.spec, self.model.num_pixels, self.rows)
+            _start_from(config.start_from, model)
+        objective = build_objective(config) if objective is None else objective
+        call_if_offered(objective, "to", self.device)
+        optimizer = adam(model, objective, config.lr)
+        recorder = loss_recorder(model.spec, self.rows)
         self._take = TrainingStep(
-            self.model,
-            self.objective,
-            self.optimizer,
+            model,
+            objective,
+            optimizer,
             self.batches,
-            self.recorder,
+            recorder,
             self.noise,
             processes=self.processes,
+            say=self.progress.say,
             accumulate=config.accumulate,
             warmup=config.warmup,
             augment=config.augment,
@@ -92,24 +93,11 @@ class Trainer(TrainingLoop[TrainConfig]):
             compiled=config.compile,
             graph=config.cuda_graph,
         )
-        self.device_step = self._take.step
-        self._collapse: CollapseWatch | None = None
+        watch = None
         if isinstance(data, ImageData):
-            self._collapse = CollapseWatch(data.images, config.channel_reduction, config.augment)
-        self.begin(resuming)
-
-    def _start_from(self, path: str) -> None:
-        model = load(path)
-        ours, theirs = ((m.img_size, m.spec) for m in (self.model, model))
-        if ours != theirs:
-            raise ArgumentError(
-                f"--start-from {path} has images of {theirs[0]} and {theirs[1]}, this run has"
-                f" images of {ours[0]} and {ours[1]}"
-            )
-        self.model.load_state_dict(model.state_dict())
-
-    def take(self, number: int) -> None:
-        self._take(number)
+            watch = CollapseWatch(data.images, config.channel_reduction, config.augment)
+        trained = Trained(model, objective, optimizer, recorder, self.noise, self._take.step)
+        self.begin(trained, self._take, _summary, warning=watch, resuming=resuming)
 
     def train_step(self) -> None:
         if self.step in self.config.refits and isinstance(self.objective, SharedObjective):
@@ -128,27 +116,31 @@ class Trainer(TrainingLoop[TrainConfig]):
         )
         self.beside_steps_s += time.perf_counter() - since
         scores = ", ".join(f"{score.before:.3f} -> {score.after:.3f}" for score in found)
-        self.say(
+        self.progress.say(
             f"categories fitted anew after step {self.step:,}, shared information less imbalance:"
             f" {scores} nats"
         )
 
-    def groups(self, images: Tensor) -> Groups | None:
-        if self.config.group == 1:
-            return None
-        neighbours = nearest_neighbours(images, self.config.neighbours, self.device)
-        return Groups(self.config.group, neighbours)
 
-    def warning(self, record: dict[str, Any]) -> str | None:
-        return self._collapse(record) if self._collapse else None
-
-    def summary(self, record: dict[str, Any]) -> str:
-        return (
-            f"reconstruction {record['reconstruction']:.1f}"
-            f"  KL_z {sum(record['kl_cont']):.2f}/{record['capacity_cont']:.2f}"
-            f"  KL_c {sum(record['kl_disc']):.2f}/{record['capacity_disc']:.2f}"
-            f"  {record['images_per_s']:,.0f} images/s"
+def _start_from(path: str, model: JointVAE) -> None:
+    """Give a model the weights of another one."""
+    other = load(path)
+    ours, theirs = ((m.img_size, m.spec) for m in (model, other))
+    if ours != theirs:
+        raise ArgumentError(
+            f"--start-from {path} has images of {theirs[0]} and {theirs[1]}, this run has"
+            f" images of {ours[0]} and {ours[1]}"
         )
+    model.load_state_dict(other.state_dict())
+
+
+def _summary(record: Record) -> str:
+    return (
+        f"reconstruction {record['reconstruction']:.1f}"
+        f"  KL_z {sum(record['kl_cont']):.2f}/{record['capacity_cont']:.2f}"
+        f"  KL_c {sum(record['kl_disc']):.2f}/{record['capacity_disc']:.2f}"
+        f"  {record['images_per_s']:,.0f} images/s"
+    )
 
 
 def adam(model: JointVAE, objective: Objective, lr: float) -> torch.optim.Adam:

@@ -26,7 +26,8 @@ from benchmarks.problems import batch_of, flops_per_image, mnist_like, pictures,
 from benchmarks.processes import Measured, Task, Turns, WorkerError, alternate, ratio, spread
 from benchmarks.rows import MATMUL, rate_share
 from fastjvae.model import published
-from fastjvae.training.settings import build_model, build_objective
+from fastjvae.training.objective_settings import build_objective
+from fastjvae.training.settings import build_model
 
 # --- baselines ------------------------------------------------------------------------------------
 

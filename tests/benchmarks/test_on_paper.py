@@ -21,8 +21,9 @@ from benchmarks import launches, on_paper
 from benchmarks.on_paper import step_on_paper
 from fastjvae.data.batches.groups import Groups
 from fastjvae.data.batches.order import Order
+from fastjvae.training.objective_settings import build_objective
 from fastjvae.training.recipes import recipe
-from fastjvae.training.settings import TrainConfig, build_objective
+from fastjvae.training.settings import TrainConfig
 
 PAPER, FAST = recipe("mnist"), recipe("mnist", "fast")
 SIZE = (1, 32, 32)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastjvae.training.settings import CapacityConfig, TrainConfig
+from fastjvae.training.objective_settings import CapacityConfig
+from fastjvae.training.settings import TrainConfig
 
 IMAGES = 40
 # Settings of categories that are shared by groups of images.

@@ -21,10 +21,13 @@ from fastjvae.cli import main
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, NonFiniteLossError, RunError
 from fastjvae.model.checkpoint import read_checkpoint
-from fastjvae.training.infogan.trainer import SCALARS, InfoGAN, InfoGANTrainer
+from fastjvae.training.infogan.losses import InfoGAN
+from fastjvae.training.infogan.settings import InfoGANConfig
+from fastjvae.training.infogan.trainer import SCALARS, InfoGANTrainer
 from fastjvae.training.processes import Processes
 from fastjvae.training.run_folder import RunFolder, read_metrics
-from fastjvae.training.settings import InfoGANConfig, TrainConfig, config_from_dict
+from fastjvae.training.saved_settings import config_from_dict
+from fastjvae.training.settings import TrainConfig
 
 
 @pytest.fixture

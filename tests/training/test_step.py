@@ -18,8 +18,9 @@ from benchmarks.environment import has_compiler
 from fastjvae.data import load as load_data
 from fastjvae.data.batches import StreamedBatches
 from fastjvae.errors import ArgumentError
+from fastjvae.training.objective_settings import FactorConfig, build_objective
 from fastjvae.training.run_folder import RunFolder, read_metrics
-from fastjvae.training.settings import FactorConfig, TrainConfig, build_model, build_objective
+from fastjvae.training.settings import TrainConfig, build_model
 from fastjvae.training.trainer import Trainer
 
 aten = torch.ops.aten
@@ -258,7 +259,7 @@ def test_tf32_needs_a_gpu(trainer: Callable[..., Trainer]):
 
 
 def test_the_numerics_are_recorded(trainer: Callable[..., Trainer]):
-    numerics = trainer()._about()["numerics"]
+    numerics = trainer().about()["numerics"]
     assert numerics["precision"] == "fp32"
     assert set(numerics) == {"precision", "matmul_tf32", "cudnn_tf32"}
 

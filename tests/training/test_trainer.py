@@ -30,9 +30,11 @@ from fastjvae.errors import (
     RunError,
 )
 from fastjvae.model.checkpoint import read_checkpoint, write_checkpoint
+from fastjvae.training.device import resolve_device
+from fastjvae.training.objective_settings import FactorConfig
 from fastjvae.training.run_folder import RunFolder, read_metrics
-from fastjvae.training.settings import FactorConfig, TrainConfig
-from fastjvae.training.trainer import Trainer, resolve_device
+from fastjvae.training.settings import TrainConfig
+from fastjvae.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -374,14 +376,12 @@ class _Learned:
         self.steps = 0
 
     def loss(self, model, x, step, noise):
+        self.steps += 1
         out = BetaObjective(1.0).loss(model, x, step, noise)
         return out._replace(loss=out.loss + (self.beta - 2) ** 2, extra={"beta": self.beta})
 
     def parameter_groups(self):
         return [{"params": [self.beta], "lr": 0.1}]
-
-    def after_step(self):
-        self.steps += 1
 
     def state_dict(self):
         return {"beta": self.beta.detach().clone(), "steps": self.steps}
@@ -523,9 +523,10 @@ def test_a_reconstruction_below_0_ends_the_run(
     trainer = _trainer(tiny_config(data), tmp_path / "run")
     append = trainer.recorder.append
 
-    def written(out: Any) -> None:
-        step = int(trainer.device_step)
-        append(out._replace(reconstruction=out.reconstruction - 1e4 * (step == 6)))
+    def written(numbers: dict[str, torch.Tensor]) -> None:
+        step = int(trainer.trained.device_step)
+        wrong = numbers["reconstruction"] - 1e4 * (step == 6)
+        append({**numbers, "reconstruction": wrong})
 
     monkeypatch.setattr(trainer.recorder, "append", written)
     with pytest.raises(DataError, match=r"reconstruction at step 6 is -9\d+ nats, .* normalise$"):

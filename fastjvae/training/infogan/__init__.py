@@ -1,1 +1,1 @@
-"""InfoGAN (Chen et al. 2016), which the paper compares JointVAE with in appendix F."""
+"""InfoGAN, the comparison of the paper's appendix F: settings, losses and training."""

@@ -1,0 +1,54 @@
+"""A watch over a training for the collapse that :mod:`fastjvae.metrics.collapse` measures."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from fastjvae.functional.checks import ChannelReduction
+from fastjvae.metrics.collapse import FIRST_STEP, STEPS_IN_DOUBT, is_collapsed, mean_image_loss
+
+
+class CollapseWatch:
+    """Looks at records of a training for the collapse, and says so once.
+
+    Args:
+        images, channel_reduction, augment: as the training has them; :func:`mean_image_loss` gets
+            them once it is needed.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        channel_reduction: ChannelReduction = "mean",
+        augment: float = 0.0,
+    ) -> None:
+        self._images, self._channel_reduction, self._augment = images, channel_reduction, augment
+        self._doubtful_since: int | None = None  # step
+        self._said = False
+
+    @cached_property
+    def _mean_image(self) -> float:
+        return mean_image_loss(self._images, self._channel_reduction, self._augment)
+
+    def __call__(self, record: dict[str, Any]) -> str | None:
+        """A sentence about a record of ``metrics.jsonl``, where there is something to say."""
+        step, kl = record["step"], sum(record["kl_cont"]) + sum(record["kl_disc"])
+        if self._said or kl < 1 or step < FIRST_STEP:
+            return None
+        if not is_collapsed(record["reconstruction"], self._mean_image):
+            self._doubtful_since = None
+            return None
+        if self._doubtful_since is None:
+            self._doubtful_since = step
+        if step < self._doubtful_since + STEPS_IN_DOUBT:
+            return None
+        self._said = True
+        return (
+            f"the model shows the mean image whatever its latent variables say (step"
+            f" {step:,}: reconstruction {record['reconstruction']:.1f} nats, the mean"
+            f" image's {self._mean_image:.1f}, at a KL of {kl:.1f} nats), which more steps rarely"
+            f" change; try --warmup 300, a lower --lr or another --seed"
+        )

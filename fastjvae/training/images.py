@@ -1,0 +1,60 @@
+"""The training images of a run: the batches made of them, and the words about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from fastjvae.data import ImageData
+from fastjvae.data.batches import Batches, LoaderBatches, batches_of
+from fastjvae.data.batches.groups import Groups, nearest_neighbours
+from fastjvae.data.source import check_image_data
+from fastjvae.functional.checks import check_unit_interval
+from fastjvae.training.processes import Processes
+from fastjvae.training.run_settings import RunConfig
+
+
+def training_batches(
+    data: ImageData | DataLoader[Any],
+    config: RunConfig,
+    device: torch.device,
+    processes: Processes,
+    *,
+    group: int = 1,
+    neighbours: int = 0,
+) -> Batches:
+    """The batches of a run on its device, of groups of images where ``group`` is more than 1.
+
+    Raises:
+        ArgumentError, DataError: the images are none that a model can be trained on.
+    """
+    if isinstance(data, DataLoader):
+        batches = LoaderBatches(data, device, config.seed, processes.world)
+        check_unit_interval(batches.select(0))  # before the first step, which does not look
+        return batches
+    check_image_data(data)
+    groups = None
+    if group > 1:
+        groups = Groups(group, nearest_neighbours(data.images, neighbours, device))
+    return batches_of(
+        data.images,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        device=device,
+        rank=processes.rank,
+        world=processes.world,
+        groups=groups,
+        mapped=data.mapped,
+    )
+
+
+def described(data: ImageData | DataLoader[Any], config: RunConfig, images: int) -> dict[str, Any]:
+    """The entry of config.json about the images: above all whether its settings can load them."""
+    source = data.source if isinstance(data, ImageData) else None
+    return {
+        "name": data.name if isinstance(data, ImageData) else type(data.dataset).__name__,
+        "images": images,
+        "given_in_python": source is None or not source.is_of(config.source()),
+    }

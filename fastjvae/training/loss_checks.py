@@ -1,0 +1,67 @@
+"""Ends a run whose losses or parameters cannot be right, before any of them is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from torch import Tensor
+
+from fastjvae.errors import DataError, NonFiniteLossError
+from fastjvae.model import JointVAE
+from fastjvae.model.checkpoint import find_checkpoint
+from fastjvae.objectives.base import call_if_offered
+from fastjvae.training.run_folder import RunFolder
+
+
+def check_numbers(
+    rows: Tensor, names: Sequence[str], model: JointVAE, objective: Any, step: int, run: RunFolder
+) -> None:
+    """Check the losses of the last steps, and the parameters that they have led to.
+
+    Args:
+        rows: (steps, columns) numbers of the steps up to ``step``.
+        names: the columns' names.
+        model, objective: what is trained; an objective may offer ``named_parameters()``.
+        step: steps taken.
+        run: the run folder, whose last checkpoint the error names.
+
+    Raises:
+        NonFiniteLossError: a number or a parameter is not finite.
+        DataError: a reconstruction is below 0.
+    """
+    first = step - len(rows) + 1
+    if len(bad := (~rows.isfinite()).any(dim=1).nonzero()):
+        row = int(bad[0])
+        finite = rows[row].isfinite().tolist()
+        wrong = [name for name, ok in zip(names, finite, strict=True) if not ok]
+        _fail(f"the loss is not finite at step {first + row}: {_first_of(wrong)}", run)
+    own: Any = call_if_offered(objective, "named_parameters") or ()
+    parameters = (*model.named_parameters(), *own)
+    if wrong := [name for name, p in parameters if not bool(p.isfinite().all())]:
+        _fail(f"parameters are not finite after step {step}: {_first_of(wrong)}", run)
+    if len(rows) and "reconstruction" in names:
+        reconstruction = rows[:, names.index("reconstruction")]
+        if len(below := (reconstruction < 0).nonzero()):
+            row = int(below[0])
+            raise DataError(
+                f"the reconstruction at step {first + row} is {float(reconstruction[row]):.4g}"
+                f" nats, which no image between 0 and 1 can have: divide 0..255 by 255 or give"
+                f" uint8 images, and do not normalise"
+            )
+
+
+def _fail(reason: str, run: RunFolder) -> NoReturn:
+    last = find_checkpoint(run.path)
+    hint = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+    raise NonFiniteLossError(f"{reason}; {hint}")
+
+
+def _first_of(names: Sequence[str], most: int = 3) -> str:
+    """A few names, and how many there are beside them.
+
+    >>> _first_of(["loss", "kl_cont[0]", "kl_cont[1]", "kl_cont[2]", "kl_cont[3]"])
+    'loss, kl_cont[0], kl_cont[1] and 2 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,190 @@
+"""The settings of the objective, and the objective that they name.
+
+A further objective is a module of :mod:`fastjvae.objectives`, a name in :data:`ObjectiveName` and a
+case of :func:`build_objective`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from fastjvae.errors import ArgumentError
+from fastjvae.functional.capacity import Capacity
+from fastjvae.functional.checks import ChannelReduction, DiscreteMeasure
+from fastjvae.objectives.base import Objective
+from fastjvae.objectives.beta import BetaObjective, CCBetaObjective
+from fastjvae.objectives.beta_tc import BetaTCObjective
+from fastjvae.objectives.factor import FactorObjective
+from fastjvae.objectives.joint import JointObjective
+from fastjvae.objectives.shared import SharedObjective
+from fastjvae.training.fields import Bounds, HeededWith, check_heeded
+from fastjvae.training.run_settings import MOST_STEPS, Rate, RunConfig, Steps, StepsOrNone, Weight
+
+ObjectiveName = Literal["joint", "beta", "cc-beta", "factor", "beta-tc"]
+DiscreteCapacity = Literal[DiscreteMeasure, "shared"]
+
+
+@dataclass(frozen=True)
+class CapacityConfig:
+    """Linear growth of a capacity, and the weight of its penalty gamma |KL - C(t)|."""
+
+    lo: Weight
+    """capacity at the start, nats"""
+    hi: Weight
+    """capacity at the end, nats"""
+    iters: Steps
+    """training steps from lo to hi"""
+    gamma: Weight
+    """weight of the penalty, loss nats per nat of deviation"""
+    start: StepsOrNone = 0
+    """training step at which the growth begins"""
+
+    def build(self) -> Capacity:
+        return Capacity(self.lo, self.hi, self.iters, self.gamma, self.start)
+
+
+@dataclass(frozen=True)
+class FactorConfig:
+    """FactorVAE's penalty gamma TC and its discriminator (Kim & Mnih 2018)."""
+
+    gamma: Weight = 10.0
+    """weight of the total correlation, no unit; the literature has 10 to 100"""
+    layers: Annotated[int, Bounds(1, 100)] = 6
+    """hidden layers of the discriminator"""
+    width: Annotated[int, Bounds(1, 16_384)] = 1000
+    """units of each hidden layer"""
+    lr: Rate = 1e-4
+    """learning rate of the discriminator's Adam, per step"""
+
+
+_JOINT = HeededWith("objective", ("joint",), others_set_it=True)
+_SHARED = HeededWith("discrete_capacity", ("shared",), others_set_it=True)
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig(RunConfig):
+    """The settings of a run's objective, and of the groups of images that it compares."""
+
+    temperature: Rate = 0.67
+    """temperature of the Gumbel-softmax, no unit"""
+
+    objective: ObjectiveName = "joint"
+    """joint: JointVAE (paper eq. 8); beta: beta-VAE; cc-beta: one capacity for all latents; factor:
+    FactorVAE; beta-tc: beta-TCVAE"""
+    cont_capacity: Annotated[CapacityConfig, _JOINT] = field(
+        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
+    )
+    """joint: capacity of the continuous units together"""
+    disc_capacity: Annotated[CapacityConfig, _JOINT] = field(
+        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
+    )
+    """joint: capacity of the discrete variables together; never above sum log K"""
+    discrete_capacity: Annotated[DiscreteCapacity, _JOINT] = "kl"
+    """joint: what the discrete capacity bounds. kl: the paper's KL_c; information: that part of it
+    which tells images apart, the batch's mutual information H(category mean) - mean H(p); shared:
+    that part of the information which the images of a group have in common, see --group, of
+    categories that are to be equally frequent"""
+    total_capacity: Annotated[CapacityConfig, HeededWith("objective", ("cc-beta",))] = field(
+        default_factory=lambda: CapacityConfig(0.0, 10.0, 25_000, 30.0)
+    )
+    """cc-beta: capacity of all latent variables together"""
+    beta: Annotated[float, Bounds(0), HeededWith("objective", ("beta", "beta-tc"))] = 4.0
+    """beta: weight of the KL divergence; beta-tc: weight of the total correlation; no unit"""
+    factor: Annotated[FactorConfig, HeededWith("objective", ("factor",))] = field(
+        default_factory=lambda: FactorConfig()
+    )
+    """factor: weight of the total correlation, and the discriminator that estimates it"""
+    channel_reduction: ChannelReduction = "mean"
+    """cross-entropy averaged over channels, as the published code has it, or summed over them"""
+
+    # --- groups of images that likely show the same thing -----------------------------------------
+    group: Annotated[int, Bounds(1, 10_000)] = 1
+    """a batch is made of groups of this many images, each an image with some of its neighbours; an
+    epoch ends when every image has led a group"""
+    neighbours: Annotated[int, Bounds(most=10_000)] = 0
+    """nearest neighbours of an image, by its pixels, that its group is drawn from; 0 for the same
+    image again, to be transformed each time in its own way"""
+    overclusters: Annotated[int, Bounds(most=100_000), _JOINT, _SHARED] = 0
+    """shared: categories of a further head of the encoder, many more than the discrete variable
+    has, whose images are to share them too; it keeps apart what the discrete variable has not yet
+    told apart, and is no part of the model; 0 for none"""
+    refits: Annotated[tuple[int, ...], Bounds(most=MOST_STEPS), _JOINT, _SHARED] = ()
+    """shared: training steps before which the head of the discrete variables is fitted anew to the
+    encoder's features, from 30 beginnings, and replaced by the best where that shares more"""
+    augment: Annotated[float, Bounds(0, 100)] = 0.0
+    """strength of random rotations, shears, scales and shifts of the training images: 1 for up to
+    20 degrees, a shear of 0.35, 20 % of the size and moves by 10 % of it; 0 for none"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_heeded(self)
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        if self.batch_size % self.group:
+            raise ArgumentError(
+                f"--batch-size must be a multiple of --group {self.group}, got {self.batch_size}"
+            )
+        if self.neighbours < 0 or 0 < self.neighbours < self.group - 1:
+            raise ArgumentError(
+                f"--neighbours must be 0 or at least {max(1, self.group - 1)}, what a group of"
+                f" {self.group} takes, got {self.neighbours}"
+            )
+        if self.discrete_capacity == "shared" and self.group == 1:
+            raise ArgumentError(
+                "--discrete-capacity shared needs a --group of at least 2 images, got 1"
+            )
+        if self.overclusters < 0 or self.overclusters == 1:
+            raise ArgumentError(
+                f"--overclusters must be 0 or at least 2 categories, got {self.overclusters}"
+            )
+        if any(step < 1 for step in self.refits):
+            raise ArgumentError(
+                f"--refits must be training steps of at least 1, got {min(self.refits)}"
+            )
+        if self.group > 1 and not (self.neighbours or self.augment):
+            raise ArgumentError(
+                f"a --group of {self.group} needs --neighbours or --augment: its images would be"
+                f" the same"
+            )
+
+
+def build_objective(config: ObjectiveConfig) -> Objective:
+    """Build the objective of a run."""
+    match config.objective:
+        case "joint":
+            return _joint(config)
+        case "beta":
+            return BetaObjective(config.beta, config.channel_reduction)
+        case "cc-beta":
+            return CCBetaObjective(config.total_capacity.build(), config.channel_reduction)
+        case "factor":
+            return FactorObjective(
+                config.spec,
+                config.factor.gamma,
+                layers=config.factor.layers,
+                width=config.factor.width,
+                lr=config.factor.lr,
+                channel_reduction=config.channel_reduction,
+                seed=config.seed,
+            )
+        case "beta-tc":
+            return BetaTCObjective(config.beta, config.channel_reduction)
+
+
+def _joint(config: ObjectiveConfig) -> Objective:
+    cont, disc = config.cont_capacity.build(), config.disc_capacity.build()
+    if config.discrete_capacity != "shared":
+        return JointObjective(cont, disc, config.channel_reduction, config.discrete_capacity)
+    if not config.disc:  # no categories that could be shared
+        return JointObjective(cont, disc, config.channel_reduction)
+    return SharedObjective(
+        config.spec,
+        cont=cont,
+        disc=disc,
+        group=config.group,
+        overclusters=config.overclusters,
+        channel_reduction=config.channel_reduction,
+        seed=config.seed,
+    )

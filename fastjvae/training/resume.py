@@ -1,0 +1,106 @@
+"""The state of a training run as its checkpoint keeps it, and a run that goes on from one.
+
+The file itself is written and read by :mod:`fastjvae.model.checkpoint`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fastjvae.data.batches.order import epoch_seed
+from fastjvae.errors import CheckpointError
+from fastjvae.model import JointVAE, checkpoint, pretrained
+from fastjvae.objectives.base import call_if_offered
+from fastjvae.training.recorder import Recorder
+from fastjvae.training.run_settings import RUN_SETTINGS, RunConfig
+from fastjvae.training.saved_settings import config_from_dict
+
+
+class Trained(NamedTuple):
+    """Everything that changes from step to step."""
+
+    model: JointVAE
+    objective: Any  # may offer state_dict() and load_state_dict(), and parameters of its own
+    optimizer: torch.optim.Optimizer  # over all parameters
+    recorder: Recorder  # of the numbers of each step
+    noise: torch.Generator  # on the device of the run
+    device_step: Tensor  # (), int64 on the device: steps taken
+
+
+def training_state(
+    trained: Trained, config: RunConfig, data: dict[str, Any], step: int
+) -> dict[str, Any]:
+    """The content of a checkpoint; ``data`` has the number of the images and their digest."""
+    on_gpu = trained.noise.device.type == "cuda"
+    state = {
+        "config": config.to_dict(),
+        "model_config": pretrained.model_config(trained.model),
+        "data": data,
+        "step": step,
+        "model": trained.model.state_dict(),
+        "optimizer": trained.optimizer.state_dict(),
+        "rng": {
+            "noise": trained.noise.get_state(),
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if on_gpu else [],
+        },
+        "metrics": trained.recorder.read(),
+    }
+    if (own := call_if_offered(trained.objective, "state_dict")) is not None:
+        state["objective"] = own
+    return state
+
+
+def restore(trained: Trained, path: Path, config: RunConfig, data: dict[str, Any]) -> int:
+    """Take up the state of a checkpoint; returns the steps that it has taken.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, of another model, another run or other data.
+    """
+    state = checkpoint.read_checkpoint(path)
+    ours = pretrained.model_config(trained.model)
+    if state["model_config"] != ours:
+        raise CheckpointError(
+            f"{path} is of another model: {state['model_config']}, this run has {ours}"
+        )
+    before = config_from_dict(state["config"])
+    if name := config.differing(before, RUN_SETTINGS):
+        raise CheckpointError(
+            f"{path} is of another run: {name} is {before.to_dict().get(name)!r} there,"
+            f" {config.to_dict().get(name)!r} in {path.with_name('config.json')}"
+        )
+    if state["data"]["sha256"] != data["sha256"]:
+        raise CheckpointError(
+            f"{path} was trained on other images ({state['data']['images']:,} of them then,"
+            f" {data['images']:,} of other content now); resume with the data that the run began"
+            f" with"
+        )
+    trained.model.load_state_dict(state["model"])
+    checkpoint.restore_optimizer(trained.optimizer, state["optimizer"])
+    if "objective" in state:
+        call_if_offered(trained.objective, "load_state_dict", state["objective"])
+    step: int = state["step"]
+    trained.device_step.fill_(step)
+    _restore_generators(trained.noise, state["rng"], epoch_seed(config.seed, step))
+    trained.recorder.restore(state["metrics"], trained.noise.device)
+    return step
+
+
+def _restore_generators(noise: torch.Generator, rng: dict[str, Any], seed: int) -> None:
+    """Go on with the same random numbers, or with those of a seed after a change of device."""
+    torch.set_rng_state(rng["cpu"])
+    was_cuda, is_cuda = bool(rng["cuda"]), noise.device.type == "cuda"
+    if was_cuda == is_cuda:
+        noise.set_state(rng["noise"])
+    else:  # the states of a CPU's and of a GPU's generator have nothing in common
+        noise.manual_seed(seed)
+    if is_cuda and was_cuda:
+        # One state for each GPU that there was, of which there may be fewer now.
+        for index, state in enumerate(rng["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(state, index)
+    elif is_cuda:
+        torch.cuda.manual_seed_all(seed)

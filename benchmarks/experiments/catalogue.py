@@ -98,7 +98,7 @@ def _joint_on_sprites(gamma: float = 30.0, measure: str = "kl") -> Experiment:
     settings = {
         "cont_capacity": CapacityConfig(0.0, 40.0, 5_200, gamma),
         "disc_capacity": CapacityConfig(0.0, 1.1, 5_200, gamma),
-        "discrete_capacity": measure,
+        "disc_measure": measure,
     }
     return Experiment("sprites", {**_SPRITES, **settings})
 
@@ -129,7 +129,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "mnist-from-published": _gone_on("mnist-published", seeds=(0,)),
     "mnist-2500-digits": _half_as_long(10, images=2_500),
     "mnist-20000-digits": _half_as_long(10, images=20_000),
-    "mnist-10-information": _half_as_long(10, discrete_capacity="information"),
+    "mnist-10-information": _half_as_long(10, disc_measure="information"),
     **{f"mnist-{number}-categories": _half_as_long(number) for number in CATEGORIES},
     **{
         f"mnist-kmeans-{number}": Experiment("mnist", {"disc": (number,)}, method="k-means")

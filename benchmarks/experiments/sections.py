@@ -131,7 +131,7 @@ SECTIONS: tuple[Section, ...] = (
         (
             Row("mnist-2500-digits", "2,500 digits"),
             Row("mnist-20000-digits", "20,000 digits, 10,000 of them the test images"),
-            Row("mnist-10-information", "10,000 digits, `--discrete-capacity information`"),
+            Row("mnist-10-information", "10,000 digits, `--disc-measure information`"),
             Row("mnist-from-published", "10,000 digits, from the authors' model"),
             Row("mnist-from-fast", "10,000 digits, from the model of `--recipe fast`"),
         ),
@@ -184,7 +184,7 @@ SECTIONS: tuple[Section, ...] = (
         (
             Row("sprites-joint", "JointVAE, 6 units and a variable of 3 categories"),
             Row("sprites-joint-150", "JointVAE, gamma = 150"),
-            Row("sprites-joint-information", "JointVAE, `--discrete-capacity information`"),
+            Row("sprites-joint-information", "JointVAE, `--disc-measure information`"),
             Row("sprites-beta", "beta-VAE, beta = 4, 10 units"),
             Row("sprites-factor", "FactorVAE, gamma = 35, 10 units"),
         ),
@@ -193,7 +193,7 @@ SECTIONS: tuple[Section, ...] = (
             Picture(f"sprites-{name}", "traversals", label)
             for name, label in (
                 ("joint", "JointVAE"),
-                ("joint-information", "JointVAE, `--discrete-capacity information`"),
+                ("joint-information", "JointVAE, `--disc-measure information`"),
                 ("beta", "beta-VAE"),
                 ("factor", "FactorVAE"),
             )

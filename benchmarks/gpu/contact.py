@@ -53,12 +53,12 @@ _FAST = {
     "neighbours": 5,
     "augment": 0.6,
     "overclusters": 30,
-    "discrete_capacity": "shared",
+    "disc_measure": "shared",
     "initialisation": "he",
 }
 _VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "information": {"discrete_capacity": "information"},
+    "information": {"disc_measure": "information"},
     "warmup": {"warmup": 5},
     "accumulate": {"accumulate": 2},
     "augment": {"augment": 0.5},

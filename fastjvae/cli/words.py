@@ -17,17 +17,20 @@ NUMBER_LISTS = {
     "--category": "numbers of categories, such as 0 3",
 }
 
+# Flags that had another name before.
+_FORMER_NAMES = dict.fromkeys(["--discrete-capacity", "--discrete_capacity"], "--disc-measure")
+
 _HOME = re.compile(r"((?:[^=/]*=)?)(~[^/]*(?:/.*)?)", flags=re.DOTALL)
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?")
 
 
 def as_read(words: Sequence[str]) -> list[str]:
-    """Words with the home folder for ~, and lists of numbers apart from one another.
+    """Words with the home folder for ~, flags by their present names, and lists of numbers apart.
 
     >>> as_read(["train", "images", "--disc", "10,10", "--image-size=64x64", "--seed", "1"])
     ['train', 'images', '--disc', '10', '10', '--image-size', '64', '64', '--seed', '1']
-    >>> as_read(["--image-size", "64"])
-    ['--image-size', '64', '64']
+    >>> as_read(["--image-size", "64", "--discrete-capacity=shared"])
+    ['--image-size', '64', '64', '--disc-measure=shared']
 
     Raises:
         ArgumentError: a word begins with ~ and this user has no home folder.
@@ -35,11 +38,10 @@ def as_read(words: Sequence[str]) -> list[str]:
     read: list[str] = []
     waiting = list(map(_with_home, words))[::-1]
     while waiting:
-        flag, equals, value = waiting[-1].partition("=")
+        flag, equals, value = waiting.pop().partition("=")
         if flag not in NUMBER_LISTS:
-            read.append(waiting.pop())
+            read.append(_FORMER_NAMES.get(flag, flag) + equals + value)
             continue
-        waiting.pop()
         values = [value] if equals else []
         while not equals and waiting and not waiting[-1].startswith("--"):
             values.append(waiting.pop())

@@ -22,7 +22,7 @@ from fastjvae.training.fields import Bounds, HeededWith, check_heeded
 from fastjvae.training.run_settings import MOST_STEPS, Rate, RunConfig, Steps, StepsOrNone, Weight
 
 ObjectiveName = Literal["joint", "beta", "cc-beta", "factor", "beta-tc"]
-DiscreteCapacity = Literal[DiscreteMeasure, "shared"]
+Measure = Literal[DiscreteMeasure, "shared"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class FactorConfig:
 
 
 _JOINT = HeededWith("objective", ("joint",), others_set_it=True)
-_SHARED = HeededWith("discrete_capacity", ("shared",), others_set_it=True)
+_SHARED = HeededWith("disc_measure", ("shared",), others_set_it=True)
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ class ObjectiveConfig(RunConfig):
         default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
     )
     """joint: capacity of the discrete variables together; never above sum log K"""
-    discrete_capacity: Annotated[DiscreteCapacity, _JOINT] = "kl"
-    """joint: what the discrete capacity bounds. kl: the paper's KL_c; information: that part of it
-    which tells images apart, the batch's mutual information H(category mean) - mean H(p); shared:
-    that part of the information which the images of a group have in common, see --group, of
-    categories that are to be equally frequent"""
+    disc_measure: Annotated[Measure, _JOINT] = "kl"
+    """joint: the measure that --disc-capacity bounds. kl: the paper's KL_c; information: what of it
+    tells images apart, the batch's mutual information H(category mean) - mean H(p); shared: the
+    information that the images of a group have in common, see --group, of categories that are to
+    be equally frequent"""
     total_capacity: Annotated[CapacityConfig, HeededWith("objective", ("cc-beta",))] = field(
         default_factory=lambda: CapacityConfig(0.0, 10.0, 25_000, 30.0)
     )
@@ -131,10 +131,8 @@ class ObjectiveConfig(RunConfig):
                 f"--neighbours must be 0 or at least {max(1, self.group - 1)}, what a group of"
                 f" {self.group} takes, got {self.neighbours}"
             )
-        if self.discrete_capacity == "shared" and self.group == 1:
-            raise ArgumentError(
-                "--discrete-capacity shared needs a --group of at least 2 images, got 1"
-            )
+        if self.disc_measure == "shared" and self.group == 1:
+            raise ArgumentError("--disc-measure shared needs a --group of at least 2 images, got 1")
         if self.overclusters < 0 or self.overclusters == 1:
             raise ArgumentError(
                 f"--overclusters must be 0 or at least 2 categories, got {self.overclusters}"
@@ -175,8 +173,8 @@ def build_objective(config: ObjectiveConfig) -> Objective:
 
 def _joint(config: ObjectiveConfig) -> Objective:
     cont, disc = config.cont_capacity.build(), config.disc_capacity.build()
-    if config.discrete_capacity != "shared":
-        return JointObjective(cont, disc, config.channel_reduction, config.discrete_capacity)
+    if config.disc_measure != "shared":
+        return JointObjective(cont, disc, config.channel_reduction, config.disc_measure)
     if not config.disc:  # no categories that could be shared
         return JointObjective(cont, disc, config.channel_reduction)
     return SharedObjective(

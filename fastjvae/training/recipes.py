@@ -55,7 +55,7 @@ def _fast(dataset: DatasetName, steps: int, gamma: float) -> TrainConfig:
         dataset=dataset,
         cont_capacity=CapacityConfig(0.0, 5.0, steps * 2 // 5, 30.0, start=steps // 2),
         disc_capacity=CapacityConfig(5.0, 5.0, 1, gamma),
-        discrete_capacity="shared",
+        disc_measure="shared",
         group=4,
         neighbours=5,
         augment=0.6,

@@ -9,7 +9,7 @@ from fastjvae.errors import ArgumentError
 from fastjvae.training.fields import from_mapping, only_heeded, unknown_fields, without_fields
 from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.run_settings import RunConfig
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings import TrainConfig, with_current_names
 
 
 def config_from_dict(values: object) -> RunConfig:
@@ -37,4 +37,4 @@ def _kind_of_run(values: object) -> tuple[type[RunConfig], dict[str, Any]]:
             f"the method of a run must be infogan or not named, got {shown(method)}"
         )
     settings = {name: value for name, value in values.items() if name != "method"}
-    return (InfoGANConfig if method else TrainConfig), settings
+    return (InfoGANConfig, settings) if method else (TrainConfig, with_current_names(settings))

@@ -47,15 +47,23 @@ class TrainConfig(ObjectiveConfig):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Read :meth:`to_dict`'s form; a setting that is missing has its default.
+        """Read the form of :meth:`to_dict`, of runs of before as well.
 
-        So has one that the objective does not heed, which was no mistake once.
+        A setting that is missing has its default, and so has one that the objective does not heed.
 
         Raises:
             ArgumentError: a setting is unknown, missing without a default, of another type or out
                 of range.
         """
-        return from_mapping(cls, only_heeded(cls, values))
+        return from_mapping(cls, only_heeded(cls, with_current_names(values)))
+
+
+_FORMER_NAMES = {"discrete_capacity": "disc_measure"}
+
+
+def with_current_names(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings as a run of before has them, under the names that they have now."""
+    return {_FORMER_NAMES.get(name, name): value for name, value in values.items()}
 
 
 def build_model(config: TrainConfig, img_size: tuple[int, int, int]) -> JointVAE:

@@ -34,7 +34,7 @@ VARIANTS: dict[str, tuple[TrainConfig, dict[str, Any]]] = {
     "paper": (PAPER, {}),
     "warmup": (PAPER, {"warmup": 300}),
     "accumulate": (PAPER, {"accumulate": 2}),
-    "information": (PAPER, {"discrete_capacity": "information"}),
+    "information": (PAPER, {"disc_measure": "information"}),
     "augment": (PAPER, {"augment": 0.5}),
     "fast": (FAST, {}),
     "fast, accumulate": (FAST, {"accumulate": 2, "overclusters": 0}),

@@ -43,6 +43,16 @@ def test_an_image_size(words: list[str], size: tuple[int, int]):
     assert parse(["train", "images", "--image-size", *words]).config.image_size == size
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["--discrete-capacity", "kl"], ["--discrete-capacity=kl"], ["--discrete_capacity", "kl"]],
+)
+def test_a_flag_by_its_former_name(words: list[str], capsys: pytest.CaptureFixture[str]):
+    flags = ["--overclusters", "0", "--refits"]
+    assert parse(["train", "digits", *words, *flags]).config.disc_measure == "kl"
+    assert capsys.readouterr() == ("", "")
+
+
 def test_other_lists_and_none():
     config = parse(["train", "images", "--disc", "[]", "--cont=3"]).config
     assert (config.disc, config.cont) == ((), 3)

@@ -204,7 +204,7 @@ def test_he_weights_of_an_encoder_without_units():
 # --- training -------------------------------------------------------------------------------------
 
 SHARED = {
-    "discrete_capacity": "shared",
+    "disc_measure": "shared",
     "overclusters": 6,
     "refits": (5,),
     "group": 2,
@@ -277,7 +277,7 @@ def test_groups_may_lie_in_several_parts(data: Path, tmp_path: Path):
         ({"group": 3}, "--batch-size must be a multiple of --group 3, got 8"),
         ({"group": 4, "neighbours": 2}, "--neighbours must be 0 or at least 3"),
         ({"neighbours": -1}, "--neighbours must be 0 or at least 1"),
-        ({"discrete_capacity": "shared"}, "--discrete-capacity shared needs a --group of at least"),
+        ({"disc_measure": "shared"}, "--disc-measure shared needs a --group of at least"),
         ({"group": 2}, "needs --neighbours or --augment"),
         ({**SHARED, "overclusters": 1}, "--overclusters must be 0 or at least 2 categories, got 1"),
         ({**SHARED, "refits": (3, 0)}, "--refits must be training steps of at least 1, got 0"),

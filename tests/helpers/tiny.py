@@ -14,7 +14,7 @@ from fastjvae.training.settings import TrainConfig
 IMAGES = 40
 # Settings of categories that are shared by groups of images.
 SHARED = {
-    "discrete_capacity": "shared",
+    "disc_measure": "shared",
     "group": 2,
     "neighbours": 3,
     "augment": 0.5,

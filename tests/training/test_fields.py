@@ -142,7 +142,7 @@ def test_values_get_the_form_of_their_type():
             ["--objective", "beta", "--cont-capacity.hi", "3"],
             "--cont-capacity is for --objective joint, .* --objective beta",
         ),
-        (["--overclusters", "5"], "--overclusters is for --discrete-capacity shared, .* kl"),
+        (["--overclusters", "5"], "--overclusters is for --disc-measure shared, .* kl"),
     ],
 )
 def test_a_flag_that_the_objective_does_not_heed(flags: list[str], message: str):
@@ -152,7 +152,7 @@ def test_a_flag_that_the_objective_does_not_heed(flags: list[str], message: str)
 
 def test_what_a_recipe_sets_is_no_mistake_under_another_objective():
     flags = ["train", "digits", "--objective", "beta", "--beta", "8", "--overclusters", "0"]
-    config = parse([*flags, "--discrete-capacity=kl"][:-1]).config.config()
+    config = parse([*flags, "--disc-measure=kl"][:-1]).config.config()
     assert (config.objective, config.beta) == ("beta", 8.0)
     dataclasses.replace(recipe("celeba"), objective="beta", beta=2.0)
 

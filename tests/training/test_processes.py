@@ -90,7 +90,7 @@ def test_several_processes_train_as_one(data: Path, tmp_path: Path, alone: Path,
 
 
 SHARED = {
-    "discrete-capacity": "shared",
+    "disc-measure": "shared",
     "group": 2,
     "neighbours": 3,
     "augment": 0.5,

@@ -119,7 +119,7 @@ def test_objectives_by_name():
     capacity = CapacityConfig(0.0, 25.0, 1000, 100.0)
     cc_beta = dataclasses.replace(config, objective="cc-beta", total_capacity=capacity)
     assert build_objective(cc_beta) == CCBetaObjective(Capacity(0, 25, 1000, 100))
-    information = dataclasses.replace(config, discrete_capacity="information")
+    information = dataclasses.replace(config, disc_measure="information")
     assert build_objective(information).disc_measure == "information"  # type: ignore[attr-defined]
 
 

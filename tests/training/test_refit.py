@@ -21,7 +21,7 @@ from fastjvae.training.trainer import Trainer
 
 GROUP = 3
 SHARED: dict[str, Any] = {
-    "discrete_capacity": "shared",
+    "disc_measure": "shared",
     "group": 2,
     "neighbours": 3,
     "augment": 0.2,
@@ -138,7 +138,7 @@ def test_training_says_what_it_has_fitted_and_how_long_it_took(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"disc": ()}, {"objective": "beta"}, {"discrete_capacity": "information"}],
+    [{"disc": ()}, {"objective": "beta"}, {"disc_measure": "information"}],
     ids=["no categories", "beta", "information"],
 )
 def test_other_objectives_fit_nothing_anew(tmp_path: Path, changes: dict[str, Any]):

@@ -32,7 +32,7 @@ STEPS = 13  # of 6 an epoch, whose last batch is smaller
 SMALL = {"factor": FactorConfig(layers=2, width=16)}
 VARIANTS: dict[str, dict[str, Any]] = {
     "joint": {},
-    "information": {"discrete_capacity": "information"},
+    "information": {"disc_measure": "information"},
     "warmup": {"warmup": 5},
     "accumulate": {"accumulate": 2},
     "augment": {"augment": 0.5},

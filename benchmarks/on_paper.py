@@ -27,6 +27,7 @@ from fastjvae.training.objective_settings import build_objective
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.recorder import loss_recorder
+from fastjvae.training.resume import Trained
 from fastjvae.training.settings import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
 from fastjvae.training.trainer import adam
@@ -84,13 +85,11 @@ def step_on_paper(config: TrainConfig, img_size: tuple[int, int, int]) -> list[C
         optimizer = adam(model, objective, config.lr)
         for group in optimizer.param_groups:
             group.update(fused=True, capturable=True)
+        noise: Any = None  # the device's own generator
+        recorder = loss_recorder(model.spec, config.log_every)
         step = TrainingStep(
-            model,
-            objective,
-            optimizer,
+            Trained(model, objective, optimizer, recorder, noise),
             batches,
-            loss_recorder(model.spec, config.log_every),
-            noise=None,  # type: ignore[arg-type]  # the device's own generator
             processes=Processes(),
             say=Progress().say,
             accumulate=config.accumulate,

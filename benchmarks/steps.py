@@ -18,6 +18,7 @@ from fastjvae.training.objective_settings import build_objective
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.recorder import loss_recorder
+from fastjvae.training.resume import Trained
 from fastjvae.training.settings import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
 
@@ -77,12 +78,14 @@ class CapturedTraining(FastTraining):
         super().__init__(config, img_size, device, capturable=True)
         self._batch = _OneBatch(img_size)
         self._take = TrainingStep(
-            self.model,
-            self.objective,
-            self.optimizer,
+            Trained(
+                self.model,
+                self.objective,
+                self.optimizer,
+                loss_recorder(self.model.spec),
+                self.noise,
+            ),
             self._batch,
-            loss_recorder(self.model.spec),
-            self.noise,
             processes=Processes(),
             say=Progress().say,
             graph=True,

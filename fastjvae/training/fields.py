@@ -29,14 +29,14 @@ Settings = TypeVar("Settings")
 
 @dataclass(frozen=True)
 class Bounds:
-    """The numbers that a field takes, itself or in its list; both ends are among them."""
+    """The numbers that a field takes, itself or in its list; both ends are allowed."""
 
     least: float | None = None
     most: float | None = None
-    above: float | None = None  # the end is not among them
+    above: float | None = None  # this end is not allowed
 
     def broken_by(self, number: float) -> str | None:
-        """What a number must be that is not within the bounds."""
+        """The bound that a number breaks, in words; None where it breaks none."""
         if self.least is not None and number < self.least:
             return f"at least {self.least}"
         if self.above is not None and number <= self.above:
@@ -46,7 +46,7 @@ class Bounds:
         return None
 
     def finite(self, number: float) -> str | None:
-        """The same for what may be any number but has to be finite."""
+        """The same for any number that has to be finite."""
         right = self.broken_by(number)
         if right is None or right.startswith("above"):
             return right and f"a finite number {right}"
@@ -55,11 +55,11 @@ class Bounds:
 
 @dataclass(frozen=True)
 class HeededWith:
-    """The values of another setting with which a run heeds this one."""
+    """A setting counts only where another one has one of these values."""
 
     setting: str
     values: tuple[str, ...]
-    others_set_it: bool = False  # recipes do for every run, so that only a flag is a mistake
+    others_set_it: bool = False  # recipes set it for every run, so only a flag is a mistake
 
 
 def flag(name: str) -> str:
@@ -74,12 +74,12 @@ def flag(name: str) -> str:
 def check_fields(settings: Any, within: str = "") -> None:
     """Check every field of a dataclass, and give it the form of its type.
 
-    What JSON or NumPy make of a value becomes Python's own: a list a tuple, a dict the dataclass of
+    Values of JSON or NumPy take Python's own form: a list becomes a tuple, a dict the dataclass of
     its field, a whole float an integer.
 
     Args:
         settings: the instance, frozen or not.
-        within: the name of the setting that these are parts of.
+        within: the name of the setting that has these as its fields.
 
     Raises:
         ArgumentError: a value has another type, or is out of its bounds.
@@ -90,7 +90,7 @@ def check_fields(settings: Any, within: str = "") -> None:
 
 
 def from_mapping(kind: type[Settings], values: object, within: str = "") -> Settings:
-    """Make a dataclass of JSON's form of it; what is missing has its default.
+    """Make a dataclass from JSON's form of it; a missing entry has its default.
 
     Raises:
         ArgumentError: it is no object, a setting is unknown, missing without a default, or of
@@ -139,8 +139,8 @@ def check_heeded(settings: Any, given: Collection[str] | None = None) -> None:
 
     Args:
         settings: a dataclass whose fields have :class:`HeededWith` beside them.
-        given: the names of the settings that somebody gave; None where that is not known, and each
-            that differs from its default counts, but for those that recipes set.
+        given: the names of the settings that somebody gave. Where they are not known (None), every
+            setting counts that differs from its default, unless recipes set it.
 
     Raises:
         ArgumentError: names the setting, and the one that it needs.
@@ -163,7 +163,7 @@ def check_heeded(settings: Any, given: Collection[str] | None = None) -> None:
 
 
 def only_heeded(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON's form of settings without those that :func:`check_heeded` would refuse of its own."""
+    """JSON's form of settings, without the ones that :func:`check_heeded` refuses by default."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     heeded = dict(values)
     for name in values.keys() & fields.keys():
@@ -207,7 +207,7 @@ def _inner_settings(hint: Any) -> type | None:
 
 
 def _checked(value: Any, hint: Any, name: str, bounds: Bounds = Bounds()) -> Any:
-    """The value in the form of its type; the bounds are of the numbers in it."""
+    """The value in the form of its type; the bounds hold for the numbers in it."""
     if get_origin(hint) is Annotated:
         hint, *marks = get_args(hint)
         bounds = next((mark for mark in marks if isinstance(mark, Bounds)), bounds)

@@ -25,11 +25,7 @@ def training_batches(
     group: int = 1,
     neighbours: int = 0,
 ) -> Batches:
-    """The batches of a run on its device, of groups of images where ``group`` is more than 1.
-
-    Raises:
-        ArgumentError, DataError: the images are none that a model can be trained on.
-    """
+    """The batches of a run on its device, of groups of images where ``group`` is more than 1."""
     if isinstance(data, DataLoader):
         batches = LoaderBatches(data, device, config.seed, processes.world)
         check_unit_interval(batches.select(0))  # before the first step, which does not look

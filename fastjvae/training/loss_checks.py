@@ -20,11 +20,9 @@ def check_numbers(
     """Check the losses of the last steps, and the parameters that they have led to.
 
     Args:
-        rows: (steps, columns) numbers of the steps up to ``step``.
-        names: the columns' names.
-        model, objective: what is trained; an objective may offer ``named_parameters()``.
-        step: steps taken.
-        run: the run folder, whose last checkpoint the error names.
+        rows: (steps, columns) numbers of the steps up to ``step``; ``names`` are the columns'.
+        model, objective: checked too; an objective may offer ``named_parameters()``.
+        run: the error names its last checkpoint.
 
     Raises:
         NonFiniteLossError: a number or a parameter is not finite.

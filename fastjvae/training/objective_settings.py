@@ -6,7 +6,7 @@ case of :func:`build_objective`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastjvae.errors import ArgumentError
@@ -72,28 +72,22 @@ class ObjectiveConfig(RunConfig):
     objective: ObjectiveName = "joint"
     """joint: JointVAE (paper eq. 8); beta: beta-VAE; cc-beta: one capacity for all latents; factor:
     FactorVAE; beta-tc: beta-TCVAE"""
-    cont_capacity: Annotated[CapacityConfig, _JOINT] = field(
-        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
-    )
+    cont_capacity: Annotated[CapacityConfig, _JOINT] = CapacityConfig(0.0, 5.0, 25_000, 30.0)
     """joint: capacity of the continuous units together"""
-    disc_capacity: Annotated[CapacityConfig, _JOINT] = field(
-        default_factory=lambda: CapacityConfig(0.0, 5.0, 25_000, 30.0)
-    )
+    disc_capacity: Annotated[CapacityConfig, _JOINT] = CapacityConfig(0.0, 5.0, 25_000, 30.0)
     """joint: capacity of the discrete variables together; never above sum log K"""
     disc_measure: Annotated[Measure, _JOINT] = "kl"
     """joint: the measure that --disc-capacity bounds. kl: the paper's KL_c; information: what of it
     tells images apart, the batch's mutual information H(category mean) - mean H(p); shared: the
     information that the images of a group have in common, see --group, of categories that are to
     be equally frequent"""
-    total_capacity: Annotated[CapacityConfig, HeededWith("objective", ("cc-beta",))] = field(
-        default_factory=lambda: CapacityConfig(0.0, 10.0, 25_000, 30.0)
+    total_capacity: Annotated[CapacityConfig, HeededWith("objective", ("cc-beta",))] = (
+        CapacityConfig(0.0, 10.0, 25_000, 30.0)
     )
     """cc-beta: capacity of all latent variables together"""
     beta: Annotated[float, Bounds(0), HeededWith("objective", ("beta", "beta-tc"))] = 4.0
     """beta: weight of the KL divergence; beta-tc: weight of the total correlation; no unit"""
-    factor: Annotated[FactorConfig, HeededWith("objective", ("factor",))] = field(
-        default_factory=lambda: FactorConfig()
-    )
+    factor: Annotated[FactorConfig, HeededWith("objective", ("factor",))] = FactorConfig()
     """factor: weight of the total correlation, and the discriminator that estimates it"""
     channel_reduction: ChannelReduction = "mean"
     """cross-entropy averaged over channels, as the published code has it, or summed over them"""

@@ -13,21 +13,21 @@ from fastjvae.training.run_settings import Precision
 
 
 class TF32(NamedTuple):
-    """Where float32 is rounded to 10 bits of mantissa on a GPU."""
+    """The operations of a GPU that round float32 to 10 bits of mantissa."""
 
-    matmul: bool  # in matrix products
-    cudnn: bool  # in convolutions
+    matmul: bool  # matrix products
+    cudnn: bool  # convolutions
 
 
 def tf32() -> TF32:
-    """Where TF32 is allowed now."""
+    """The operations that are allowed TF32 now."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # versions between 2.9 and 2.14 call the switches old
         return TF32(torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
 
 
 def allow_tf32(where: TF32) -> None:
-    """Allow TF32 there and nowhere else."""
+    """Allow TF32 in these operations and in no others."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.backends.cuda.matmul.allow_tf32 = where.matmul
@@ -48,7 +48,7 @@ def set_precision(precision: Precision, device: torch.device) -> None:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """What a run's networks compute under."""
+    """The context that the networks of a run compute in."""
     if precision == "bf16":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()

@@ -18,7 +18,7 @@ _A_DAY = timedelta(days=1)
 
 
 class Processes:
-    """This process among those of the run; alone where torchrun did not start it.
+    """This process among the processes of its run; alone where torchrun did not start it.
 
     Attributes:
         rank: 0 to ``world`` - 1; rank 0 writes the run folder.
@@ -36,7 +36,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes what there is one of."""
+        """Whether this process writes the run folder."""
         return self.rank == 0
 
     def first(self, work: Callable[[], _Result]) -> _Result | None:

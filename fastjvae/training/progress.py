@@ -1,4 +1,4 @@
-"""What shows that a training goes on: a bar where somebody watches, a line a minute elsewhere."""
+"""Shows that a training goes on: a bar where somebody watches, a line a minute elsewhere."""
 
 from __future__ import annotations
 

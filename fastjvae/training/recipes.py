@@ -1,4 +1,4 @@
-"""Training settings by name: the paper's (appendix C), and those of data sets the paper has not."""
+"""Training settings by name: the paper's (appendix C), and some for data sets it does not have."""
 
 from __future__ import annotations
 

@@ -5,8 +5,9 @@ The file itself is written and read by :mod:`fastjvae.model.checkpoint`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,8 @@ from fastjvae.training.run_settings import RUN_SETTINGS, RunConfig
 from fastjvae.training.saved_settings import config_from_dict
 
 
-class Trained(NamedTuple):
+@dataclass
+class Trained:
     """Everything that changes from step to step."""
 
     model: JointVAE
@@ -28,7 +30,10 @@ class Trained(NamedTuple):
     optimizer: torch.optim.Optimizer  # over all parameters
     recorder: Recorder  # of the numbers of each step
     noise: torch.Generator  # on the device of the run
-    device_step: Tensor  # (), int64 on the device: steps taken
+    step: Tensor = field(init=False)  # (), int64 on the device: steps taken
+
+    def __post_init__(self) -> None:
+        self.step = torch.zeros((), dtype=torch.int64, device=self.model.device)
 
 
 def training_state(
@@ -84,7 +89,7 @@ def restore(trained: Trained, path: Path, config: RunConfig, data: dict[str, Any
     if "objective" in state:
         call_if_offered(trained.objective, "load_state_dict", state["objective"])
     step: int = state["step"]
-    trained.device_step.fill_(step)
+    trained.step.fill_(step)
     _restore_generators(trained.noise, state["rng"], epoch_seed(config.seed, step))
     trained.recorder.restore(state["metrics"], trained.noise.device)
     return step

@@ -76,7 +76,7 @@ class RunFolder:
         write_json(self.config_file, {**about, "training": config.to_dict()})
 
     def description(self, config: RunConfig, about: Mapping[str, Any]) -> dict[str, Any]:
-        """What config.json is to hold: these, and what is in it that is none of ours."""
+        """The new content of config.json, with whatever somebody else has written there."""
         whole = read_json(self.config_file, RunError)
         unknown = unknown_settings(whole["training"])
         return {**whole, **about, "training": merged(config.to_dict(), unknown)}
@@ -88,7 +88,7 @@ class RunFolder:
         write_json(self.config_file, self.description(config, {}))
 
     def check_is_there(self) -> None:
-        """Refuse to go on in a folder that was deleted; writing would make it again, in part.
+        """Refuse to go on in a folder that was deleted; writing would make half of it again.
 
         Raises:
             RunError: the folder holds no configuration any more.
@@ -264,7 +264,7 @@ def last_step(run: RunFolder) -> int | None:
 
 
 def merged(values: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of both, nested as they are; of two that are none of them nested the first.
+    """The entries of both, nested as they are; ``values`` wins where both have an entry.
 
     >>> merged({"lr": 1.0, "capacity": {"hi": 5.0}}, {"capacity": {"colour": "red"}, "mood": 3})
     {'lr': 1.0, 'capacity': {'hi': 5.0, 'colour': 'red'}, 'mood': 3}
@@ -277,7 +277,7 @@ def merged(values: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, An
 
 
 def _is_record(record: Any) -> bool:
-    """Whether this can be a line of ours: a step, and numbers and lists of numbers by name."""
+    """Whether a line of the log can be ours: a step, and numbers and lists of numbers by name."""
     if not isinstance(record, dict) or not is_integer(record.get("step")) or record["step"] < 0:
         return False
     values = [each for v in record.values() for each in (v if isinstance(v, list) else [v])]

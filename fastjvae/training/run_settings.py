@@ -125,7 +125,7 @@ class RunConfig:
         return self.out or f"runs/{self.name}-seed{self.seed}"
 
     def source(self, split: Literal["train", "test"] = "train") -> DataSource:
-        """Where the data come from."""
+        """The data that the run names."""
         return DataSource(
             name=self.dataset,
             root=self.data_root,

@@ -31,6 +31,8 @@ from fastjvae.training.signals import stop_signals
 
 _MOST_SEEDS = 10_000  # beyond it a number is mistyped
 _POLL_S = 0.2  # seconds between two looks at the processes
+# ROCm heeds both variables, one after the other; the ids that PyTorch counts are the first one's.
+_VISIBLE = "HIP_VISIBLE_DEVICES" if torch.version.hip else "CUDA_VISIBLE_DEVICES"
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -40,23 +42,23 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     (0, 1, 2, 3, 4, 9)
 
     Raises:
-        ArgumentError: a part is neither a number nor a range, a range runs backwards, a seed is
+        ArgumentError: a word is neither a number nor a range, a range runs backwards, a seed is
             named twice or is too large, or there are more than 10,000.
     """
     seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*([0-9]+)\s*(?:\.\.\s*([0-9]+)\s*)?", part)
+    for word in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]+)\s*(?:\.\.\s*([0-9]+)\s*)?", word)
         if match is None:
             raise ArgumentError(
                 f"--seeds takes whole numbers from 0 and ranges, such as 0..9 or 0,3,7,"
-                f" got {part.strip()!r} in {text!r}"
+                f" got {word.strip()!r} in {text!r}"
             )
         first = int(match[1])
         last = first if match[2] is None else int(match[2])
         if last < first:
             raise ArgumentError(
                 f"--seeds: a range goes from the smaller seed to the larger one, as {last}..{first}"
-                f" does, got {part.strip()!r}"
+                f" does, got {word.strip()!r}"
             )
         if last >= 2**31:
             raise ArgumentError(f"--seeds must be between 0 and 2147483647, got {last}")
@@ -198,8 +200,6 @@ def _train_on_gpus(
 
 
 def _start(config: RunConfig, command: Sequence[str], gpu: str) -> subprocess.Popen[bytes]:
-    # On ROCm both variables are heeded, one after the other; the ids are those of the first.
-    variable = "HIP_VISIBLE_DEVICES" if torch.version.hip else "CUDA_VISIBLE_DEVICES"
     try:
         _log(config).parent.mkdir(parents=True, exist_ok=True)
         log = _log(config).open("ab")
@@ -211,7 +211,7 @@ def _start(config: RunConfig, command: Sequence[str], gpu: str) -> subprocess.Po
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, variable: gpu},
+            env={**os.environ, _VISIBLE: gpu},
             start_new_session=True,  # a Ctrl-C comes from us alone: a second one would end it hard
         )
     assert process.stdin is not None
@@ -235,14 +235,13 @@ def visible_gpus(config: RunConfig) -> list[str]:
     """Names of the GPUs that a run may use, where it leaves the choice open; otherwise none."""
     if config.device not in ("auto", "cuda"):
         return []
-    variable = "HIP_VISIBLE_DEVICES" if torch.version.hip else "CUDA_VISIBLE_DEVICES"
     count = torch.cuda.device_count()
-    chosen = os.environ.get(variable)
+    chosen = os.environ.get(_VISIBLE)
     return (chosen.split(",") if chosen else list(map(str, range(count))))[:count]
 
 
 def _log(config: RunConfig) -> Path:
-    """What the process of a seed prints; beside the run folder, which stays as it always is."""
+    """The output of a seed's process, beside its run folder, which stays as it always is."""
     return Path(f"{config.run_folder}.log")
 
 

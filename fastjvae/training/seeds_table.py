@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SeedResult:
-    """What one seed gave, on the evaluation images; None where there is no such number."""
+    """The numbers of one seed on the evaluation images; None where there is no such number."""
 
     seed: int
     reconstruction: float | None  # nats per image
@@ -250,7 +250,7 @@ def udr_of_runs(
 
 
 def seed_result(seed: int, evaluation: dict[str, Any]) -> SeedResult:
-    """What the content of an ``evaluation.json`` says of a seed."""
+    """The result of a seed, read from the content of its ``evaluation.json``."""
     agreeing = agreeing_variable(evaluation)
     return SeedResult(
         seed=seed,

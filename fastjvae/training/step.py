@@ -1,8 +1,8 @@
-"""The training step: the same one on a CPU, on a GPU, compiled, captured in a CUDA graph, or with
-its batch in parts.
+"""One training step: gather, loss, gradients, Adam, and a row of losses.
 
-It reads nothing back from the device. Its inputs and results stay at their addresses, so that a
-CUDA graph of it can be replayed.
+It is the same step on a CPU, on a GPU, compiled, captured in a CUDA graph, or with its batch in
+parts. It reads nothing back from the device. Its inputs and results stay at their addresses, so
+that a CUDA graph of it can be replayed.
 """
 
 from __future__ import annotations
@@ -28,19 +28,17 @@ from fastjvae.objectives import LossOutput, Objective, call_if_offered, encode_r
 from fastjvae.training.capture import CapturedStep, capture
 from fastjvae.training.precision import autocast
 from fastjvae.training.processes import Processes
-from fastjvae.training.recorder import Recorder, loss_numbers
+from fastjvae.training.recorder import loss_numbers
+from fastjvae.training.resume import Trained
 from fastjvae.training.run_settings import Precision
 
 
 class TrainingStep:
-    """What one step computes: gather, loss, gradients, Adam, and a row of losses.
+    """Takes training steps; prepares itself for each size of batch when it meets it.
 
     Args:
-        model, objective: the two that are trained; an objective may have parameters of its own.
-        optimizer: over all their parameters.
+        trained: the model and all else that a step changes; the noise is the same on every process.
         batches: where images come from.
-        recorder: gets one row a step.
-        noise: generator of the samples' noise, on the model's device; the same on every process.
         processes: the processes that share each batch.
         say: tells the user in a sentence what the step has to do without.
         accumulate: parts of a process' images that follow one another, for less memory.
@@ -49,18 +47,12 @@ class TrainingStep:
         precision: "bf16" runs the networks under autocast.
         compiled: whether ``torch.compile`` is asked for.
         graph: whether a CUDA graph is asked for.
-
-    ``step`` is the number of steps taken, an int64 scalar on the device.
     """
 
     def __init__(
         self,
-        model: JointVAE,
-        objective: Objective,
-        optimizer: torch.optim.Optimizer,
+        trained: Trained,
         batches: Batches,
-        recorder: Recorder,
-        noise: torch.Generator,
         *,
         processes: Processes,
         say: Callable[[str], None],
@@ -71,16 +63,15 @@ class TrainingStep:
         compiled: bool = False,
         graph: bool = False,
     ) -> None:
-        self.model, self.objective, self.optimizer = model, objective, optimizer
-        self.batches, self.recorder, self.noise, self.say = batches, recorder, noise, say
-        self.processes, self.accumulate, self.precision = processes, accumulate, precision
-        self.device = model.device
-        self.step = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.warmup = warmup
-        self._transform = RandomAffine(augment, self.device, model.dtype) if augment else None
-        self._full_lr = [group["lr"] for group in optimizer.param_groups]
+        self.model, self.objective = trained.model, trained.objective
+        self.optimizer, self.recorder = trained.optimizer, trained.recorder
+        self.noise, self.step, self.device = trained.noise, trained.step, trained.model.device
+        self.batches, self.processes, self.say = batches, processes, say
+        self.accumulate, self.warmup, self.precision = accumulate, warmup, precision
+        self._transform = RandomAffine(augment, self.device, self.model.dtype) if augment else None
+        self._full_lr = [group["lr"] for group in self.optimizer.param_groups]
         self._lr = [torch.zeros((), device=self.device) for _ in self._full_lr]
-        self.loss: Any = LossModule(model, objective)
+        self.loss: Any = LossModule(self.model, self.objective)
         self.in_parts = processes.world > 1 or accumulate > 1
         self.compiled, self.graph = self._possible(compiled, graph)
         if processes.world > 1:
@@ -89,19 +80,8 @@ class TrainingStep:
             self.loss = torch.compile(self.loss, fullgraph=True)
         self._prepared: dict[torch.Size, CapturedStep | None] = {}
 
-    def __call__(self, number: int) -> None:
-        """Take step ``number``, counted from 0."""
-        selected = self.batches.select(number)
-        if selected.shape not in self._prepared:
-            self._prepared[selected.shape] = self._prepare(selected, number)
-        if graph := self._prepared[selected.shape]:
-            graph.replay(selected)
-            self.recorder.count()
-        else:
-            self.take(selected, number)
-
     def take(self, selected: Tensor, number: int) -> None:
-        """The step itself."""
+        """One step on the images of a selection."""
         images = self.augmented(self.batches.gather(selected), self.batches.whole(number))
         self.step += 1
         self.optimizer.zero_grad(set_to_none=True)
@@ -117,7 +97,7 @@ class TrainingStep:
         self.recorder.append(loss_numbers(out, self.model.num_pixels))
 
     def augmented(self, images: Tensor, whole: int) -> Tensor:
-        """The images of this process, each transformed by its own of the whole batch's numbers."""
+        """Transform the images of this process, each by its share of the whole batch's numbers."""
         if self._transform is None:
             return images
         uniform = torch.rand(whole, NUMBERS, generator=self.noise, device=self.device)
@@ -125,7 +105,10 @@ class TrainingStep:
         return self._transform(unit_interval(images, self.model.dtype), own)
 
     def _set_learning_rates(self) -> None:
-        """Those of this step, in tensors that keep their addresses; a checkpoint brings others."""
+        """The learning rates of this step, kept in tensors whose addresses do not change.
+
+        A checkpoint brings others.
+        """
         share = (self.step / self.warmup).clamp(max=1.0)
         for group, full, lr in zip(
             self.optimizer.param_groups, self._full_lr, self._lr, strict=True
@@ -191,7 +174,7 @@ class TrainingStep:
         return drawn_noise(rows, spec.cont, spec.num_categories, self.device, generator=self.noise)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """What the networks compute under."""
+        """The precision that the networks compute in."""
         return autocast(self.device, self.precision)
 
     def _without_exchange(self, more: bool) -> AbstractContextManager[Any]:
@@ -200,8 +183,19 @@ class TrainingStep:
 
     # --- compiled and captured --------------------------------------------------------------------
 
+    def __call__(self, number: int) -> None:
+        """Take step ``number``, counted from 0, as it was compiled or captured."""
+        selected = self.batches.select(number)
+        if selected.shape not in self._prepared:
+            self._prepared[selected.shape] = self._prepare(selected, number)
+        if graph := self._prepared[selected.shape]:
+            graph.replay(selected)
+            self.recorder.count()
+        else:
+            self.take(selected, number)
+
     def _possible(self, compiled: bool, graph: bool) -> tuple[bool, bool]:
-        """What of it can be done here; says once what cannot, and why."""
+        """Which of the two can be done here; says what cannot, and why."""
         graph = graph and self.device.type == "cuda"
         if compiled and self.in_parts:
             self.say("torch.compile takes whole batches: this run trains without it")
@@ -212,7 +206,7 @@ class TrainingStep:
         return compiled, graph
 
     def _prepare(self, selected: Tensor, number: int) -> CapturedStep | None:
-        """Compile and capture for selections of one shape; afterwards all is as before."""
+        """Compile and capture for selections of one shape; everything is then as before."""
         if self.compiled:
             try:
                 with self._unchanged():
@@ -254,7 +248,7 @@ class TrainingStep:
             self.step,
         ]
         before = [tensor.detach().clone() for tensor in tensors]
-        moments = {p: _copies(state) for p, state in self.optimizer.state.items()}
+        moments = {p: copy.deepcopy(state) for p, state in self.optimizer.state.items()}
         objective = copy.deepcopy(call_if_offered(self.objective, "state_dict"))
         noise, written = self.noise.get_state(), self.recorder.written
         devices = [self.device] if self.device.type == "cuda" else []
@@ -310,7 +304,3 @@ def _distributed(loss: LossModule, device: torch.device) -> DistributedDataParal
         device_ids=[device] if device.type == "cuda" else None,
         gradient_as_bucket_view=True,
     )
-
-
-def _copies(state: dict[str, Any]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in state.items()}

@@ -77,13 +77,10 @@ class Trainer(TrainingLoop):
         call_if_offered(objective, "to", self.device)
         optimizer = adam(model, objective, config.lr)
         recorder = loss_recorder(model.spec, self.rows)
+        trained = Trained(model, objective, optimizer, recorder, self.noise)
         self._take = TrainingStep(
-            model,
-            objective,
-            optimizer,
+            trained,
             self.batches,
-            recorder,
-            self.noise,
             processes=self.processes,
             say=self.progress.say,
             accumulate=config.accumulate,
@@ -96,7 +93,6 @@ class Trainer(TrainingLoop):
         watch = None
         if isinstance(data, ImageData):
             watch = CollapseWatch(data.images, config.channel_reduction, config.augment)
-        trained = Trained(model, objective, optimizer, recorder, self.noise, self._take.step)
         self.begin(trained, self._take, _summary, warning=watch, resuming=resuming)
 
     def train_step(self) -> None:

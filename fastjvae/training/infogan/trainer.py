@@ -80,32 +80,28 @@ class InfoGANTrainer(TrainingLoop):
             fused=self.device.type in ("cpu", "cuda"),
         )
         recorder = Recorder(dict.fromkeys(SCALARS), self.rows)
-        device_step = torch.zeros((), dtype=torch.int64, device=self.device)
-        trained = Trained(model, gan, optimizer, recorder, self.noise, device_step)
+        trained = Trained(model, gan, optimizer, recorder, self.noise)
         self.begin(trained, self._take, _summary, resuming=resuming)
 
     def _take(self, number: int) -> None:
         """One update of discriminator and Q, then one of the generator, with codes of its own."""
         images = self.batches.gather(self.batches.select(number))
-        self.trained.device_step.add_(1)
+        self.trained.step += 1
         real = unit_interval(images, self.model.dtype)
-        inputs = self._draw(len(real))
+        inputs = self.model.prior_sample(len(real), self.noise)
         with torch.no_grad():
             generated = self._generate(inputs)
         with self._autocast():
             own, right = self.objective.discriminator_loss(self.model, real, generated, inputs)
         self._update(own)
 
-        inputs = self._draw(len(real))
+        inputs = self.model.prior_sample(len(real), self.noise)
         with _constant(self.judges):
             generated = self._generate(inputs)
             with self._autocast():
                 loss, cont, disc = self.objective.generator_loss(self.model, generated, inputs)
             self._update(loss)
         self.recorder.append(dict(zip(SCALARS, (own, loss, right, cont, disc), strict=True)))
-
-    def _draw(self, rows: int) -> Tensor:
-        return self.model.prior_sample(rows, self.noise)
 
     def _generate(self, inputs: Tensor) -> Tensor:
         with self._autocast():

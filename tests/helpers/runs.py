@@ -1,0 +1,41 @@
+"""Training runs for tests: one of a folder, one that ends early, what one has left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastjvae.data import load as load_data
+from fastjvae.model.checkpoint import read_checkpoint
+from fastjvae.training.run_folder import RunFolder, read_metrics
+from fastjvae.training.settings import TrainConfig
+from fastjvae.training.trainer import Trainer
+
+
+def trainer_of(config: TrainConfig, folder: Path) -> Trainer:
+    return Trainer(config, load_data(config.source()), RunFolder(folder))
+
+
+def comparable(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Everything a run leaves behind but its speed."""
+    state = read_checkpoint(folder / "checkpoint.pt")
+    records = read_metrics(RunFolder(folder))
+    for record in records:
+        assert record.pop("images_per_s") > 0
+    return state, records
+
+
+def stop_at(
+    trainer: Trainer, step: int, how: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = trainer.train_step
+
+    def train_step() -> None:
+        take()
+        if trainer.step == step:
+            how()
+
+    monkeypatch.setattr(trainer, "train_step", train_step)

@@ -112,6 +112,7 @@ class TrainingLoop:
         self.trained, self.take, self.summary, self.warning = trained, take, summary, warning
         self.model, self.objective = trained.model, trained.objective
         self.optimizer, self.recorder = trained.optimizer, trained.recorder
+        self.device_step = trained.step
         self.frames = FrameRecorder(self.run.frames, self.model, self.config.animate_every)
         if not resuming:
             self.processes.first(lambda: self.run.create(self.config, self.about()))

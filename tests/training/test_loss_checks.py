@@ -68,7 +68,7 @@ def test_a_reconstruction_below_0_ends_the_run(
     append = trainer.recorder.append
 
     def written(numbers: dict[str, torch.Tensor]) -> None:
-        step = int(trainer.trained.step)
+        step = int(trainer.device_step)
         wrong = numbers["reconstruction"] - 1e4 * (step == 6)
         append({**numbers, "reconstruction": wrong})
 

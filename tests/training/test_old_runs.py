@@ -163,7 +163,9 @@ def test_a_stopped_run_goes_on_to_its_end(
 
     config = json.loads((run / "config.json").read_text())
     assert config["model"] == before["model"]
-    assert {**config["training"], **before["training"], "steps": 6} == config["training"]
+    renamed = {"discrete_capacity": "disc_measure"}
+    settings = {renamed.get(setting, setting): v for setting, v in before["training"].items()}
+    assert {**config["training"], **settings, "steps": 6} == config["training"]
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert_evaluation(evaluation)
     assert evaluation["steps"] == 6

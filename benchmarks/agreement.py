@@ -17,7 +17,7 @@ import fastjvae
 from benchmarks.problems import DEVICE, SEED, Problem, batch_of, mnist_like
 from benchmarks.steps import FastTraining, Training
 from fastjvae.data import ImageData
-from fastjvae.training.precision import TF32, allow_tf32, tf32
+from fastjvae.training.device import TF32, allow_tf32, tf32
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.settings import build_model
 from fastjvae.training.trainer import Trainer

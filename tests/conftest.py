@@ -20,7 +20,7 @@ SHARED = ROOT.parent / "shared"
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 else:  # what is compared to the last digits is computed in float32, the same way every time
-    from fastjvae.training.precision import TF32, allow_tf32
+    from fastjvae.training.device import TF32, allow_tf32
 
     allow_tf32(TF32(matmul=False, cudnn=False))
     torch.backends.cudnn.deterministic = True

@@ -1,10 +1,15 @@
-"""The device of a run, by the name that somebody gave it."""
+"""The device of a run and its precision: TF32, a switch of the whole process, and autocast."""
 
 from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 
 from fastjvae.errors import ArgumentError
+from fastjvae.training.run_settings import Precision
 
 
 def resolve_device(name: str) -> torch.device:
@@ -23,3 +28,45 @@ def resolve_device(name: str) -> torch.device:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ArgumentError(f"--device {name} cannot be used here: {reason}") from error
     return device
+
+
+class TF32(NamedTuple):
+    """The operations of a GPU that round float32 to 10 bits of mantissa."""
+
+    matmul: bool  # matrix products
+    cudnn: bool  # convolutions
+
+
+def tf32() -> TF32:
+    """The operations that are allowed TF32 now."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # versions between 2.9 and 2.14 call the switches old
+        return TF32(torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+
+
+def allow_tf32(where: TF32) -> None:
+    """Allow TF32 in these operations and in no others."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.backends.cuda.matmul.allow_tf32 = where.matmul
+        torch.backends.cudnn.allow_tf32 = where.cudnn
+
+
+def set_precision(precision: Precision, device: torch.device) -> None:
+    """Set the process' switches for TF32 as a run on ``device`` asks.
+
+    Raises:
+        ArgumentError: TF32 on a device that has none.
+    """
+    wanted = precision == "tf32"
+    if device.type == "cuda":
+        allow_tf32(TF32(wanted, wanted))
+    elif wanted:
+        raise ArgumentError(f"--precision tf32 needs a GPU, this run is on {device}")
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """The context that the networks of a run compute in."""
+    if precision == "bf16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()

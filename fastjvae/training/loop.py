@@ -20,10 +20,9 @@ from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.figures.frames import FrameRecorder
 from fastjvae.model import JointVAE, checkpoint, pretrained
 from fastjvae.training.allocator import keep_freed_memory
-from fastjvae.training.device import resolve_device
+from fastjvae.training.device import resolve_device, set_precision, tf32
 from fastjvae.training.images import described, training_batches
 from fastjvae.training.loss_checks import check_numbers
-from fastjvae.training.precision import set_precision, tf32
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.resume import Trained, restore, training_state

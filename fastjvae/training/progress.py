@@ -37,7 +37,6 @@ class Progress:
         self._step = self._first = step
         self._total = total
         self._since_s, self._said_s = time.monotonic(), None
-        self._bar = None
         if self._shown and _is_watched(sys.stderr):
             self._bar = tqdm(
                 total=total,

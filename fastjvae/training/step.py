@@ -26,7 +26,7 @@ from fastjvae.functional.noise import Noise, draw_seed, drawn_noise
 from fastjvae.model import JointVAE
 from fastjvae.objectives import LossOutput, Objective, call_if_offered, encode_rows
 from fastjvae.training.capture import CapturedStep, capture
-from fastjvae.training.precision import autocast
+from fastjvae.training.device import autocast
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import loss_numbers
 from fastjvae.training.resume import Trained

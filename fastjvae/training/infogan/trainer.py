@@ -15,10 +15,10 @@ from fastjvae.errors import ArgumentError
 from fastjvae.functional.backends.reference import unit_interval
 from fastjvae.functional.weights import Seeded
 from fastjvae.model import JointVAE
+from fastjvae.training.device import autocast
 from fastjvae.training.infogan.losses import InfoGAN
 from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.loop import Record, TrainingLoop
-from fastjvae.training.precision import autocast
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import Recorder
 from fastjvae.training.resume import Trained
@@ -40,16 +40,8 @@ class InfoGANTrainer(TrainingLoop):
 
     The model that it saves at the end is a JointVAE: the generator as decoder, Q as encoder.
 
-    Args:
-        config: the run's settings.
-        data: the training images, or a DataLoader, see :class:`fastjvae.training.Trainer`.
-        run: the run folder, made if it does not exist.
-        resuming: as for :class:`fastjvae.training.Trainer`.
-        processes: InfoGAN trains in one.
-
-    Raises:
-        ArgumentError: there are several processes, or the precision is not one of the device.
-        RunError, CheckpointError: see :meth:`fastjvae.training.loop.TrainingLoop.begin`.
+    Arguments and errors are as for :class:`fastjvae.training.Trainer`. It trains in one process,
+    several are an ArgumentError.
     """
 
     def __init__(

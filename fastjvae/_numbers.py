@@ -1,4 +1,4 @@
-"""Which arguments count as numbers, Python's and NumPy's but not booleans, and how one is shown."""
+"""Which arguments count as numbers, Python's and NumPy's but not booleans; numbers as text."""
 
 from __future__ import annotations
 
@@ -36,3 +36,12 @@ def shown(value: object) -> str:
     if len(text) <= _LONGEST:
         return text
     return f"{text[: _LONGEST - 17].rstrip()}[...]{text[-12:].lstrip()}"
+
+
+def decimal(value: float) -> str:
+    """Two decimals with a true minus sign, and none before 0.
+
+    >>> decimal(0.254), decimal(-0.001)
+    ('0.25', '0.00')
+    """
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")

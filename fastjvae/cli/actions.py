@@ -29,7 +29,7 @@ from fastjvae.files import write_json
 from fastjvae.json_files import to_json
 from fastjvae.metrics.evaluation import Evaluation, evaluate
 from fastjvae.metrics.scores import Scores
-from fastjvae.model import JointVAE, checkpoint, load
+from fastjvae.model import JointVAE, export, load
 from fastjvae.training.device import resolve_device
 from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer
@@ -245,11 +245,11 @@ def _export(command: Export) -> int:
     run = run_of(command.run)
     folder = Path(command.out) if command.out else run.path / f"export-{command.to}"
     if command.to == "published":
-        checkpoint.save_published(model, folder, _published_specs(run))
+        export.save_published(model, folder, _published_specs(run))
     elif command.to == "safetensors":
         model.save_pretrained(folder)
     else:
-        checkpoint.save_exported(model, folder)
+        export.save_exported(model, folder)
     print(f"wrote {', '.join(sorted(p.name for p in folder.iterdir()))} to {folder}")
     return 0
 

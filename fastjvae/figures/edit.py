@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastjvae._numbers import decimal
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.image_grid import Block, Images, check_channels, image_grid, mosaic
-from fastjvae.figures.labels import decimal
 from fastjvae.functional.backends import reference
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model.latent_moves import (

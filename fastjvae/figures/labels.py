@@ -48,12 +48,3 @@ def full_title(title: str | None, notes: Sequence[str]) -> str:
 
 def with_kl(name: str, kl_nats: float) -> str:
     return f"{name}  {kl_nats:.2f} nats"
-
-
-def decimal(value: float) -> str:
-    """Two decimals with a true minus sign, and none before 0.
-
-    >>> decimal(0.254), decimal(-0.001)
-    ('0.25', '0.00')
-    """
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")

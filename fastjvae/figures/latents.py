@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot
 
 from fastjvae import functional
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.image_grid import Block, image_grid
+from fastjvae.figures.image_grid import Block, Images, image_grid
 from fastjvae.figures.labels import Vector, check_count, full_title, part, vector, with_kl
 from fastjvae.functional.backends import reference
 from fastjvae.model.encoding import evaluating
@@ -24,7 +24,6 @@ from fastjvae.model.latent_moves import (
     decoded_rows,
     discrete_variable,
     prior_sample,
-    split,
 )
 
 if TYPE_CHECKING:
@@ -64,10 +63,14 @@ def reconstructions(
     blocks = [
         Block([above, below], ["input", "reconstruction"])
         for above, below in zip(
-            split(inputs, pairs, columns), split(outputs, pairs, columns), strict=True
+            _split(inputs, pairs, columns), _split(outputs, pairs, columns), strict=True
         )
     ]
     return image_grid(blocks, full_title(title, part(len(shown), len(images), "images")))
+
+
+def _split(images: Images, rows: int, columns: int) -> list[Images]:
+    return [images[i * columns : (i + 1) * columns] for i in range(rows)]
 
 
 def traversals(
@@ -185,7 +188,7 @@ def samples_by_category(
     sample = columns.repeat(len(chosen), 1, 1)
     sample[:, :, spec.categories[variable]] = one_hot(torch.tensor(chosen), size)[:, None].float()
     block = Block(
-        split(decode(model, sample.flatten(0, 1)), len(chosen), samples),
+        _split(decode(model, sample.flatten(0, 1)), len(chosen), samples),
         [labels[k] for k in chosen],
     )
     order = "most frequent" if shares is not None else "first"

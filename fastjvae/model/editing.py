@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fastjvae.data.pictures import channels_first, open_picture
 from fastjvae.data.prepare import fit
-from fastjvae.figures.image_grid import check_channels
+from fastjvae.errors import ArgumentError
 from fastjvae.model.encoding import evaluating
 from fastjvae.model.jointvae import JointVAE
 from fastjvae.model.latent_moves import change, encode_row
@@ -34,7 +34,11 @@ def read_picture(path: str | Path, img_size: tuple[int, int, int]) -> Tensor:
         ArgumentError: the model is of images that are neither grey nor RGB.
     """
     channels, height, width = img_size
-    check_channels(channels)
+    if channels not in (1, 3):
+        raise ArgumentError(
+            f"pictures are of 1 channel (grey) or 3 (RGB), the model's images are not: these have"
+            f" {channels}"
+        )
     picture = open_picture(Path(path), str(path), hint=": make it smaller")
     picture = picture.convert("L" if channels == 1 else "RGB")
     return torch.from_numpy(channels_first(fit(picture, (height, width))).copy())[None]

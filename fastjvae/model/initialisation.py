@@ -1,17 +1,13 @@
-"""Weights to begin with, other than torch's own."""
+"""Initial weights other than torch's own."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.weights import he_normal_
-
-if TYPE_CHECKING:
-    from fastjvae.model.jointvae import Encoder
+from fastjvae.model.networks import Encoder
 
 
 @torch.no_grad()

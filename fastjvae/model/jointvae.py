@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,72 +14,19 @@ from fastjvae.functional.backends import reference
 from fastjvae.functional.checks import check_temperature, check_unit_interval
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.noise import Noise, check_generator, prior_sample
-from fastjvae.model import pretrained, published
-from fastjvae.model.cpu_convolutions import channels_last
-from fastjvae.model.cpu_layers import run_chain
-from fastjvae.model.sizes import HIDDEN_DIM, check_networks, checked_img_size, num_convolutions
+from fastjvae.model import published
+from fastjvae.model.networks import (
+    HIDDEN_DIM,
+    Decoder,
+    Encoder,
+    check_networks,
+    checked_img_size,
+)
+from fastjvae.model.pretrained import Saved
 from fastjvae.objectives import LossOutput, Objective, paper_mnist
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-_FLATTEN, _RELU = nn.Flatten(), nn.ReLU()
-
-
-class Encoder(nn.Module):
-    """Images (N, C, H, W) in [0, 1] -> parameter rows (N, P) (paper appendix B).
-
-    n convolutions of 4x4 and stride 2 (see :func:`num_convolutions`): 32 channels, the last two
-    64; a hidden layer of 256; one linear head for all latent parameters.
-    """
-
-    def __init__(self, img_size: tuple[int, int, int], num_params: int) -> None:
-        super().__init__()
-        channels, height, width = img_size
-        n = num_convolutions(height, width)
-        self.features = _stack(nn.Conv2d, [channels, *[32] * (n - 2), 64, 64])
-        self.features.append(nn.ReLU())
-        self.hidden = nn.Linear(64 * (height >> n) * (width >> n), HIDDEN_DIM)
-        self.head = nn.Linear(HIDDEN_DIM, num_params)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self._run(images, self.head)
-
-    def hidden_features(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] -> what the head reads, (N, 256)."""
-        return self._run(images)
-
-    def _run(self, images: Tensor, *heads: nn.Module) -> Tensor:
-        chain = [self.features, _FLATTEN, self.hidden, _RELU, *heads]
-        return run_chain(chain, channels_last(images))
-
-
-class Decoder(nn.Module):
-    """Sample rows (N, L) -> logits of the pixels (N, C, H, W) (paper appendix B).
-
-    The encoder's mirror: 32 channels in its hidden layers, 64 in the first one from n = 4 on.
-    """
-
-    def __init__(self, img_size: tuple[int, int, int], sample_dim: int) -> None:
-        super().__init__()
-        channels, height, width = img_size
-        n = num_convolutions(height, width)
-        self.shape = (64, height >> n, width >> n)
-        hidden = [64 if n >= 4 else 32, *[32] * (n - 2)]
-        self.latent_to_features = nn.Sequential(
-            nn.Linear(sample_dim, HIDDEN_DIM),
-            nn.ReLU(),
-            nn.Linear(HIDDEN_DIM, 64 * (height >> n) * (width >> n)),
-            nn.ReLU(),
-        )
-        self.features_to_image = _stack(nn.ConvTranspose2d, [64, *hidden, channels])
-        self.to_images = nn.Unflatten(1, self.shape)
-
-    def forward(self, sample: Tensor) -> Tensor:
-        return run_chain([self.latent_to_features, self.to_images, self.features_to_image], sample)
-
-
-class JointVAE(nn.Module):
+class JointVAE(Saved):
     """VAE with Gaussian and categorical latent variables, a drop-in for the published class.
 
     >>> model = JointVAE(img_size=(1, 32, 32), latent_spec={"cont": 10, "disc": [10]})
@@ -339,24 +284,6 @@ class JointVAE(nn.Module):
         super().load_state_dict(ours, strict=True, assign=assign)
         return nn.modules.module._IncompatibleKeys(missing, unexpected)
 
-    def save_pretrained(
-        self, directory: str | Path, *, repo_id: str | None = None, push_to_hub: bool = False
-    ) -> None:
-        """Write ``config.json`` and ``model.safetensors``; see :mod:`fastjvae.model.pretrained`."""
-        pretrained.save_pretrained(self, directory, repo_id=repo_id, push_to_hub=push_to_hub)
-
-    @classmethod
-    def from_pretrained(
-        cls, directory: str | Path, *, hub: bool = False, revision: str | None = None
-    ) -> Self:
-        """Read what :meth:`save_pretrained` wrote, in evaluation mode; strict.
-
-        ``hub=True`` reads a repository of the Hub, ``user/name``, where no such folder exists.
-        """
-        return pretrained.from_pretrained(directory, cls, hub=hub, revision=revision)
-
-    # --- internals --------------------------------------------------------------------------------
-
     def _distribution(self, params: Tensor) -> dict[str, list[Tensor]]:
         latent_dist: dict[str, list[Tensor]] = {}
         if self.is_continuous:
@@ -364,24 +291,3 @@ class JointVAE(nn.Module):
         if self.is_discrete:
             latent_dist["disc"] = [params[:, logits].softmax(dim=1) for logits in self.spec.logits]
         return latent_dist
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Floating-point type of the parameters."""
-        for parameter in self.parameters():
-            if parameter.is_floating_point():
-                return parameter.dtype
-        return torch.float32
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next((p.device for p in self.parameters()), torch.device("cpu"))
-
-
-def _stack(layer: type[nn.Conv2d] | type[nn.ConvTranspose2d], widths: list[int]) -> nn.Sequential:
-    """4x4 layers of stride 2 with a ReLU between them."""
-    modules: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        modules += [layer(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]
-    return nn.Sequential(*modules[:-1])

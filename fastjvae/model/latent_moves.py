@@ -1,25 +1,24 @@
-"""From sample rows to images: where a row comes from, and how one latent variable moves in it."""
+"""Moves in latent space: sample rows of images or of the prior, changed and swept, and decoded."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae import functional
+from fastjvae._numbers import decimal
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.image_grid import Images
-from fastjvae.figures.labels import decimal
 from fastjvae.functional import noise
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model.encoding import evaluating
-
-if TYPE_CHECKING:
-    from fastjvae.model.jointvae import JointVAE
+from fastjvae.model.jointvae import JointVAE
 
 _DECODED_AT_ONCE = 256
 
@@ -27,23 +26,19 @@ _DECODED_AT_ONCE = 256
 # --- the model ------------------------------------------------------------------------------------
 
 
-def decode(model: JointVAE, sample: Tensor) -> Images:
-    """Sample rows (n, L) of any device and dtype -> images (n, C, H, W)."""
+def decode(model: JointVAE, sample: Tensor) -> NDArray[np.float32]:
+    """Sample rows (n, L) of any device and dtype -> images (n, C, H, W) in [0, 1]."""
     rows = sample.to(model.device, model.dtype)
     with evaluating(model):
         images = [model.decode(part).float().cpu() for part in torch.split(rows, _DECODED_AT_ONCE)]
     return torch.cat(images).numpy()
 
 
-def decoded_rows(model: JointVAE, rows: Sequence[Tensor]) -> list[Images]:
+def decoded_rows(model: JointVAE, rows: Sequence[Tensor]) -> list[NDArray[np.float32]]:
     """Decode rows of sample rows, not all of one length, in few calls of the decoder."""
     images = decode(model, torch.cat(list(rows)))
     ends = torch.tensor([len(row) for row in rows]).cumsum(0).tolist()
     return [images[end - len(row) : end] for row, end in zip(rows, ends, strict=True)]
-
-
-def split(images: Images, rows: int, columns: int) -> list[Images]:
-    return [images[i * columns : (i + 1) * columns] for i in range(rows)]
 
 
 # --- sample rows ----------------------------------------------------------------------------------

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastjvae._numbers import shown
 from fastjvae.errors import ArgumentError, CheckpointError, first_sentence
 from fastjvae.files import write_bytes, write_json
+from fastjvae.functional.latents import LatentSpec
 from fastjvae.json_files import read_json
 
 if TYPE_CHECKING:
-    from fastjvae.model.jointvae import JointVAE
-
-Model = TypeVar("Model", bound="JointVAE")
+    from typing_extensions import Self
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MODEL_FORMAT = "fastjvae-model-1"
@@ -29,93 +28,119 @@ _FLOATS = {
 }
 
 
-def save_pretrained(
-    model: JointVAE,
-    directory: str | Path,
-    *,
-    extra: Mapping[str, Any] | None = None,
-    repo_id: str | None = None,
-    push_to_hub: bool = False,
-) -> None:
-    """Write ``config.json`` and ``model.safetensors`` into ``directory``.
+class Saved(nn.Module):
+    """A model that is written into a folder and built again from it.
 
-    Args:
-        model: a model with the standard encoder and decoder.
-        directory: made if it does not exist.
-        extra: further entries for ``config.json``, such as how the model was trained.
-        repo_id: Hub repository for ``push_to_hub``, by default the folder's name.
-        push_to_hub: upload the folder as well; needs the ``hub`` extra.
-
-    Raises:
-        ArgumentError: the model has its own encoder or decoder, or its temperature is a tensor.
-        RunError: the folder cannot be written.
+    Its class is called with ``img_size``, ``latent_spec`` and ``temperature``; ``has_own_modules``
+    says that this would not build it again.
     """
-    from safetensors.torch import save
 
-    directory = Path(directory)
-    config = {"format": MODEL_FORMAT, "model": model_config(model), **(extra or {})}
-    tensors = {
-        key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()
-    }
-    write_bytes(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
-    write_json(directory / CONFIG, config)
-    if push_to_hub:
-        _hub().HfApi().upload_folder(
-            repo_id=_hub().HfApi().create_repo(repo_id or directory.name, exist_ok=True).repo_id,
-            folder_path=directory,
-            allow_patterns=[CONFIG, WEIGHTS],
-        )
+    img_size: tuple[int, int, int]
+    spec: LatentSpec
+    temperature: float | Tensor
+    has_own_modules: bool
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the parameters."""
+        floating = (p.dtype for p in self.parameters() if p.is_floating_point())
+        return next(floating, torch.float32)
 
-def from_pretrained(
-    directory: str | Path, cls: type[Model], *, hub: bool = False, revision: str | None = None
-) -> Model:
-    """Read what :func:`save_pretrained` wrote, in evaluation mode; every tensor must be there.
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
 
-    Args:
-        directory: the folder, or the id of a Hub repository.
-        cls: the model class.
-        hub: whether ``directory`` is the id of a repository, ``user/name``, where no such folder
-            exists; needs the ``hub`` extra.
-        revision: of the Hub repository.
+    def save_pretrained(
+        self,
+        directory: str | Path,
+        *,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write ``config.json`` and ``model.safetensors`` into ``directory``.
 
-    Raises:
-        ArgumentError: a revision is asked for without the Hub.
-        CheckpointError: the files are missing, damaged, of another format or of another model.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
+        Args:
+            directory: made if it does not exist.
+            repo_id: Hub repository for ``push_to_hub``, by default the folder's name.
+            push_to_hub: upload the folder as well; needs the ``hub`` extra.
+            extra: further entries for ``config.json``, such as how the model was trained.
 
-    folder = Path(directory)
-    if revision is not None and not hub:
-        raise ArgumentError(f"a revision is of a Hub repository: give hub=True, got {revision!r}")
-    if not folder.is_dir():
-        if not hub:
-            raise CheckpointError(
-                f"{folder} is no folder; to load a repository of that name from the Hub give"
-                f" hub=True"
+        Raises:
+            ArgumentError: the model has its own encoder or decoder, or its temperature is a tensor.
+            RunError: the folder cannot be written.
+        """
+        from safetensors.torch import save
+
+        directory = Path(directory)
+        config = {"format": MODEL_FORMAT, "model": model_config(self), **(extra or {})}
+        tensors = {key: tensor.cpu().contiguous() for key, tensor in self.state_dict().items()}
+        write_bytes(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+        write_json(directory / CONFIG, config)
+        if push_to_hub:
+            api = _hub().HfApi()
+            api.upload_folder(
+                repo_id=api.create_repo(repo_id or directory.name, exist_ok=True).repo_id,
+                folder_path=directory,
+                allow_patterns=[CONFIG, WEIGHTS],
             )
-        folder = _download(str(directory), revision)
-    config = read_json(folder / CONFIG)
-    if not isinstance(config, dict) or config.get("format") != MODEL_FORMAT:
-        found = config.get("format") if isinstance(config, dict) else type(config).__name__
-        raise CheckpointError(
-            f"{folder / CONFIG} must say format {MODEL_FORMAT!r}, got {shown(found)}"
-        )
-    if not (folder / WEIGHTS).is_file():
-        raise CheckpointError(f"{folder / WEIGHTS} is missing")
-    try:
-        # Its own reader of files takes no names that are not UTF-8.
-        tensors = load((folder / WEIGHTS).read_bytes())
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder / WEIGHTS} cannot be read or is damaged: {first_sentence(error)}"
-        ) from error
-    return build_model(config.get("model"), tensors, folder / CONFIG, folder / WEIGHTS, cls)
+
+    @classmethod
+    def from_pretrained(
+        cls, directory: str | Path, *, hub: bool = False, revision: str | None = None
+    ) -> Self:
+        """Read what :meth:`save_pretrained` wrote, in evaluation mode; every tensor must be there.
+
+        Args:
+            directory: the folder, or the id of a Hub repository.
+            hub: whether ``directory`` is the id of a repository, ``user/name``, where no such
+                folder exists; needs the ``hub`` extra.
+            revision: of the Hub repository.
+
+        Raises:
+            ArgumentError: a revision is asked for without the Hub.
+            CheckpointError: the files are missing, damaged, of another format or of another model.
+        """
+        folder = _folder(directory, hub, revision)
+        config = read_json(folder / CONFIG)
+        if not isinstance(config, dict) or config.get("format") != MODEL_FORMAT:
+            found = config.get("format") if isinstance(config, dict) else type(config).__name__
+            raise CheckpointError(
+                f"{folder / CONFIG} must say format {MODEL_FORMAT!r}, got {shown(found)}"
+            )
+        tensors = _read_weights(folder / WEIGHTS)
+        return cls.rebuilt(config.get("model"), tensors, folder / CONFIG, folder / WEIGHTS)
+
+    @classmethod
+    def rebuilt(cls, config: Any, state: Mapping[str, Tensor], source: Path, weights: Path) -> Self:
+        """Build a model from :func:`model_config`'s form, and give it its weights; evaluation mode.
+
+        The sizes that the configuration names take no memory before they are found in the weights.
+
+        Args:
+            config: as read.
+            state: the parameters by name.
+            source, weights: where both were read, for messages.
+
+        Raises:
+            CheckpointError: the configuration describes no model, or the weights are of another
+                one.
+        """
+        try:
+            arguments = (config["img_size"], config["latent_spec"], config["temperature"])
+            check_weights(lambda: cls(*arguments), state, weights)
+            model = cls(*arguments).to(_FLOATS[config["dtype"]])
+        except (KeyError, TypeError, AttributeError, ArgumentError) as error:
+            raise CheckpointError(
+                f"{source} describes no JointVAE: {first_sentence(error)}"
+            ) from error
+        load_strict(model, state, weights)
+        return model.eval()
 
 
-def model_config(model: JointVAE) -> dict[str, Any]:
-    """Return what :func:`build_model` needs to build the model again; JSON types only."""
+def model_config(model: Saved) -> dict[str, Any]:
+    """Return what :meth:`Saved.rebuilt` needs to build the model again; JSON types only."""
     if model.has_own_modules:
         raise ArgumentError(
             "a model with its own encoder or decoder cannot be rebuilt from a configuration;"
@@ -131,41 +156,15 @@ def model_config(model: JointVAE) -> dict[str, Any]:
     }
 
 
-def build_model(
-    config: Any, state: Mapping[str, Tensor], source: Path, weights: Path, cls: type[Model]
-) -> Model:
-    """Build a model from :func:`model_config`'s form, and give it its weights; evaluation mode.
-
-    The sizes that the configuration names take no memory before they are found in the weights.
-
-    Args:
-        config: as read.
-        state: the parameters by name.
-        source, weights: where both were read, for messages.
-        cls: the model class.
-
-    Raises:
-        CheckpointError: the configuration describes no model, or the weights are of another one.
-    """
-    try:
-        arguments = (config["img_size"], config["latent_spec"], config["temperature"])
-        check_weights(lambda: _model_class()(*arguments), state, weights)
-        model = cls(*arguments).to(_FLOATS[config["dtype"]])
-    except (KeyError, TypeError, AttributeError, ArgumentError) as error:
-        raise CheckpointError(f"{source} describes no JointVAE: {first_sentence(error)}") from error
-    load_strict(model, state, weights)
-    return model.eval()
-
-
-def check_weights(make: Callable[[], JointVAE], state: Mapping[str, Tensor], source: Path) -> None:
-    """Raise CheckpointError unless the weights are those of a model, which takes no memory here."""
+def check_weights(make: Callable[[], nn.Module], state: Mapping[str, Tensor], source: Path) -> None:
+    """Raise CheckpointError unless the weights fit the model, which takes no memory here."""
     with torch.device("meta"):
         template = make()
     load_strict(template, state, source, assign=True)
 
 
 def load_strict(
-    model: JointVAE, state: Mapping[str, Tensor], source: Path, assign: bool = False
+    model: nn.Module, state: Mapping[str, Tensor], source: Path, assign: bool = False
 ) -> None:
     """Give a model its weights; CheckpointError names the file that they are from."""
     try:
@@ -175,10 +174,44 @@ def load_strict(
         raise CheckpointError(f"{source} holds the weights of another model: {reason}") from error
 
 
-def _model_class() -> type[JointVAE]:
-    from fastjvae.model.jointvae import JointVAE  # which imports this module
+def _folder(directory: str | Path, hub: bool, revision: str | None) -> Path:
+    """The folder of that name, or what the Hub has under it."""
+    folder = Path(directory)
+    if revision is not None and not hub:
+        raise ArgumentError(f"a revision is of a Hub repository: give hub=True, got {revision!r}")
+    if folder.is_dir():
+        return folder
+    if not hub:
+        raise CheckpointError(
+            f"{folder} is no folder; to load a repository of that name from the Hub give hub=True"
+        )
+    hf = _hub()
+    try:
+        return Path(
+            hf.snapshot_download(
+                str(directory), revision=revision, allow_patterns=[CONFIG, WEIGHTS]
+            )
+        )
+    except (hf.errors.HfHubHTTPError, hf.errors.HFValidationError, OSError) as error:
+        raise CheckpointError(
+            f"{directory} is neither a folder nor a Hub repository that can be read:"
+            f" {first_sentence(error)}"
+        ) from error
 
-    return JointVAE
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing")
+    try:
+        # Its own reader of files takes no names that are not UTF-8.
+        return load(path.read_bytes())  # type: ignore[no-any-return]
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read or is damaged: {first_sentence(error)}"
+        ) from error
 
 
 def _hub() -> Any:
@@ -187,16 +220,3 @@ def _hub() -> Any:
     except ImportError:
         raise ArgumentError("Hub ids need the extra: pip install 'fastjvae[hub]'") from None
     return huggingface_hub
-
-
-def _download(repo_id: str, revision: str | None) -> Path:
-    hub = _hub()
-    try:
-        return Path(
-            hub.snapshot_download(repo_id, revision=revision, allow_patterns=[CONFIG, WEIGHTS])
-        )
-    except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError) as error:
-        reason = first_sentence(error)
-        raise CheckpointError(
-            f"{repo_id} is neither a folder nor a Hub repository that can be read: {reason}"
-        ) from error

@@ -15,13 +15,15 @@ from torch import Tensor
 from fastjvae.errors import CheckpointError
 from fastjvae.functional.latents import LatentSpec
 
+SPECS, PUBLISHED_WEIGHTS = "specs.json", "model.pt"
+OWN_HEAD = "encoder.head."
+
 _PREFIXES = {
     "encoder.features.": "img_to_features.",
     "encoder.hidden.": "features_to_hidden.0.",
     "decoder.latent_to_features.": "latent_to_features.",
     "decoder.features_to_image.": "features_to_img.",
 }
-OWN_HEAD = "encoder.head."
 _PUBLISHED_PREFIXES = (*_PREFIXES.values(), "fc_mean.", "fc_log_var.", "fc_alphas.")
 
 

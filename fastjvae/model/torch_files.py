@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -106,3 +107,10 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
         raise CheckpointError(
             f"{path} is damaged: {sum(sizes)} bytes are packed into {path.stat().st_size}"
         )
+
+
+def serialised(save: Callable[[Any, IO[bytes]], None], value: Any) -> bytes:
+    """The content of the file that ``save(value, file)`` writes."""
+    buffer = io.BytesIO()
+    save(value, buffer)
+    return buffer.getvalue()

@@ -218,7 +218,7 @@ class TrainingLoop:
         if self.finished:
             self.model.eval()
             whole = self.run.description(self.config, self.about())
-            pretrained.save_pretrained(self.model, self.run.path, extra=whole)
+            self.model.save_pretrained(self.run.path, extra=whole)
             self.model.train()
 
     def _read_record(self, since_s: float) -> Record:

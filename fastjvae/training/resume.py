@@ -16,6 +16,7 @@ from fastjvae.data.batches.order import epoch_seed
 from fastjvae.errors import CheckpointError
 from fastjvae.model import JointVAE, checkpoint, pretrained
 from fastjvae.objectives.base import call_if_offered
+from fastjvae.training.optimizer_state import restore_optimizer
 from fastjvae.training.recorder import Recorder
 from fastjvae.training.run_settings import RUN_SETTINGS, RunConfig
 from fastjvae.training.saved_settings import config_from_dict
@@ -85,7 +86,7 @@ def restore(trained: Trained, path: Path, config: RunConfig, data: dict[str, Any
             f" with"
         )
     trained.model.load_state_dict(state["model"])
-    checkpoint.restore_optimizer(trained.optimizer, state["optimizer"])
+    restore_optimizer(trained.optimizer, state["optimizer"])
     if "objective" in state:
         call_if_offered(trained.objective, "load_state_dict", state["objective"])
     step: int = state["step"]

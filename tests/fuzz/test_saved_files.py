@@ -22,7 +22,7 @@ from fastjvae.figures import kl_growth
 from fastjvae.figures.metrics import read_score
 from fastjvae.files import write_json
 from fastjvae.metrics.evaluation import evaluate
-from fastjvae.model.checkpoint import save_published
+from fastjvae.model.export import save_published
 from fastjvae.training.run_folder import MetricsLog, RunFolder, read_metrics
 from fastjvae.training.seeds_table import read_evaluation
 from fastjvae.training.trainer import Trainer

@@ -12,7 +12,7 @@ from torch import nn
 
 from fastjvae import Capacity, JointObjective, JointVAE, LatentSpec, load_published
 from fastjvae.errors import ArgumentError, CheckpointError
-from fastjvae.model.jointvae import num_convolutions
+from fastjvae.model.networks import num_convolutions
 
 SPEC = {"cont": 5, "disc": [10, 4]}
 

@@ -21,7 +21,6 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from fastjvae.data import batches as module
 from fastjvae.data import memory
 from fastjvae.data.batches import (
     Batches,
@@ -30,6 +29,7 @@ from fastjvae.data.batches import (
     StreamedBatches,
     batches_of,
 )
+from fastjvae.data.batches import images as in_one_array
 from fastjvae.data.batches.order import Order
 from fastjvae.errors import ArgumentError, DataError
 
@@ -111,7 +111,7 @@ def test_no_more_than_a_few_batches_are_read_ahead(monkeypatch: pytest.MonkeyPat
     batches.select(0)
     batches.select(1)
     batches._reader.shutdown()  # waits for what is under way
-    assert asked == list(range(2 + module._AHEAD))
+    assert asked == list(range(2 + in_one_array._AHEAD))
 
 
 def test_error_of_the_reader_comes_out_of_select(monkeypatch: pytest.MonkeyPatch) -> None:

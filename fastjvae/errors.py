@@ -48,5 +48,5 @@ class BackendError(FastJVAEError, RuntimeError):
 
 def first_sentence(error: Exception) -> str:
     """What a library says of an error, as a part of a sentence: without lines and full stops."""
-    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return str(text).splitlines()[0].split(". ")[0].rstrip(".")
+    text = str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
+    return text.splitlines()[0].strip().split(". ")[0].rstrip(".")

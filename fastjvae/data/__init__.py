@@ -1,12 +1,7 @@
 """Every source of images as one object: uint8 pictures in memory, with labels and factors."""
 
+from fastjvae.data.datasets import DATASETS, SPLIT_DATASETS, DatasetName
 from fastjvae.data.loading import load
-from fastjvae.data.source import (
-    DATASETS,
-    SPLIT_DATASETS,
-    DatasetName,
-    DataSource,
-    ImageData,
-)
+from fastjvae.data.source import DataSource, ImageData
 
 __all__ = ["DATASETS", "SPLIT_DATASETS", "DataSource", "DatasetName", "ImageData", "load"]

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from fastjvae.data.cache import cached, key_of
-from fastjvae.data.datasets import arrays, celeba, chairs, digits, dsprites, images, mnist, sprites
+from fastjvae.data.datasets import FACTS
 from fastjvae.data.source import DataSource, ImageData
-
-_Find = Callable[[DataSource], list[Path]]  # the files that a data set is made of
-_Prepare = Callable[[DataSource, Sequence[Path]], ImageData]
-
-_FAMILIES: dict[str, tuple[_Find, _Prepare]] = {
-    "digits": (digits.find, digits.prepare),
-    "mnist": (mnist.find, mnist.prepare),
-    "fashion-mnist": (mnist.find, mnist.prepare),
-    "chairs": (chairs.find, chairs.prepare),
-    "celeba": (celeba.find, celeba.prepare),
-    "dsprites": (dsprites.find, dsprites.prepare),
-    "sprites": (sprites.find, sprites.prepare),
-    "images": (images.find, images.prepare),
-    "arrays": (arrays.find, arrays.prepare),
-}
 
 
 def load(source: DataSource, *, cache: bool = True) -> ImageData:
@@ -49,21 +34,16 @@ def load(source: DataSource, *, cache: bool = True) -> ImageData:
         UserWarning: of what was left out or assumed, see ``ImageData.notices``; and once, if the
             cache folder cannot be written; the data are loaded all the same.
     """
-    find, prepare = _FAMILIES[source.name]
-    files = find(source)
-    if cache and _worth_caching(source):
-        data = cached(key_of(source, files), lambda: prepare(source, files))
-    else:
-        data = prepare(source, files)
+    facts = FACTS[source.name]
+    dataset = import_module(f"fastjvae.data.datasets.{facts.module or source.name}")
+    files: list[Path] = dataset.find(source)
+
+    def prepare() -> ImageData:
+        data: ImageData = dataset.prepare(source, files)
+        return data
+
+    worth_it = facts.cached == "always" or (facts.cached == "resized" and source.image_size)
+    data = cached(key_of(source, files), prepare) if cache and worth_it else prepare()
     for notice in data.notices:
         warnings.warn(notice, stacklevel=2)
     return data.loaded_from(source)
-
-
-def _worth_caching(source: DataSource) -> bool:
-    # The digits take milliseconds, and arrays of the right size are one pass over a file that is
-    # no slower to read than the cache; what costs time is decoding pictures and resizing. dsprites
-    # and sprites keep what is worth it themselves, mapped.
-    if source.name == "arrays":
-        return source.image_size is not None
-    return source.name not in ("digits", "dsprites", "sprites")

@@ -1,4 +1,4 @@
-"""What the data set modules share: fitting pictures to a size, and saying why a file is bad."""
+"""Tools of the data set modules: fitting pictures to a size, and saying why a file is bad."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastjvae.data import memory
-from fastjvae.errors import ArgumentError, DataError
+from fastjvae.errors import ArgumentError, DataError, first_sentence
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -67,10 +67,7 @@ def held_out(count: int) -> int:
 
 def reason(error: Exception) -> str:
     """A library's error as part of a sentence: its first sentence, without the full stop."""
-    text = getattr(error, "strerror", None) or str(error)
-    lines = text.split("\n") if isinstance(text, str) else []
-    line = next((line for line in lines if line.strip()), type(error).__name__)
-    return shown(line.strip().split(". ")[0].rstrip("."))
+    return shown(first_sentence(error))
 
 
 def shown(text: str) -> str:

@@ -1,60 +1,28 @@
-"""What a data set is asked for with (``DataSource``) and what comes back (``ImageData``)."""
+"""``DataSource``, the question for a data set, and ``ImageData``, the answer."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
 from fastjvae._numbers import is_integer
+from fastjvae.data.datasets import DATASETS, FACTS, DatasetName
 from fastjvae.data.factors import parse_grid
 from fastjvae.data.memory import update_hash
 from fastjvae.errors import ArgumentError, DataError
 
-DatasetName = Literal[
-    "digits",
-    "mnist",
-    "fashion-mnist",
-    "chairs",
-    "celeba",
-    "dsprites",
-    "sprites",
-    "images",
-    "arrays",
-]
-DATASETS: tuple[DatasetName, ...] = get_args(DatasetName)
-# Those with a train and a test split.
-SPLIT_DATASETS: tuple[DatasetName, ...] = ("digits", "mnist", "fashion-mnist", "chairs", "celeba")
-
 # Height and width that images are prepared in unless others are asked for; other data sets keep
 # the size that their pictures have.
-SIZES: dict[DatasetName, tuple[int, int]] = {
-    "digits": (32, 32),
-    "mnist": (32, 32),
-    "fashion-mnist": (32, 32),
-    "chairs": (64, 64),
-    "celeba": (64, 64),
-    "dsprites": (64, 64),
-    "sprites": (64, 64),
-}
-
-# What --data-root must name for the data sets that have no default place.
-_ROOTS: dict[DatasetName, str] = {
-    "chairs": "folder of rendered_chairs",
-    "celeba": "folder or .zip file of aligned pictures",
-    "dsprites": ".npz file",
-    "images": "folder of pictures",
-    "arrays": ".npy or .npz file",
-}
+SIZES = {name: facts.size for name, facts in FACTS.items() if facts.size}
 
 # Pixels of the largest picture that is read unless more are asked for: those of all cameras that
 # many have (64 megapixels are 9,248 x 6,944), and at 16 bytes each, while it is made RGB, 1 GiB.
 MAX_PIXELS = 2**26
-_PICTURES: tuple[DatasetName, ...] = ("chairs", "celeba", "images")
 
 
 @dataclass(frozen=True)
@@ -126,27 +94,21 @@ class DataSource:
         return ours == theirs
 
     def _check_fields_apply(self) -> None:
-        if self.name in _ROOTS and self.root is None:
-            raise ArgumentError(f"{self.name} needs --data-root, the {_ROOTS[self.name]} to load")
-        if self.split != "train" and self.name not in SPLIT_DATASETS:
+        facts = FACTS[self.name]
+        if facts.root and self.root is None:
+            raise ArgumentError(f"{self.name} needs --data-root, the {facts.root} to load")
+        if self.split != "train" and not facts.has_split:
             where = f" and point --data-root at the data to load, got {self.root}"
             raise ArgumentError(
                 f"{self.name} have no {self.split!r} split: keep 'train'"
-                f"{where if self.name in _ROOTS else ''}"
+                f"{where if facts.root else ''}"
             )
-        with_root = tuple(name for name in DATASETS if name not in ("digits", "sprites"))
-        for name, value, heeded_by in (
-            ("root", self.root, with_root),
-            ("channels", self.channels, ("images",)),
-            ("labels", self.labels, ("arrays",)),
-            ("download", self.download or None, ("mnist", "fashion-mnist")),
-            ("grid", self.grid, ("sprites",)),
-            ("skip_damaged", self.skip_damaged or None, _PICTURES),
-            ("max_pixels", None if self.max_pixels == MAX_PIXELS else self.max_pixels, _PICTURES),
-        ):
-            if value is not None and self.name not in heeded_by:
+        for each in fields(self):
+            heeded_by = [name for name, row in FACTS.items() if each.name in row.heeds]
+            value = getattr(self, each.name)
+            if heeded_by and self.name not in heeded_by and value != each.default:
                 raise ArgumentError(
-                    f"{name} applies to {', '.join(heeded_by)} and not to {self.name}, "
+                    f"{each.name} applies to {', '.join(heeded_by)} and not to {self.name}, "
                     f"got {value!r}"
                 )
 

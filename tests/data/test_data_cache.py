@@ -22,7 +22,6 @@ from fastjvae.data import (
     ImageData,
     cache,
     load,
-    loading,
 )
 from fastjvae.data.datasets import images
 
@@ -49,12 +48,13 @@ def source(tmp_path: Path, folder: Path) -> DataSource:
 def built(monkeypatch: pytest.MonkeyPatch) -> list[DataSource]:
     """Grows by one with every build that no cache file saved."""
     calls: list[DataSource] = []
+    prepare = images.prepare
 
-    def prepare(source: DataSource, files: Any) -> ImageData:
+    def counted(source: DataSource, files: Any) -> ImageData:
         calls.append(source)
-        return images.prepare(source, files)
+        return prepare(source, files)
 
-    monkeypatch.setitem(loading._FAMILIES, "images", (images.find, prepare))
+    monkeypatch.setattr(images, "prepare", counted)
     return calls
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from fastjvae.data import DATASETS, DataSource, ImageData, load
+from fastjvae.data.datasets import FACTS
 from fastjvae.errors import ArgumentError, DataError
 
 IMAGES = torch.zeros(3, 1, 4, 5, dtype=torch.uint8)
@@ -170,9 +172,18 @@ def test_import_is_light() -> None:
 
 
 def test_every_name_has_a_loader() -> None:
-    from fastjvae.data.loading import _FAMILIES
+    assert tuple(FACTS) == DATASETS
+    for name, facts in FACTS.items():
+        module = import_module(f"fastjvae.data.datasets.{facts.module or name}")
+        assert callable(module.find)
+        assert callable(module.prepare)
 
-    assert tuple(_FAMILIES) == DATASETS
+
+def test_the_fields_that_a_data_set_heeds_are_a_sources() -> None:
+    names = {field.name for field in dataclasses.fields(DataSource)} - {"name", "image_size"}
+    for facts in FACTS.values():
+        assert {*facts.heeds} <= names - {"split"}
+        assert facts.root is None or "root" in facts.heeds
 
 
 def test_digits_splits_are_every_sixth_and_the_rest() -> None:

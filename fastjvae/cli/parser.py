@@ -16,6 +16,7 @@ from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, Positional, ar
 from fastjvae.cli.figure_commands import FIGURES, Edit, FigureCommand, ModelAndData
 from fastjvae.cli.usage import did_you_mean, usage_sentence
 from fastjvae.cli.words import as_read
+from fastjvae.data.datasets import FACTS
 from fastjvae.errors import ArgumentError
 from fastjvae.metrics.scores import Scores
 from fastjvae.training.fields import check_heeded
@@ -26,16 +27,11 @@ from fastjvae.training.seeds import parse_seeds
 from fastjvae.training.settings import TrainConfig
 
 _ABOUT = "JointVAE (Dupont 2018): continuous and discrete factors of variation without labels"
-_DESCRIPTIONS = {
-    "digits": "scikit-learn's 1,797 handwritten digits, embedded; the default of make train",
-    "mnist": "handwritten digits, with the paper's setting",
-    "fashion-mnist": "pictures of clothes, with the paper's setting",
-    "chairs": "rendered chairs, with the paper's setting",
-    "celeba": "aligned faces, with the paper's setting",
-    "dsprites": "white shapes with five known factors, with the paper's setting",
-    "sprites": "the like drawn here, no file to bring, with the paper's setting for dSprites",
-    "images": "a folder of pictures, with the paper's setting for CelebA",
-    "arrays": "a .npy or .npz file, with the paper's setting for MNIST",
+# Where the first recipe of a data set is neither its own setting of the paper nor that for MNIST.
+_SETTINGS = {
+    "digits": "",
+    "sprites": ", with the paper's setting for dSprites",
+    "images": ", with the paper's setting for CelebA",
 }
 
 
@@ -90,7 +86,7 @@ InfoGANCommand: Any = Union[  # noqa: UP007  made from a tuple, for tyro
                         for field in dataclasses.fields(RunConfig)
                     }
                 ),
-                description=_DESCRIPTIONS[name].split(", with")[0],
+                description=FACTS[name].description,
             ),
         ]
         for name in RECIPES
@@ -197,7 +193,10 @@ def _train_command(recipe_name: str | None) -> type[Train]:
     subcommands = []
     for name, recipes in RECIPES.items():
         config = next((c for each, c in recipes.items() if each == recipe_name), recipe(name))
-        default, description = TrainFlags(**vars(config)), _DESCRIPTIONS[name]
+        default = TrainFlags(**vars(config))
+        of_mnist = "" if "paper" in recipes else " for MNIST"  # what TrainConfig has by default
+        setting = _SETTINGS.get(name, f", with the paper's setting{of_mnist}")
+        description = f"{FACTS[name].description}{setting}"
         subcommands.append(
             Annotated[TrainFlags, subcommand(name, default=default, description=description)]
         )

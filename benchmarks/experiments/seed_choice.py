@@ -1,7 +1,7 @@
 """A choice among the seeds of an experiment that no label takes part in: by UDR, by the objective.
 
 Both scores are of the training images. UDR is that of
-:func:`fastjvae.training.seeds_table.udr_of_runs`; higher is better. The objective is what training
+:func:`fastjvae.metrics.udr_of_models.udr_of_runs`; higher is better. The objective is what training
 minimised, in nats per image: its reconstruction error and its penalties, as the last tenth of the
 training steps recorded them, when all capacities have grown to their end; lower is better.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
+from fastjvae.metrics.udr_of_models import udr_of_runs
 from fastjvae.model.pretrained import WEIGHTS
 from fastjvae.training.run_folder import RunFolder, read_metrics
-from fastjvae.training.seeds_table import udr_of_runs
 
 _LAST_SHARE = 0.1  # of the training steps
 

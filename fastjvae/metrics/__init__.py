@@ -4,7 +4,7 @@ from fastjvae.metrics.beta_vae import beta_vae_score
 from fastjvae.metrics.clusters import cluster_accuracy
 from fastjvae.metrics.dci import DCI, dci
 from fastjvae.metrics.factor_vae import factor_vae_score
-from fastjvae.metrics.information import mutual_information_gap
+from fastjvae.metrics.mig import mutual_information_gap
 from fastjvae.metrics.sap import sap_score
 from fastjvae.metrics.scores import disentanglement_scores, score_model
 from fastjvae.metrics.udr import udr

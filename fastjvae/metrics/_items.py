@@ -1,4 +1,4 @@
-"""What every metric of codes against factors is given, checked and in one form."""
+"""Codes and factors as every metric takes them: checked once, in one form."""
 
 from __future__ import annotations
 
@@ -26,24 +26,31 @@ class Items(NamedTuple):
     discrete: Integers  # (M, D), the position of each category among those that appear
     factors: Integers  # (M, F), the position of each value among those that appear
     values: tuple[Floats, ...]  # F vectors, what stands at each position
+    kl: Floats | None  # (Z + D,) nats
 
     @property
     def units(self) -> int:
         """Z + D: a discrete variable is one unit."""
         return int(self.codes.shape[1] + self.discrete.shape[1])
 
+    def pruned(self) -> Items:
+        """These items with a constant, which never wins, for each unit that carries nothing."""
+        if self.kl is None or not (collapsed := self.kl < COLLAPSED_NATS).any():
+            return self
+        codes, discrete = self.codes.copy(order="F"), self.discrete.copy()
+        codes[:, collapsed[: codes.shape[1]]] = 0
+        discrete[:, collapsed[codes.shape[1] :]] = 0
+        return self._replace(codes=codes, discrete=discrete)
 
-def check_items(
-    codes: Any, factors: Any, discrete: Any = None, kl: Any = None, *, prune: bool = True
-) -> Items:
-    """Check what a metric is given.
+
+def check_items(codes: Any, factors: Any, discrete: Any = None, kl: Any = None) -> Items:
+    """Check the arrays that a metric is given.
 
     Args:
         codes: (M, Z) finite numbers, Z may be 0; numpy, torch or nested lists.
         factors: (M, F) integers, at least one column with two values.
         discrete: (M, D) integers, the category of each discrete variable, or None.
-        kl: (Z + D,) nats or None; a unit below 0.01 becomes constant, which never wins.
-        prune: False: ``kl`` is only checked.
+        kl: (Z + D,) nats or None, for :meth:`Items.pruned`.
 
     Raises:
         ArgumentError: a shape, a type or a number is wrong, or there is nothing to measure.
@@ -69,11 +76,7 @@ def check_items(
     categories = np.array([_positions(each) for each in categories.T], dtype=np.int64).reshape(
         categories.shape[::-1]
     )
-    if kl is not None:
-        collapsed = _check_kl(kl, units.shape[1], len(categories)) < COLLAPSED_NATS
-        if prune:
-            units[:, collapsed[: units.shape[1]]] = 0
-            categories[collapsed[units.shape[1] :]] = 0
+    nats = None if kl is None else _check_kl(kl, units.shape[1], len(categories))
     levels = [np.unique(each, return_inverse=True) for each in columns.T]
     levels = [each for each in levels if len(each[0]) > 1]
     if not levels:
@@ -86,6 +89,7 @@ def check_items(
         discrete=categories.T,
         factors=np.stack([positions for _, positions in levels], axis=1),
         values=tuple(values.astype(np.float64) for values, _ in levels),
+        kl=nats,
     )
 
 

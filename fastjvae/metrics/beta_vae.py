@@ -56,13 +56,25 @@ def beta_vae_score(
     Source: Higgins et al., ICLR 2017, section 3; the numbers and the classifier, scikit-learn's
     logistic regression on unscaled differences, are those of disentanglement_lib.
     """
+    items = check_items(codes, factors, discrete, kl)
+    return beta_vae_of_items(items, observations, num_train, num_test, seed)
+
+
+def beta_vae_of_items(
+    items: Items,
+    observations: int = 64,
+    num_train: int = 10_000,
+    num_test: int = 5_000,
+    seed: int = 0,
+) -> float:
+    """:func:`beta_vae_score` of checked items."""
     from sklearn.linear_model import LogisticRegression
 
     check_at_least("observations", observations, 1)
     check_at_least("num_train", num_train, 1)
     check_at_least("num_test", num_test, 1)
     generator = random_generator(seed)
-    items = check_items(codes, factors, discrete, kl)
+    items = items.pruned()
     by_value = ItemsByValue(items.factors)
     features, fixed = _votes(generator, items, by_value, num_train, observations)
     columns = order_of_columns(features)

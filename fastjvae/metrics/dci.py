@@ -75,10 +75,18 @@ def dci(
     draws its test items anew from all combinations of the factors, so that some of them have been
     fitted on; here none has, and informativeness is the lower for it on small grids.
     """
+    items = check_items(codes, factors, discrete, kl)
+    return dci_of_items(items, num_train, num_test, seed)
+
+
+def dci_of_items(
+    items: Items, num_train: int = 10_000, num_test: int = 5_000, seed: int = 0
+) -> DCI:
+    """:func:`dci` of checked items."""
     from sklearn.ensemble import GradientBoostingClassifier
 
     generator = random_generator(seed)
-    items = check_items(codes, factors, discrete, kl)
+    items = items.pruned()
     train, test = split_items(generator, len(items.codes), num_train, num_test)
     features, owners = _features(items, np.concatenate([train, test]))
     columns = order_of_columns(features)

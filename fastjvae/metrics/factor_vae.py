@@ -88,6 +88,17 @@ def factor_vae_score(
     configurations. Gini's variance, sum_ij d(c_i, c_j) / (2 n (n - 1)) with d 0 or 1, is the
     unbiased variance where d is the squared difference.
     """
+    items = check_items(codes, factors, discrete, kl)
+    return factor_vae_of_items(items, protocol, observations, seed)
+
+
+def factor_vae_of_items(
+    items: Items,
+    protocol: Protocol = "disentanglement_lib",
+    observations: int | None = None,
+    seed: int = 0,
+) -> float:
+    """:func:`factor_vae_score` of checked items."""
     if protocol not in _PROTOCOLS:
         raise ArgumentError(
             f"protocol must be 'disentanglement_lib' or 'kim_mnih', got {protocol!r}"
@@ -96,8 +107,8 @@ def factor_vae_score(
     if observations is not None:
         settings = settings._replace(observations=check_at_least("observations", observations, 2))
     generator = random_generator(seed)
-    pruned_by_kl = kl is not None and protocol == "kim_mnih"
-    items = check_items(codes, factors, discrete, kl, prune=pruned_by_kl)
+    pruned_by_kl = items.kl is not None and protocol == "kim_mnih"
+    items = items.pruned() if pruned_by_kl else items
     by_value = ItemsByValue(items.factors)
     chosen = np.arange(len(items.codes))
     if settings.variance_items is not None:

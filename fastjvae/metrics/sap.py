@@ -11,6 +11,7 @@ from fastjvae.metrics._classifiers import accuracy, fitted
 from fastjvae.metrics._items import (
     Floats,
     Integers,
+    Items,
     check_items,
     random_generator,
     split_items,
@@ -68,10 +69,23 @@ def sap_score(
     Source: arXiv:1711.00848, section 3; the numbers of items are disentanglement_lib's, whose own
     score is ``classifier="svm"``: numbers of the default do not compare with published ones.
     """
+    items = check_items(codes, factors, discrete, kl)
+    return sap_of_items(items, classifier, continuous_factors, num_train, num_test, seed)
+
+
+def sap_of_items(
+    items: Items,
+    classifier: Literal["thresholds", "svm"] = "thresholds",
+    continuous_factors: bool = False,
+    num_train: int = 10_000,
+    num_test: int = 5_000,
+    seed: int = 0,
+) -> float:
+    """:func:`sap_score` of checked items."""
     if classifier not in ("thresholds", "svm"):
         raise ArgumentError(f"classifier must be 'thresholds' or 'svm', got {classifier!r}")
     generator = random_generator(seed)
-    items = check_items(codes, factors, discrete, kl)
+    items = items.pruned()
     train, test = split_items(generator, len(items.codes), num_train, num_test)
     if continuous_factors:  # nothing is held out
         train = generator.permutation(len(items.codes))[:num_train]

@@ -8,11 +8,11 @@ from fastjvae.data.source import check_image_data
 from fastjvae.errors import ArgumentError
 from fastjvae.metrics._items import check_items
 from fastjvae.metrics._votes import ItemsByValue
-from fastjvae.metrics.beta_vae import beta_vae_score
-from fastjvae.metrics.dci import dci
-from fastjvae.metrics.factor_vae import factor_vae_score
-from fastjvae.metrics.information import mutual_information_gap
-from fastjvae.metrics.sap import sap_score
+from fastjvae.metrics.beta_vae import beta_vae_of_items
+from fastjvae.metrics.dci import dci_of_items
+from fastjvae.metrics.factor_vae import factor_vae_of_items
+from fastjvae.metrics.mig import mig_of_items
+from fastjvae.metrics.sap import sap_of_items
 from fastjvae.model.encoding import encode
 
 if TYPE_CHECKING:
@@ -69,19 +69,17 @@ def disentanglement_scores(
         raise ArgumentError(f"scores must be 'none', 'fast' or 'all', got {scores!r}")
     if scores == "none":
         return {}
-    given: dict[str, Any] = {"discrete": discrete, "kl": kl, "seed": seed}
-    several = ItemsByValue(check_items(codes, factors, discrete, kl).factors).factors > 1
+    items = check_items(codes, factors, discrete, kl)
+    several = ItemsByValue(items.factors).factors > 1
     result = {}
     if several:
-        result["factor_vae"] = factor_vae_score(codes, factors, **given)
-        result["factor_vae_kim_mnih"] = factor_vae_score(
-            codes, factors, protocol="kim_mnih", **given
-        )
-        result["beta_vae"] = beta_vae_score(codes, factors, **given)
-    result["mig"] = mutual_information_gap(codes, factors, **given)
-    result["sap"] = sap_score(codes, factors, **given)
+        result["factor_vae"] = factor_vae_of_items(items, seed=seed)
+        result["factor_vae_kim_mnih"] = factor_vae_of_items(items, "kim_mnih", seed=seed)
+        result["beta_vae"] = beta_vae_of_items(items, seed=seed)
+    result["mig"] = mig_of_items(items, seed=seed)
+    result["sap"] = sap_of_items(items, seed=seed)
     if scores == "all":
-        trees = dci(codes, factors, **given)
+        trees = dci_of_items(items, seed=seed)
         if several:
             result["dci_disentanglement"] = trees.disentanglement
         result["dci_completeness"] = trees.completeness

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -11,18 +12,16 @@ from fastjvae.errors import ArgumentError
 from fastjvae.metrics._items import Floats, finite_numbers, unit_score
 
 INFORMATIVE_NATS = 0.01  # a unit counts above this KL (Duan et al. 2020, I_KL)
-_LASSO_PENALTY = 0.1  # of the authors' implementation, for codes of unit variance
 
 
-def udr(
-    codes: Sequence[Any], kls: Sequence[Any], *, method: Literal["spearman", "lasso"] = "spearman"
-) -> Floats:
+def udr(codes: Sequence[Any], kls: Sequence[Any]) -> Floats:
     """Score models by how far the others learned the same units (Duan et al., ICLR 2020).
 
     The idea is that disentangled models are alike and entangled ones differ, each in its own way:
     two models trained from different seeds agree where each unit of one has a single counterpart in
-    the other, up to order and sign. For models i and j with the similarity R(a, b) of unit a of i
-    and unit b of j, both informative (KL above 0.01 nats; d_i and d_j of them)::
+    the other, up to order and sign. For models i and j, R(a, b) is the absolute rank correlation of
+    unit a of i and unit b of j, both informative (KL above 0.01 nats; d_i and d_j of them), so that
+    any monotone change of a unit leaves the score as it is::
 
         UDR_ij = (sum_b r(b)^2 / sum_a R(a, b)  +  sum_a r(a)^2 / sum_b R(a, b)) / (d_i + d_j)
 
@@ -39,14 +38,10 @@ def udr(
         codes: per model (M, Z) numbers, the codes of the same M items in the same order, such as
             the means of the continuous units; Z may differ from model to model.
         kls: per model (Z,) mean KL of each unit, nats.
-        method: the similarity. "spearman": absolute rank correlation, so that any monotone change
-            of a unit leaves the score as it is. "lasso": absolute weights of an L1-regression
-            (penalty 0.1) of each unit of the scored model on the units of the other one, codes at
-            unit variance; identical models then score 0.9.
 
     Returns:
-        (models,) float64, each between 0 and 1 (lasso weights of correlated units may pass 1). A
-        pair in which a model has no informative unit scores 0.
+        (models,) float64, each between 0 and 1. A pair in which a model has no informative unit
+        scores 0.
 
     Raises:
         ArgumentError: there are fewer than two models, the shapes do not fit, or a value is not
@@ -56,20 +51,12 @@ def udr(
     models together; the authors' code (disentanglement_lib) averages the two sums each by itself,
     which is the same where d_i = d_j and differs where models of different sizes are pooled.
     """
-    if method not in ("spearman", "lasso"):
-        raise ArgumentError(f"method must be 'spearman' or 'lasso', got {method!r}")
-    units = _informative_units(codes, kls)
-    standardised = [_standardise(_ranks(each) if method == "spearman" else each) for each in units]
-    similarity = _rank_correlation if method == "spearman" else _lasso_weights
-    pairs = np.zeros((len(units), len(units)))
-    for i, scored in enumerate(standardised):
-        for j, other in enumerate(standardised):
-            if i == j:
-                continue
-            if method == "spearman" and j < i:  # R of (j, i) is that of (i, j), transposed
-                pairs[i, j] = pairs[j, i]
-            elif scored.shape[1] and other.shape[1]:
-                pairs[i, j] = _relative_strength(similarity(scored, other))
+    standardised = [_standardise(_ranks(each)) for each in _informative_units(codes, kls)]
+    pairs = np.zeros((len(standardised), len(standardised)))
+    for i, j in combinations(range(len(standardised)), 2):
+        first, second = standardised[i], standardised[j]
+        if first.shape[1] and second.shape[1]:
+            pairs[i, j] = pairs[j, i] = _relative_strength(_rank_correlation(first, second))
     return np.array([np.median(np.delete(row, i)) for i, row in enumerate(pairs)])
 
 
@@ -89,14 +76,6 @@ def _rank_correlation(first: Floats, second: Floats) -> Floats:
     """|Spearman's rho| of every two units, from standardised ranks."""
     correlation: Floats = np.abs(first.T @ second) / len(first)
     return unit_score(correlation)
-
-
-def _lasso_weights(target: Floats, source: Floats) -> Floats:
-    """|weights| (target units, source units) of the units of ``target`` given ``source``."""
-    from sklearn.linear_model import Lasso
-
-    weights = Lasso(alpha=_LASSO_PENALTY, fit_intercept=False).fit(source, target).coef_
-    return np.abs(np.asarray(weights, dtype=np.float64)).reshape(target.shape[1], source.shape[1])
 
 
 def _ranks(codes: Floats) -> Floats:

@@ -13,26 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae._numbers import is_finite, is_integer, is_real
-from fastjvae.errors import ArgumentError, RunError
-from fastjvae.functional.backends import reference
+from fastjvae.errors import RunError
 from fastjvae.json_files import read_json
-from fastjvae.metrics import udr
-from fastjvae.metrics.udr import INFORMATIVE_NATS
-from fastjvae.model import JointVAE, load
-from fastjvae.model.encoding import encoded_batches, evenly_spread
+from fastjvae.metrics.udr_of_models import udr_of_runs
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.run_settings import RunConfig
 from fastjvae.training.seeds import is_finished, seed_configs
-
-_MOST_IMAGES = 10_000  # the standard error of a rank correlation of as many is 0.01
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -196,7 +186,7 @@ def summarise(
     """Compare the seeds that are finished; None if there are none.
 
     The numbers are those of each run's ``evaluation.json``. UDR compares the models' codes of the
-    same images, see :func:`comparable_units`.
+    same images, see :func:`fastjvae.metrics.udr_of_models.comparable_units`.
 
     Args:
         config, seeds, folder: as in :func:`train_seeds`.
@@ -222,31 +212,6 @@ def summarise(
         unfinished=tuple(s for s in seeds if s not in {each.seed for each in done}),
         no_udr=no_udr,
     )
-
-
-def udr_of_runs(
-    runs: Sequence[str | Path], images: Tensor, device: torch.device | str = "cpu"
-) -> tuple[Floats | None, str | None]:
-    """UDR of the models of runs, see :func:`comparable_units`; or why there is none.
-
-    Args:
-        runs: run folders, of one data set.
-        images: (N, C, H, W); up to 10,000, evenly spread, are compared.
-        device: where to encode them.
-    """
-    chosen = images[evenly_spread(len(images), _MOST_IMAGES)]
-    if len(runs) < 2 or len(chosen) < 2:
-        return None, "which compares at least 2 finished seeds on at least 2 images"
-    units = [comparable_units(load(run).to(device), chosen) for run in runs]
-    if all((kl <= INFORMATIVE_NATS).all() for _, kl in units):
-        return None, (
-            f"there is nothing to compare: no unit or category of any seed carries more than"
-            f" {INFORMATIVE_NATS} nats"
-        )
-    try:
-        return udr([codes for codes, _ in units], [kl for _, kl in units]), None
-    except ArgumentError as error:  # of a model that has diverged
-        return None, str(error)
 
 
 def seed_result(seed: int, evaluation: dict[str, Any]) -> SeedResult:
@@ -289,24 +254,3 @@ def agreeing_variable(evaluation: dict[str, Any]) -> dict[str, Any]:
         key=lambda v: (v["accuracy_majority"], v["accuracy_one_to_one"]),
         default={},
     )
-
-
-@torch.no_grad()
-def comparable_units(model: JointVAE, images: Tensor) -> tuple[Floats, Floats]:
-    """What UDR compares: codes (N, Z + sum K) and what each of them carries (Z + sum K,), nats.
-
-    UDR is defined on continuous units: their means and KL. A discrete variable, which the paper's
-    models have not, enters as one unit per category, its probability p_k. Such a unit carries its
-    share E[p_k log p_k] - E[p_k] log E[p_k] of the variable's information; the shares add up to
-    I = H(E[p]) - E[H(p)]. So neither an unused category nor a variable that says the same of every
-    image counts, whose KL would be all imbalance.
-    """
-    spec = model.spec
-    params = torch.cat([rows.cpu() for _, rows in encoded_batches(model, images)]).double()
-    codes = [params[:, spec.mean]]
-    nats = [reference.kl_gaussian(params[:, spec.mean], params[:, spec.logvar])]
-    for logits in spec.logits:
-        p = params[:, logits].softmax(dim=1)
-        codes.append(p)
-        nats.append(torch.xlogy(p, p).mean(dim=0) - torch.xlogy(p.mean(dim=0), p.mean(dim=0)))
-    return torch.cat(codes, dim=1).numpy(), torch.cat(nats).numpy()

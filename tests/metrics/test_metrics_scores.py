@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from fastjvae import JointVAE, metrics
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError
 from fastjvae.metrics import (
+    _items,
     beta_vae_score,
     dci,
     disentanglement_scores,
@@ -333,6 +335,21 @@ def test_a_model_is_scored_by_its_means_its_categories_and_its_kl():
     assert score_model(model, data, seed=1) == expected
     with pytest.raises(ArgumentError, match="squares has none"):
         score_model(model, ImageData("squares", data.images))
+
+
+def test_the_arrays_of_all_scores_are_checked_once(monkeypatch: pytest.MonkeyPatch):
+    calls = []
+
+    def counted(*arrays: Any) -> _items.Items:
+        calls.append(arrays)
+        return check(*arrays)
+
+    check = _items.check_items
+    for name, module in sys.modules.items():
+        if name.startswith("fastjvae.metrics.") and hasattr(module, "check_items"):
+            monkeypatch.setattr(module, "check_items", counted)
+    assert list(score_model(_model(), _squares(), scores="all")) == FAST + SLOW
+    assert len(calls) == 1
 
 
 def test_an_evaluation_has_the_scores_where_there_are_factors():

@@ -15,19 +15,19 @@ import pytest
 import torch
 from tiny import tiny_config, tiny_flags, write_arrays
 
-from fastjvae import JointVAE, load
+from fastjvae import load
 from fastjvae.cli import main
 from fastjvae.cli.parser import TrainFlags
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, NonFiniteLossError, RunError
-from fastjvae.metrics import udr
-from fastjvae.metrics.evaluation import evaluate
+from fastjvae.metrics import udr, udr_of_models
+from fastjvae.metrics.udr_of_models import comparable_units
 from fastjvae.training import seeds
 from fastjvae.training import seeds_table as comparison
 from fastjvae.training.recipes import RECIPES, recipe
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.seeds import parse_seeds, train_seeds
-from fastjvae.training.seeds_table import SeedResult, SeedsSummary, comparable_units, summarise
+from fastjvae.training.seeds_table import SeedResult, SeedsSummary, summarise
 from fastjvae.training.trainer import Trainer
 
 
@@ -394,36 +394,6 @@ def test_the_variable_that_agrees_best_gives_the_accuracy():
 _UNITS = (np.arange(4.0)[:, None], np.ones(1))
 
 
-def _untrained(spec: dict[str, Any], scale: float = 1.0) -> JointVAE:
-    model = JointVAE((1, 16, 16), spec)
-    with torch.no_grad():
-        for parameter in model.encoder.parameters():
-            parameter.mul_(scale)
-    return model.eval()
-
-
-def test_units_are_means_and_category_probabilities(data: Path):
-    images = load_data(tiny_config(data).source())
-    model = _untrained({"cont": 2, "disc": [4, 3]}, scale=3.0)
-    codes, nats = comparable_units(model, images.images)
-    with torch.no_grad():
-        latents = model.encode(images.images)
-    expected = torch.cat([latents["cont"][0], *latents["disc"]], dim=1)
-    np.testing.assert_allclose(codes, expected.numpy(), rtol=1e-5, atol=1e-6)
-    evaluation = evaluate(model, images)
-    assert nats[:2] == pytest.approx(evaluation.kl_cont, rel=1e-5)
-    for variable, shares in zip(evaluation.variables, (nats[2:6], nats[6:]), strict=True):
-        assert (shares > -1e-12).all()
-        assert shares.sum() == pytest.approx(variable.information, abs=1e-5)
-
-
-def test_a_variable_that_says_the_same_of_every_image_carries_nothing(data: Path):
-    images = load_data(tiny_config(data).source()).images
-    model = _untrained({"disc": [4]}, scale=0.0)  # the same logits for all
-    _, nats = comparable_units(model, images)
-    assert np.abs(nats).max() < 1e-12
-
-
 def test_nothing_to_compare_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """A discrete variable alone, which has learned nothing in one step."""
     argv = _flags(data, tmp_path / "seeds", "0,1", cont=0, steps=1)
@@ -441,9 +411,9 @@ def test_the_images_compared_are_spread_over_all(
     assert main(_flags(data, tmp_path, "0,1")) == 0
     run = RunFolder(tmp_path / "seed0").read_config()
     seen = []
-    monkeypatch.setattr(comparison, "_MOST_IMAGES", 4)
+    monkeypatch.setattr(udr_of_models, "_MOST_IMAGES", 4)
     monkeypatch.setattr(
-        comparison, "comparable_units", lambda model, images: seen.append(images) or _UNITS
+        udr_of_models, "comparable_units", lambda model, images: seen.append(images) or _UNITS
     )
     images = load_data(run.source()).images
     summary = summarise(run, [0, 1], tmp_path, images)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 
 from fastjvae.errors import ArgumentError
-from fastjvae.metrics import information, mutual_information_gap
+from fastjvae.metrics import mig, mutual_information_gap
 
 GRID = np.indices((2, 2)).reshape(2, -1).T
 
@@ -44,8 +44,8 @@ def test_agrees_with_scikit_learn_by_table_and_by_sorting(pairs: list[tuple[int,
     expected = mutual_info_score(first, second)
     for largest in (0, 2**24):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(information, "_LARGEST_TABLE", largest)
-            found = information._mutual_information(first, second)
+            patch.setattr(mig, "_LARGEST_TABLE", largest)
+            found = mig._mutual_information(first, second)
         assert found == pytest.approx(expected, abs=1e-12)
 
 

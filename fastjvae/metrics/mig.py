@@ -9,6 +9,7 @@ import numpy as np
 from fastjvae.metrics._items import (
     Floats,
     Integers,
+    Items,
     at_least_0,
     check_at_least,
     check_items,
@@ -65,9 +66,17 @@ def mutual_information_gap(
 
     Source: arXiv:1802.04942, equation 6, with the bins of disentanglement_lib.
     """
+    items = check_items(codes, factors, discrete, kl)
+    return mig_of_items(items, bins, num_train, seed)
+
+
+def mig_of_items(
+    items: Items, bins: int = 20, num_train: int | None = None, seed: int = 0
+) -> float:
+    """:func:`mutual_information_gap` of checked items."""
     check_at_least("bins", bins, 1)
     generator = random_generator(seed)
-    items = check_items(codes, factors, discrete, kl)
+    items = items.pruned()
     chosen: slice | Integers = slice(None)
     if num_train is not None:
         check_at_least("num_train", num_train, 1)

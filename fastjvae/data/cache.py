@@ -252,7 +252,7 @@ def _write(path: Path, data: ImageData) -> None:
 
 
 def _tuple(value: Any) -> Any:
-    """What JSON made lists of, as tuples again."""
+    """The lists of a JSON value as tuples again."""
     return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 

@@ -21,7 +21,7 @@ MAGIC = b"\x93NUMPY"
 
 
 class Header(NamedTuple):
-    """What a .npy file says of its values.
+    """The header of a .npy file, which describes its values.
 
     Attributes:
         shape: sizes of at least 0.
@@ -125,7 +125,7 @@ class Archive(Mapping[str, npt.NDArray[Any]]):
         return array
 
     def header(self, name: str) -> Header:
-        """What the file says of one array; errors as for the array itself."""
+        """The header of one array; errors as for the array itself."""
         with self.opened(name) as (header, _):
             return header
 

@@ -1,4 +1,4 @@
-"""What the data sets of pictures share: finding picture files, and decoding many of them."""
+"""Picture files: finding them, and decoding many of them."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def channels_first(picture: Image.Image) -> npt.NDArray[np.uint8]:
 def decode_all(
     items: Sequence[_Item], decode: Callable[[_Item], npt.NDArray[np.uint8]]
 ) -> Iterator[list[npt.NDArray[np.uint8]]]:
-    """What ``decode`` makes of each item, in their order, some at a time; threads do it ahead.
+    """The arrays of all items by ``decode``, in order, some at a time; threads decode ahead.
 
     Pillow decodes and resizes without the GIL. What ``decode`` raises is raised here.
 
@@ -260,7 +260,7 @@ def _count(damaged: Sequence[PictureError], number: int) -> str:
 def _decoded(
     items: Sequence[_Item], decode: Callable[[_Item], npt.NDArray[np.uint8]]
 ) -> Iterator[list[npt.NDArray[np.uint8] | PictureError]]:
-    """What ``decode`` makes of each item, or why it cannot be read."""
+    """The array of each item by ``decode``, or the error that says why it cannot be read."""
 
     def attempt(item: _Item) -> npt.NDArray[np.uint8] | PictureError:
         try:

@@ -1,4 +1,4 @@
-"""What a trained model has learned: reconstruction, divergences, categories and factors."""
+"""Evaluation of a model on a data set: reconstruction, divergences, categories and factors."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fastjvae.data import ImageData
 from fastjvae.data.source import check_image_data
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.checks import ChannelReduction
-from fastjvae.metrics import cluster_accuracy, disentanglement_scores
 from fastjvae.metrics._items import COLLAPSED_NATS
+from fastjvae.metrics.clusters import cluster_accuracy
 from fastjvae.metrics.collapse import is_collapsed, is_too_short, mean_image_loss
-from fastjvae.metrics.scores import SCORE_TITLES, Scores
+from fastjvae.metrics.scores import SCORE_TITLES, Scores, disentanglement_scores
 from fastjvae.model import JointVAE
 from fastjvae.model.encoding import Encoding, encode
 
@@ -89,7 +89,7 @@ class Evaluation:
         }
 
     def table(self) -> str:
-        """Return what :meth:`to_dict` holds as text for a terminal."""
+        """The content of :meth:`to_dict` as text for a terminal."""
         lines = [
             f"{self.data}: {self.images:,} images",
             f"  reconstruction      {self.reconstruction:.2f} nats per image"

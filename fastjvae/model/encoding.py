@@ -19,7 +19,7 @@ _BATCH = 512
 
 
 class Encoding(NamedTuple):
-    """What a model makes of M images."""
+    """The codes of M images and the KL of each unit over them."""
 
     codes: NDArray[np.float32]  # (M, Z), the means
     discrete: NDArray[np.int64]  # (M, D), the most probable category of each variable, ties: first

@@ -20,21 +20,23 @@ from fastjvae.functional.latents import LatentSpec
 from fastjvae.model.encoding import evaluating
 from fastjvae.model.jointvae import JointVAE
 
+Images = NDArray[np.float32]  # (n, C, H, W) in [0, 1]
+
 _DECODED_AT_ONCE = 256
 
 
 # --- the model ------------------------------------------------------------------------------------
 
 
-def decode(model: JointVAE, sample: Tensor) -> NDArray[np.float32]:
-    """Sample rows (n, L) of any device and dtype -> images (n, C, H, W) in [0, 1]."""
+def decode(model: JointVAE, sample: Tensor) -> Images:
+    """Sample rows (n, L) of any device and dtype -> images (n, C, H, W)."""
     rows = sample.to(model.device, model.dtype)
     with evaluating(model):
         images = [model.decode(part).float().cpu() for part in torch.split(rows, _DECODED_AT_ONCE)]
     return torch.cat(images).numpy()
 
 
-def decoded_rows(model: JointVAE, rows: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+def decoded_rows(model: JointVAE, rows: Sequence[Tensor]) -> list[Images]:
     """Decode rows of sample rows, not all of one length, in few calls of the decoder."""
     images = decode(model, torch.cat(list(rows)))
     ends = torch.tensor([len(row) for row in rows]).cumsum(0).tolist()
@@ -139,7 +141,7 @@ class Latent(NamedTuple):
         return continuous_unit(index, spec) if match[1] == "z" else discrete_variable(index, spec)
 
     def values(self, spec: LatentSpec, steps: int) -> tuple[Tensor, list[str]]:
-        """What the variable runs through: part of a sample row each, and their labels.
+        """The values that the variable runs through, parts of a sample row, and their labels.
 
         A unit takes ``steps`` values, a discrete variable its first categories, at most ``steps``.
         """

@@ -18,7 +18,7 @@ from fastjvae.errors import CheckpointError, first_sentence
 
 
 def read_torch(path: Path) -> Any:
-    """What torch.save wrote: tensors and plain values.
+    """Read a file of torch.save: tensors and plain values.
 
     Raises:
         CheckpointError: the file is missing or damaged, holds anything else, or tensors that would

@@ -24,7 +24,7 @@ class Batches(Protocol):
     steps_per_epoch: int
 
     def select(self, step: int) -> Tensor:
-        """What ``gather`` needs on the device for one step; steps count from 0, in any order."""
+        """A step's selection for ``gather``, on the device; steps count from 0, in any order."""
         ...
 
     def whole(self, step: int) -> int:

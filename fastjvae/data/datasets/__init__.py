@@ -21,7 +21,7 @@ Heeded = Literal["root", "channels", "labels", "download", "grid", "skip_damaged
 
 
 class Facts(NamedTuple):
-    """What is known of a data set before it is loaded."""
+    """The facts about a data set that are known before it is loaded."""
 
     description: str  # in the help of the command line
     size: tuple[int, int] | None = None  # see fastjvae.data.source.SIZES

@@ -171,7 +171,7 @@ def _labels_beside(
 
 
 def _paired(image_key: str) -> tuple[str, ...]:
-    """What labels are called beside images of that name: y_train to x_train, Y to X, ..."""
+    """Usual names of labels beside images of that name: y_train to x_train, Y to X, ..."""
     pairs = (("images", "labels"), ("image", "label"), ("imgs", "labels"), ("data", "labels"))
     letters = (("x", "y"), ("X", "y"), ("X", "Y"), ("x", "Y"))
     words = image_key.split("_")

@@ -205,12 +205,12 @@ def _last_part(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    """What a picture is called in whichever format: the official list says .jpg also of .png."""
+    """A picture's name without its suffix: the official list says .jpg also of .png."""
     return PurePosixPath(_last_part(name)).stem
 
 
 def _of_split(source: DataSource, partition: _Partition | None, names: list[str]) -> list[str]:
-    """Those of the pictures, which are in the order of their names, that are of one split."""
+    """The names of the pictures of one split, of ``names`` in their order."""
     if partition is None:
         if len(names) < 2:
             raise DataError(

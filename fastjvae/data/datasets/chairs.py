@@ -105,7 +105,7 @@ def _root(source: DataSource) -> Path:
 
 
 def _view(root: Path, file: Path) -> tuple[str, int, int]:
-    """What a picture shows, by its path: model, azimuth and elevation in degrees."""
+    """The view that a picture shows, by its path: model, azimuth and elevation in degrees."""
     parts = file.relative_to(root).parts
     match = _NAME.search(file.name)
     if match is None or len(parts) < 2:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastjvae.data.batches.augment import NUMBERS, RandomAffine
-from fastjvae.functional.backends.reference import unit_interval
+from fastjvae.functional import unit_interval
 from fastjvae.functional.checks import ChannelReduction
 from fastjvae.model.encoding import evenly_spread
 

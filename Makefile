@@ -29,7 +29,7 @@ resources: $(VENV)/.dev
 # torch.compile. FLAGS='--sizes=small -k "mnist and fp32"' measures a part.
 bench: $(VENV)/.dev
 	mkdir -p build
-	$(BIN)/python -m pytest benchmarks/bench_kernels.py --benchmark-json=build/kernels.json $(FLAGS)
+	$(BIN)/python -m pytest benchmarks/operations/bench_kernels.py --benchmark-json=build/kernels.json $(FLAGS)
 	$(BIN)/python -m benchmarks.report_kernels build/kernels.json
 
 # What fastjvae brings on this machine: under four minutes. FLAGS="--json quick.json" keeps it.
@@ -44,8 +44,8 @@ gpu: $(if $(GPU_PYTHON),,$(VENV)/.dev)
 
 # Training step and training end to end against their baselines, as JSON, and the page about them.
 bench-training: $(VENV)/.dev
-	$(BIN)/python -m pytest benchmarks/bench_step.py --benchmark-json=benchmarks/results/step.json
-	$(BIN)/python -m pytest benchmarks/bench_epoch.py --benchmark-json=benchmarks/results/epoch.json
+	$(BIN)/python -m pytest benchmarks/training/bench_step.py --benchmark-json=benchmarks/results/step.json
+	$(BIN)/python -m pytest benchmarks/training/bench_epoch.py --benchmark-json=benchmarks/results/epoch.json
 	$(BIN)/python -m benchmarks.layers --json benchmarks/results/layers.json
 	$(BIN)/python -m benchmarks.quick --json benchmarks/results/quick.json \
 		--about benchmarks/results/quick-about.json

@@ -2,8 +2,8 @@
 
     python -m benchmarks.launches --json launches.json
 
-The step runs on meta tensors (:mod:`benchmarks.on_paper`); its operators and Triton launches are
-counted as the kernels that PyTorch starts for them on a GPU:
+The step runs on meta tensors (:mod:`benchmarks.training.on_paper`). Its operators and Triton
+launches are counted as the kernels that PyTorch starts for them on a GPU:
 
 - a convolution is one, and one that adds its bias; its backward pass one for each gradient;
 - what only looks at a tensor otherwise, or allocates one, is none; every other operator is one.
@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.on_paper import Call, step_on_paper
+from benchmarks.training.on_paper import Call, step_on_paper
 from fastjvae.files import write_json
 from fastjvae.training.recipes import recipe
 from fastjvae.training.settings import TrainConfig

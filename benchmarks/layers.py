@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.baselines import widths
 from benchmarks.environment import environment
-from benchmarks.loops import MATMUL_SIDE
-from benchmarks.processes import Spread, spread
+from benchmarks.training.baselines import widths
+from benchmarks.training.loops import MATMUL_SIDE
+from benchmarks.training.processes import Spread, spread
 from fastjvae.files import write_json
 from fastjvae.model.cpu_convolutions import with_channels_last
 from fastjvae.model.cpu_layers import layer_forward

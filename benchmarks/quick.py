@@ -2,9 +2,9 @@
 
     python -m benchmarks.quick --json quick.json
 
-A short version of ``benchmarks/bench_step.py`` and ``benchmarks/bench_epoch.py`` for batches of 64:
-all processes take turns, and every number is the median, with quartiles, over the rounds. The JSON
-has, for each key, ``{"median": x, "iqr": [low, high]}``:
+A short version of ``bench_step.py`` and ``bench_epoch.py`` in ``benchmarks/training``, for batches
+of 64: all processes take turns, and every number is the median, with quartiles, over the rounds.
+The JSON has, for each key, ``{"median": x, "iqr": [low, high]}``:
 
 - ``end_to_end_vs_published_way``: time per step of the published way over fastjvae's trainer's,
   32x32x1, with loading and logging;
@@ -23,12 +23,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agreement import Agreement
 from benchmarks.environment import environment
-from benchmarks.loops import MATMUL_SIDE, matrix_product, published_loop, step_alone, trainer_loop
-from benchmarks.problems import flops_per_image, problem_of
-from benchmarks.processes import Measured, Spread, Task, alternate, ratio
-from benchmarks.rows import MATMUL, rate_share
+from benchmarks.training.agreement import Agreement
+from benchmarks.training.loops import (
+    MATMUL_SIDE,
+    matrix_product,
+    published_loop,
+    step_alone,
+    trainer_loop,
+)
+from benchmarks.training.problems import flops_per_image, problem_of
+from benchmarks.training.processes import Measured, Spread, Task, alternate, ratio
+from benchmarks.training.rows import MATMUL, rate_share
 from fastjvae.files import write_json
 
 LABELS = {

@@ -42,8 +42,8 @@ INTRODUCTION = """\
 Written by `python -m benchmarks.report` from the JSON in `benchmarks/results`; `make quick`
 measures a short version on your machine, `make bench-training` everything here.
 
-Two baselines, both in `benchmarks/baselines.py`: **published**, the way of the paper's authors
-(single pictures through torchvision's transforms in a DataLoader, noise drawn on the CPU,
+Two baselines, both in `benchmarks/training/baselines.py`: **published**, the way of the paper's
+authors (single pictures through torchvision's transforms in a DataLoader, noise drawn on the CPU,
 cross-entropy on probabilities, Adam as it comes, every loss read in every step), and **tuned**, an
 eager PyTorch model as an expert writes it (channels_last, fused Adam, uint8 images in memory by
 index, cross-entropy on logits, no waiting); **compile** is `torch.compile` of the latter. fastjvae
@@ -55,7 +55,7 @@ Times are medians over the blocks, with quartiles in brackets; a ratio is taken 
 Not in any time: imports, preparing data, compilation, the first steps, checkpoints. A loss stands
 beside each time: after the same number of steps from the same weights, on the same images and the
 same noise (fastjvae's trainer: on its own, against itself on the reference). A disagreement with
-`fastjvae.backend("reference")` beyond the tolerance of `benchmarks/agreement.py` ends the
+`fastjvae.backend("reference")` beyond the tolerance of `benchmarks/training/agreement.py` ends the
 measurement. Losses and KL are in nats per image; the KL of each unit is in the JSON.
 """
 NOT_MEASURED = "not measured"
@@ -118,11 +118,11 @@ def epoch(results: Path) -> Iterator[str]:
     yield from ["## End to end, with loading and logging", ""]
     content = load(results / "epoch.json")
     if content is None:
-        yield f"`benchmarks/bench_epoch.py`: {NOT_MEASURED}."
+        yield f"`benchmarks/training/bench_epoch.py`: {NOT_MEASURED}."
         return
     rows = rows_of(content)
     loops = [row for row in rows if row["measurement"] == "end to end"]
-    yield from _machine(rows[0]["environment"], "benchmarks/bench_epoch.py", content)
+    yield from _machine(rows[0]["environment"], "benchmarks/training/bench_epoch.py", content)
     if loops:
         yield ""
         yield (
@@ -175,10 +175,10 @@ def step(results: Path) -> Iterator[str]:
     yield from ["## A step alone", ""]
     content = load(results / "step.json")
     if content is None:
-        yield f"`benchmarks/bench_step.py`: {NOT_MEASURED}."
+        yield f"`benchmarks/training/bench_step.py`: {NOT_MEASURED}."
         return
     rows = rows_of(content)
-    yield from _machine(rows[0]["environment"], "benchmarks/bench_step.py", content)
+    yield from _machine(rows[0]["environment"], "benchmarks/training/bench_step.py", content)
     yield ""
     yield (
         "GFLOP/s count the multiplications and additions of convolutions and matrix products,"
@@ -370,7 +370,7 @@ def markdown(results: Path) -> str:
             name = {"by_layer": "layers", "on_a_gpu": "gpu"}.get(section.__name__, section.__name__)
             raise ReportError(f"{results / name}.json holds no results: {error!r}") from error
     lines += [
-        "`make bench` measures every operation (`benchmarks/bench_kernels.py`);"
+        "`make bench` measures every operation (`benchmarks/operations/bench_kernels.py`);"
         " [kernels/README.md](../kernels/README.md) has what they compile to.",
     ]
     return "\n".join(lines) + "\n"

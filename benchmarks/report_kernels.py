@@ -1,4 +1,4 @@
-"""A Markdown table and a plot of what ``benchmarks/bench_kernels.py`` measured.
+"""A Markdown table and a plot of what ``benchmarks/operations/bench_kernels.py`` measured.
 
     python -m benchmarks.report_kernels kernels.json --out reports
 
@@ -18,7 +18,7 @@ from benchmarks.markdown import table_line
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SCRIPT = "benchmarks/bench_kernels.py"
+SCRIPT = "benchmarks/operations/bench_kernels.py"
 DIRECTIONS = ("forward", "backward", "both")
 # In the order of the table's columns. Colours from Paul Tol's "muted" scheme, which can be told
 # apart with any colour blindness.

@@ -12,7 +12,7 @@ spills registers, has a stack frame or needs more registers than its budget.
 
 Instructions per element are those of the compiled code times the threads of a block over the
 elements of its tiles, each loop counted once. Bytes are those of all kernels of the operation, see
-`benchmarks.traffic`, over the minimum.
+`benchmarks.operations.traffic`, over the minimum.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from triton.compiler import ASTSource
 
 import fastjvae
 from benchmarks.environment import environment
-from benchmarks.workloads import DTYPES, SPECS, workloads
+from benchmarks.operations.workloads import DTYPES, SPECS, workloads
 from fastjvae import LatentSpec
 from fastjvae.files import write_bytes
 from fastjvae_kernels import blocks, launch
@@ -317,9 +317,9 @@ def survey(
 
 
 def count_traffic() -> dict[str, dict[str, dict[str, float]]]:
-    """Result of `benchmarks.traffic`, which needs a process of its own for the interpreter."""
+    """What :mod:`benchmarks.operations.traffic` counts, in a process with the interpreter."""
     result = subprocess.run(
-        [sys.executable, "-m", "benchmarks.traffic"],
+        [sys.executable, "-m", "benchmarks.operations.traffic"],
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,

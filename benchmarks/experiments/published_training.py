@@ -1,7 +1,7 @@
 """A whole training the published way, from pictures to a model that is evaluated as any other.
 
-The step and the loader are those of :mod:`benchmarks.baselines`. A stopped training goes on from
-the end of its last epoch, with the numbers that it would have drawn.
+The step and the loader are those of :mod:`benchmarks.training.baselines`. A stopped training goes
+on from the end of its last epoch, with the numbers that it would have drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.baselines import PublishedTraining, published_loader
+from benchmarks.training.baselines import PublishedTraining, published_loader
 from fastjvae import JointVAE
 from fastjvae.data import load
 from fastjvae.files import write_bytes

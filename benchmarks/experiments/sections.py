@@ -142,7 +142,7 @@ SECTIONS: tuple[Section, ...] = (
         "The paper shows traversals of FashionMNIST and no number. 60,000 training images, the"
         " official test images; 60,000 steps of 64 images, 64 epochs, where the paper has 100. The"
         " published way has the same settings in the manner of the authors' code, one picture at a"
-        " time and every loss read in every step (`benchmarks/baselines.py`).",
+        " time and every loss read in every step (`benchmarks/training/baselines.py`).",
         (
             Row("fashion-joint", "JointVAE"),
             Row("fashion-published-way", "JointVAE, the published way of training"),

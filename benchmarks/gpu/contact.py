@@ -25,15 +25,15 @@ import torch
 from torch import Tensor
 
 import fastjvae
-from benchmarks.agreement import (
+from benchmarks.gpu.parts import Deadline, Save, python, say
+from benchmarks.training.agreement import (
     check_agreement,
     outcome_of,
     reference_outcome,
     trainer_outcomes,
 )
-from benchmarks.gpu.parts import Deadline, Save, python, say
-from benchmarks.problems import DEVICE, batch_of, mnist_like, problem_of
-from benchmarks.steps import PROVIDERS, obstacle
+from benchmarks.training.problems import DEVICE, batch_of, mnist_like, problem_of
+from benchmarks.training.steps import PROVIDERS, obstacle
 from fastjvae.data import ImageData
 from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.parts import Deadline, Save, say
-from benchmarks.problems import DEVICE, mnist_like
-from benchmarks.processes import synchronize
+from benchmarks.training.problems import DEVICE, mnist_like
+from benchmarks.training.processes import synchronize
 from fastjvae.data import ImageData
 from fastjvae.training.recipes import recipe
 from fastjvae.training.run_folder import RunFolder

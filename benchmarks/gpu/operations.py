@@ -8,8 +8,15 @@ import torch
 
 from benchmarks.gpu.parts import Deadline, Save, say
 from benchmarks.gpu.timing import in_turns
-from benchmarks.providers import CUDA, DEVICE, PROVIDERS, begin_step, passes_of, problem_of
-from benchmarks.workloads import DTYPES, SPECS, Workload, workloads
+from benchmarks.operations.providers import (
+    CUDA,
+    DEVICE,
+    PROVIDERS,
+    begin_step,
+    passes_of,
+    problem_of,
+)
+from benchmarks.operations.workloads import DTYPES, SPECS, Workload, workloads
 
 _ROWS = (1_024, 64, 16_384) if CUDA else (4,)
 # Compiling takes seconds each.

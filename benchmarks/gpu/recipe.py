@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.parts import Deadline, Save, python, say
-from benchmarks.problems import DEVICE
+from benchmarks.training.problems import DEVICE
 
 _SEEDS = (0, 1) if DEVICE == "cuda" else (0,)
 _FLAGS = [] if DEVICE == "cuda" else ["--steps", "3", "--refits"]

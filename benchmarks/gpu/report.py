@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.markdown import spread_cell, table_line
-from benchmarks.steps import PROVIDERS
+from benchmarks.training.steps import PROVIDERS
 
 
 def section(whole: dict[str, Any]) -> Iterator[str]:

@@ -11,9 +11,9 @@ import torch
 
 from benchmarks.gpu.parts import Deadline, Save, say
 from benchmarks.gpu.timing import in_turns
-from benchmarks.problems import DEVICE, Problem, batch_of, flops_per_image, problem_of
-from benchmarks.processes import synchronize
-from benchmarks.steps import PROVIDERS, Training, obstacle
+from benchmarks.training.problems import DEVICE, Problem, batch_of, flops_per_image, problem_of
+from benchmarks.training.processes import synchronize
+from benchmarks.training.steps import PROVIDERS, Training, obstacle
 
 CUDA = DEVICE == "cuda"
 NAMES = ("published", "tuned", "compile-reduce-overhead", "fastjvae", "fastjvae-cudagraph")

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from benchmarks.gpu.parts import Deadline, Save, python, say
-from benchmarks.problems import DEVICE
+from benchmarks.training.problems import DEVICE
 
 ROOT = Path(__file__).parents[2]
 _KERNELS = "tests/kernels"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.processes import Spread, spread, synchronize
+from benchmarks.training.processes import Spread, spread, synchronize
 
 Work = Callable[[], Any]
 

@@ -16,18 +16,19 @@ import torch
 from conftest import ROOT
 from examples import EVERYTHING
 
-from benchmarks.providers import passes_of, problem_of
+from benchmarks.operations.providers import passes_of, problem_of
+from benchmarks.operations.workloads import SPECS, workloads
 from benchmarks.report_kernels import main
-from benchmarks.workloads import SPECS, workloads
 
 CUDA = torch.cuda.is_available()
+SCRIPT = "benchmarks/operations/bench_kernels.py"
 
 
 def _bench(*options: str) -> str:
     """Run the benchmarks of the smallest sizes in a process of their own."""
     # pytest-benchmark reads from pytest's variables whether it is a worker of a parallel run.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "benchmarks/bench_kernels.py", "--sizes=smallest"]
+    command = [sys.executable, "-m", "pytest", SCRIPT, "--sizes=smallest"]
     result = subprocess.run(
         [*command, "-p", "no:cacheprovider", *options],
         env=environment,
@@ -151,7 +152,7 @@ def test_the_table_has_medians_spread_ratios_and_bandwidth(tmp_path: Path):
     [
         (None, "cannot read .*times.json: No such file"),
         ("{", "times.json is not a JSON file: "),
-        ("[]", "times.json holds no results of benchmarks/bench_kernels.py; write them with"),
+        ("[]", f"times.json holds no results of {SCRIPT}; write them with"),
         ('{"benchmarks": []}', "holds no results"),
         ('{"benchmarks": [{"name": "of another suite", "extra_info": {}}]}', "holds no results"),
         ('{"benchmarks": [{"extra_info": {"operation": "x"}}]}', "holds no results"),

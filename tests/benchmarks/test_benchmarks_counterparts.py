@@ -10,10 +10,10 @@ import pytest
 import torch
 from tiny import assert_same_state, tiny_config, write_arrays
 
-from benchmarks.baselines import PublishedTraining
 from benchmarks.experiments import counterparts, driver
 from benchmarks.experiments.catalogue import EXPERIMENTS, Experiment
 from benchmarks.experiments.published_training import train_the_published_way
+from benchmarks.training.baselines import PublishedTraining
 from fastjvae import JointVAE
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.settings import TrainConfig

@@ -19,12 +19,21 @@ from conftest import ROOT
 from torch import Tensor
 
 import fastjvae
-from benchmarks import agreement, layers, quick, report
-from benchmarks.agreement import DisagreementError, check_agreement
-from benchmarks.baselines import PublishedTraining, TunedTraining, published_loader
-from benchmarks.problems import batch_of, flops_per_image, mnist_like, pictures, problem_of
-from benchmarks.processes import Measured, Task, Turns, WorkerError, alternate, ratio, spread
-from benchmarks.rows import MATMUL, rate_share
+from benchmarks import layers, quick, report
+from benchmarks.training import agreement
+from benchmarks.training.agreement import DisagreementError, check_agreement
+from benchmarks.training.baselines import PublishedTraining, TunedTraining, published_loader
+from benchmarks.training.problems import batch_of, flops_per_image, mnist_like, pictures, problem_of
+from benchmarks.training.processes import (
+    Measured,
+    Task,
+    Turns,
+    WorkerError,
+    alternate,
+    ratio,
+    spread,
+)
+from benchmarks.training.rows import MATMUL, rate_share
 from fastjvae.model import published
 from fastjvae.training.objective_settings import build_objective
 from fastjvae.training.settings import build_model
@@ -344,7 +353,7 @@ def test_a_page_of_all_results(tmp_path: Path):
 
     page = _report(tmp_path)
     assert "- Machine: some CPU, threads: 2\n- Versions: python 3.11, torch 2.9, fastjvae" in page
-    assert "`benchmarks/bench_step.py`, 20 blocks of each, commit 0123456789ab\n" in page
+    assert "`benchmarks/training/bench_step.py`, 20 blocks of each, commit 0123456789ab\n" in page
     # The weaker ratio comes first.
     assert "fastjvae's: tuned 1.40 (1.39 - 1.41); published 3.00 (2.97 - 3.03)." in page
     assert (
@@ -385,7 +394,8 @@ def test_a_foreign_file_is_one_sentence(tmp_path: Path, content: str):
 def test_a_timed_run_can_be_reported(tmp_path: Path, name: str):
     # pytest-benchmark reads from pytest's variables whether it is a worker of a parallel run.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", f"benchmarks/bench_{name}.py", "--sizes=smallest"]
+    script = f"benchmarks/training/bench_{name}.py"
+    command = [sys.executable, "-m", "pytest", script, "--sizes=smallest"]
     result = subprocess.run(
         [*command, f"--benchmark-json={tmp_path / name}.json", "-p", "no:cacheprovider"],
         env=environment,

@@ -17,8 +17,9 @@ from torch.utils._pytree import tree_leaves
 
 pytest.importorskip("triton", reason="needs triton")
 
-from benchmarks import launches, on_paper
-from benchmarks.on_paper import step_on_paper
+from benchmarks import launches
+from benchmarks.training import on_paper
+from benchmarks.training.on_paper import step_on_paper
 from fastjvae.data.batches.groups import Groups
 from fastjvae.data.batches.order import Order
 from fastjvae.training.objective_settings import build_objective

@@ -82,7 +82,7 @@ def test_aligned_rows_move_128_bits_at_a_time(rows: list[dict[str, Any]]):
 
 def test_bytes_are_at_most_a_tenth_above_the_minimum():
     counted = _run(
-        "import json; from benchmarks.traffic import traffic;"
+        "import json; from benchmarks.operations.traffic import traffic;"
         f"print(json.dumps([traffic('mnist', dtype) for dtype in {some(['fp32', 'bf16'])}]))",
         TRITON_INTERPRET="1",
     )

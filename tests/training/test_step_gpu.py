@@ -13,8 +13,8 @@ from tiny import SHARED, tiny_config, write_arrays
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.agreement import check_agreement, trainer_outcomes
-from benchmarks.problems import problem_of
+from benchmarks.training.agreement import check_agreement, trainer_outcomes
+from benchmarks.training.problems import problem_of
 from fastjvae import Capacity, JointObjective
 from fastjvae.data import load as load_data
 from fastjvae.data.batches import StreamedBatches

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 import fastjvae
-from benchmarks.workloads import Outputs, Workload
+from benchmarks.operations.workloads import Outputs, Workload
 from fastjvae.functional.backends import philox, reference
 from fastjvae.functional.backends.choice import Backend
 

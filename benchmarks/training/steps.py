@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from benchmarks.baselines import Losses, PublishedTraining, TunedTraining
 from benchmarks.environment import has_compiler
-from benchmarks.problems import DEVICE, SEED
+from benchmarks.training.baselines import Losses, PublishedTraining, TunedTraining
+from benchmarks.training.problems import DEVICE, SEED
 from fastjvae import JointVAE
 from fastjvae.data.batches import Batches
 from fastjvae.training.objective_settings import build_objective
@@ -24,7 +24,7 @@ from fastjvae.training.step import TrainingStep
 
 
 class Training(Protocol):
-    """What providers of a step share; see :mod:`benchmarks.baselines`."""
+    """What providers of a step share; see :mod:`benchmarks.training.baselines`."""
 
     def load(self, model: JointVAE) -> None: ...
 

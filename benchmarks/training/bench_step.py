@@ -1,12 +1,13 @@
 """Times of a training step alone: the published way, tuned eager, torch.compile and fastjvae.
 
-    python -m pytest benchmarks/bench_step.py --benchmark-json=benchmarks/results/step.json
+    python -m pytest benchmarks/training/bench_step.py --benchmark-json=step.json
     python -m benchmarks.report
 
 One batch stays where the provider wants it: no loading, no logging. The providers of a case, and a
 product of two 2048 x 2048 float32 matrices, take turns in a process each
-(:mod:`benchmarks.processes`); a round of the JSON is a block, as seconds per step. Before that each
-takes some steps whose losses must be the reference's (:mod:`benchmarks.agreement`).
+(:mod:`benchmarks.training.processes`); a round of the JSON is a block, as seconds per step. Before
+that each takes some steps whose losses must be the reference's
+(:mod:`benchmarks.training.agreement`).
 
 fastjvae keeps freed memory, as its trainer does by default. The setting can be had without
 fastjvae: "tuned-same-allocator" and "compile-same-allocator" have it, the others have what the
@@ -22,12 +23,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.agreement import Agreement
-from benchmarks.loops import MATMUL_SIDE, matrix_product, step_alone
-from benchmarks.problems import problem_of
-from benchmarks.processes import Task, alternate
-from benchmarks.rows import CLOCK, MATMUL, InTurns, facts_of, report
-from benchmarks.steps import PROVIDERS, obstacle
+from benchmarks.training.agreement import Agreement
+from benchmarks.training.loops import MATMUL_SIDE, matrix_product, step_alone
+from benchmarks.training.problems import problem_of
+from benchmarks.training.processes import Task, alternate
+from benchmarks.training.rows import CLOCK, MATMUL, InTurns, facts_of, report
+from benchmarks.training.steps import PROVIDERS, obstacle
 
 SIZES = ("32x32x1", "64x64x3")
 BATCHES = (64, 256, 1_024)

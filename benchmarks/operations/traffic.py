@@ -1,8 +1,9 @@
 """Bytes that the kernels load and store, counted in Triton's interpreter.
 
-    TRITON_INTERPRET=1 python -m benchmarks.traffic    # JSON: operation -> bytes per image
+    TRITON_INTERPRET=1 python -m benchmarks.operations.traffic
 
-Each program adds up 64 rows, the fewest that a program has in a batch of 8,192 rows and more.
+prints a JSON object of bytes per image by specification and operation. Each program adds up 64
+rows, the fewest that a program has in a batch of 8,192 rows and more.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from unittest.mock import patch
 import torch
 
 import fastjvae
-from benchmarks.workloads import DTYPES, SPECS, Workload, workloads
+from benchmarks.operations.workloads import DTYPES, SPECS, Workload, workloads
 from fastjvae_kernels import blocks, launch
 
 ROWS = 128

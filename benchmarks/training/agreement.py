@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 import fastjvae
-from benchmarks.problems import DEVICE, SEED, Problem, batch_of, mnist_like
-from benchmarks.steps import FastTraining, Training
+from benchmarks.training.problems import DEVICE, SEED, Problem, batch_of, mnist_like
+from benchmarks.training.steps import FastTraining, Training
 from fastjvae.data import ImageData
 from fastjvae.training.device import TF32, allow_tf32, tf32
 from fastjvae.training.run_folder import RunFolder, read_metrics

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from benchmarks.agreement import Agreement
 from benchmarks.environment import environment
-from benchmarks.problems import Problem, flops_per_image
-from benchmarks.processes import Measured, Spread, ratio, spread
+from benchmarks.training.agreement import Agreement
+from benchmarks.training.problems import Problem, flops_per_image
+from benchmarks.training.processes import Measured, Spread, ratio, spread
 
 MATMUL = "matmul"  # name of the process that multiplies matrices
 

@@ -1,7 +1,7 @@
-"""Tasks of :mod:`benchmarks.processes`: a step alone, and the loops of training around it.
+"""Tasks of :mod:`benchmarks.training.processes`: a step alone, and the loops of training around it.
 
 Each takes some steps before it is timed, and reports their losses as the fact "outcome", which must
-agree with the reference (:mod:`benchmarks.agreement`).
+agree with the reference (:mod:`benchmarks.training.agreement`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.agreement import outcome_of
-from benchmarks.baselines import published_loader
-from benchmarks.problems import DEVICE, Problem, batch_of, mnist_like, pictures
-from benchmarks.processes import Turns, synchronize
-from benchmarks.steps import PROVIDERS, Training
+from benchmarks.training.agreement import outcome_of
+from benchmarks.training.baselines import published_loader
+from benchmarks.training.problems import DEVICE, Problem, batch_of, mnist_like, pictures
+from benchmarks.training.processes import Turns, synchronize
+from benchmarks.training.steps import PROVIDERS, Training
 from fastjvae.data import ImageData
 from fastjvae.training.allocator import keep_freed_memory
 from fastjvae.training.run_folder import RunFolder

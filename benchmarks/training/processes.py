@@ -266,7 +266,7 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     # Every optimizer of PyTorch imports the second one, which takes seconds.
-    context.set_forkserver_preload(["benchmarks.processes", "torch._dynamo"])
+    context.set_forkserver_preload(["benchmarks.training.processes", "torch._dynamo"])
     return context
 
 

@@ -1,6 +1,6 @@
 """Times of training end to end, with loading and logging.
 
-    python -m pytest benchmarks/bench_epoch.py --benchmark-json=benchmarks/results/epoch.json
+    python -m pytest benchmarks/training/bench_epoch.py --benchmark-json=epoch.json
     python -m benchmarks.report
 
 The data are made in memory: 28x28 grey pictures as MNIST's, 32x32 in training, batches of 64.
@@ -11,7 +11,7 @@ command line runs it. Checkpoints are left out: what one takes stands beside it.
 
 "fastjvae-step" is the same step on one batch, without loading and logging, in the same turns.
 Blocks are 50 steps, so that each holds one line of the log. Otherwise everything is as in
-``benchmarks/bench_step.py``.
+``benchmarks/training/bench_step.py``.
 
 ``--sizes=smallest`` takes a few steps on a few images.
 """
@@ -22,12 +22,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.agreement import Agreement
-from benchmarks.loops import published_loop, step_alone, trainer_loop, tuned_loop
-from benchmarks.problems import Problem, problem_of
-from benchmarks.processes import Task, alternate, ratio, spread
-from benchmarks.rows import CLOCK, InTurns, facts_of, report
-from benchmarks.steps import obstacle
+from benchmarks.training.agreement import Agreement
+from benchmarks.training.loops import published_loop, step_alone, trainer_loop, tuned_loop
+from benchmarks.training.problems import Problem, problem_of
+from benchmarks.training.processes import Task, alternate, ratio, spread
+from benchmarks.training.rows import CLOCK, InTurns, facts_of, report
+from benchmarks.training.steps import obstacle
 
 PROVIDERS = (
     "published",

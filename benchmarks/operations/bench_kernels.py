@@ -1,6 +1,6 @@
 """Times of the operations: PyTorch eager and compiled, and the Triton kernels.
 
-    python -m pytest benchmarks/bench_kernels.py --benchmark-json=kernels.json
+    python -m pytest benchmarks/operations/bench_kernels.py --benchmark-json=kernels.json
     python -m benchmarks.report_kernels kernels.json
 
 ``--sizes`` chooses how much is measured, ``-k "joint_latent and fp32 and not compile"`` a part of
@@ -8,7 +8,7 @@ it, and ``--benchmark-disable`` runs everything once without timing.
 
 Directions: "forward" keeps what a backward pass needs, "backward" starts from a forward pass that
 is not timed, "both" is one after the other. Nothing is timed before its outputs and gradients
-agreed with the float64 reference on identical noise (:mod:`benchmarks.providers`).
+agreed with the float64 reference on identical noise (:mod:`benchmarks.operations.providers`).
 
 On a GPU a round lies between two CUDA events. Before each, 256 MiB are overwritten, so that the
 operation finds its inputs in memory and not in the L2 cache; while the GPU does that, the host
@@ -33,7 +33,7 @@ import pytest
 import torch
 
 from benchmarks.environment import environment, has_compiler
-from benchmarks.providers import (
+from benchmarks.operations.providers import (
     CUDA,
     DEVICE,
     PROVIDERS,
@@ -44,7 +44,7 @@ from benchmarks.providers import (
     passes_of,
     problem_of,
 )
-from benchmarks.workloads import DTYPES, SPECS, Outputs, workloads
+from benchmarks.operations.workloads import DTYPES, SPECS, Outputs, workloads
 
 ROWS = (64, 1_024, 16_384, 262_144)
 

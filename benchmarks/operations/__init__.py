@@ -1,0 +1,1 @@
+"""Measurements of single operations and their kernels."""

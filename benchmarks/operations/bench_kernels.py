@@ -45,6 +45,7 @@ from benchmarks.operations.providers import (
     problem_of,
 )
 from benchmarks.operations.workloads import DTYPES, SPECS, Outputs, workloads
+from fastjvae.functional.backends.choice import interpreted
 
 ROWS = (64, 1_024, 16_384, 262_144)
 
@@ -137,13 +138,11 @@ def obstacle(provider: str, case: Case, timed: bool) -> str | None:
         return None
     if find_spec("triton") is None:
         return "the package triton is not installed"
-    from fastjvae_kernels.arguments import INTERPRETED
-
-    if INTERPRETED and timed:
+    if interpreted() and timed:
         return "Triton's interpreter is not timed"
-    if INTERPRETED and case.spec == "large":
+    if interpreted() and case.spec == "large":
         return "Triton's interpreter takes seconds for the large specification"
-    return None if CUDA or INTERPRETED else "the kernels need a GPU"
+    return None if CUDA or interpreted() else "the kernels need a GPU"
 
 
 # --- fixtures -------------------------------------------------------------------------------------

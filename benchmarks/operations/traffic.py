@@ -18,8 +18,10 @@ from unittest.mock import patch
 import torch
 
 import fastjvae
+from benchmarks import stand_ins
 from benchmarks.operations.workloads import DTYPES, SPECS, Workload, workloads
-from fastjvae_kernels import blocks, launch
+from fastjvae.functional.backends.choice import interpreted
+from fastjvae_kernels.blocks import ROWS_PER_PARTIAL
 
 ROWS = 128
 _FEW_ROWS = {"bernoulli_reconstruction_rgb": 8}  # many programs an image, each for itself
@@ -67,12 +69,12 @@ def measure(workload: Workload, rows: int) -> dict[str, float]:
 
 def traffic(spec: str, dtype: str) -> dict[str, dict[str, float]]:
     """:func:`measure` of every operation."""
-    if not launch.INTERPRETED:
+    if not interpreted():
         raise SystemExit("bytes are counted in Triton's interpreter: set TRITON_INTERPRET=1")
     with (
         warnings.catch_warnings(),
         fastjvae.backend("triton"),
-        patch.object(blocks, "_FEW_PROGRAMS", ROWS // blocks._ROWS_PER_PARTIAL),
+        stand_ins.replaced(stand_ins.KERNELS, FEW_PROGRAMS=ROWS // ROWS_PER_PARTIAL),
     ):
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, of masked elements
         return {

@@ -8,7 +8,7 @@ that comes from the host is among what is recorded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -20,8 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import fastjvae
+from benchmarks import stand_ins
 from fastjvae.data.batches import Batches
-from fastjvae.functional.backends import choice as backends
 from fastjvae.objectives import call_if_offered
 from fastjvae.training.objective_settings import build_objective
 from fastjvae.training.processes import Processes
@@ -31,7 +31,6 @@ from fastjvae.training.resume import Trained
 from fastjvae.training.settings import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
 from fastjvae.training.trainer import adam
-from fastjvae_kernels import launch
 
 GPU = torch.device("meta")
 _plain_autocast = torch.autocast
@@ -176,19 +175,17 @@ class _Launcher:
 def _without_a_gpu() -> Iterator[list[Call]]:
     """Inside, kernels take meta tensors and are recorded, and Adam is the fused one."""
     calls: list[Call] = []
-    table = torch.empty(1, 2, dtype=torch.int32, device=GPU)
-    with ExitStack() as stack:
-        for name in [name for name in vars(launch) if name.endswith("_kernel")]:
-            launcher = _Launcher(name.removesuffix("_kernel"), calls)
-            stack.enter_context(patch.object(launch, name, launcher))
-        stack.enter_context(patch.object(launch, "variables_table", lambda *_: table))
-        stack.enter_context(patch.object(backends, "_obstacle", lambda *_: None))
-        stack.enter_context(fastjvae.backend("triton"))
-        stack.enter_context(
-            patch("torch.optim.adam._device_dtype_check_for_fused", lambda *_, **__: None)
-        )
-        stack.enter_context(patch.object(torch, "_fused_adam_", _recorded_adam(calls)))
-        stack.enter_context(patch.object(torch, "autocast", _autocast))
+    launchers = {
+        name: _Launcher(name.removesuffix("_kernel"), calls) for name in stand_ins.kernels()
+    }
+    with (
+        stand_ins.replaced(stand_ins.KERNELS, **launchers),
+        stand_ins.replaced("fastjvae.functional", obstacle=lambda *_: None),
+        fastjvae.backend("triton"),
+        patch("torch.optim.adam._device_dtype_check_for_fused", lambda *_, **__: None),
+        patch.object(torch, "_fused_adam_", _recorded_adam(calls)),
+        patch.object(torch, "autocast", _autocast),
+    ):
         yield calls
 
 

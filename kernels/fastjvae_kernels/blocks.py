@@ -18,7 +18,7 @@ _FEWEST_THREADS, _MOST_THREADS = 128, 1024
 # Each program writes one row of partials. 64 rows of the batch to one of partials keep that below
 # a thirtieth of what is moved, in half precision, too; 128 programs and more are what a large GPU
 # runs at once, and 1,024 are few enough to add up.
-_ROWS_PER_PARTIAL, _FEW_PROGRAMS, MANY_PROGRAMS = 64, 128, 1024
+ROWS_PER_PARTIAL, FEW_PROGRAMS, MANY_PROGRAMS = 64, 128, 1024
 # One program adds up all partials: 2 MiB of them, which is what wide rows come to otherwise, are
 # as much as it should read.
 _MOST_PARTIALS = 2**19
@@ -51,8 +51,8 @@ def latent_blocks(rows: int, units: int, sizes: tuple[int, ...]) -> Blocks:
     tile = _tile(units, sizes)
     tiles = triton.cdiv(max(rows, 1), tile.rows)
     partials = units + len(sizes) + sum(sizes)
-    most = min(MANY_PROGRAMS, rows // _ROWS_PER_PARTIAL, _MOST_PARTIALS // partials)
-    tiles_per_program = triton.cdiv(tiles, max(_FEW_PROGRAMS, most))
+    most = min(MANY_PROGRAMS, rows // ROWS_PER_PARTIAL, _MOST_PARTIALS // partials)
+    tiles_per_program = triton.cdiv(tiles, max(FEW_PROGRAMS, most))
     return Blocks(tile, triton.cdiv(tiles, tiles_per_program), tiles_per_program * tile.rows)
 
 

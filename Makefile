@@ -16,9 +16,11 @@ test: lint types
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	$(BIN)/mypy docs/examples docs/run_tutorial.py
 
 # Registers, stack, shared memory and bytes moved of every kernel on every target; takes a while.
 resources: $(VENV)/.dev

@@ -480,7 +480,7 @@ def test_joint_loss(
     ids=str,
 )
 def test_loops_over_tiles(spec: LatentSpec, rows: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(blocks, "_FEW_PROGRAMS", 2)
+    monkeypatch.setattr(blocks, "FEW_PROGRAMS", 2)
     monkeypatch.setattr(reconstruction, "MANY_PROGRAMS", 2)  # two blocks of the images to a program
     params = torch.randn(rows, spec.num_params, device=DEVICE)
     logits = torch.randn(3, 1, 32, 40, device=DEVICE)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 import fastjvae
 from benchmarks.gpu.parts import Deadline, Save, python, say
+from benchmarks.gpu.variants import VARIANTS
 from benchmarks.training.agreement import (
     check_agreement,
     outcome_of,
@@ -48,29 +49,6 @@ _JOBS = 8 if CUDA else 1
 _MOST_S = 90.0  # of one check, most of which is compiling
 _IMAGES = 200  # four batches an epoch, the last one smaller
 _STEPS = 15 if CUDA else 3
-_FAST = {
-    "group": 4,
-    "neighbours": 5,
-    "augment": 0.6,
-    "overclusters": 30,
-    "disc_measure": "shared",
-    "initialisation": "he",
-}
-_VARIANTS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    "information": {"disc_measure": "information"},
-    "warmup": {"warmup": 5},
-    "accumulate": {"accumulate": 2},
-    "augment": {"augment": 0.5},
-    "shared": _FAST,
-    "factor": {"objective": "factor"},
-    "beta-tc": {"objective": "beta-tc"},
-    "cc-beta": {"objective": "cc-beta"},
-    "continuous": {"disc": ()},
-    "bf16": {"precision": "bf16"},
-    "tf32": {"precision": "tf32"},
-    "compiled": {"compile": True},
-}
 
 
 class _CheckError(Exception):
@@ -220,7 +198,7 @@ def _trainer_agrees() -> str:
 
 CHECKS: dict[str, Callable[[], str]] = {
     "backends": _backends,
-    **{f"graph {name}": partial(_graph, **changes) for name, changes in _VARIANTS.items()},
+    **{f"graph {name}": partial(_graph, **changes) for name, changes in VARIANTS.items()},
     "resume": _resume,
     "resume a run of the CPU": partial(_resume, "cpu"),
     "infogan": _infogan,

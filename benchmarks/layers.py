@@ -5,8 +5,8 @@
 Three passes of each layer at 32x32x1 and 64x64x3 in batches of 64: forward, gradient of the input,
 gradient of weight and bias. "pytorch" is what autograd runs for the module in channels_last,
 "fastjvae" what ``fastjvae/model/cpu_layers.py`` runs on a CPU. The limit is the pass's operations
-at the rate that a product of two 2048 x 2048 matrices reaches in the same run; less than that takes
-only what counts fewer operations than the convolution has.
+at the rate that a product of two 2048 x 2048 matrices reaches in the same run. Only an algorithm
+with fewer operations than the convolution's can take less.
 
 Both alternate in one process, which keeps freed memory. Before that their results are compared.
 """

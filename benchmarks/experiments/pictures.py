@@ -21,7 +21,7 @@ from benchmarks.experiments.driver import RESULTS, Unit
 from benchmarks.experiments.failures import failures
 from benchmarks.experiments.page import PICTURES, results_of
 from benchmarks.experiments.sections import SECTIONS, Picture
-from benchmarks.experiments.words import median_seed
+from benchmarks.experiments.seed_choice import median_seed
 from fastjvae import figures
 from fastjvae.data import load
 from fastjvae.model.pretrained import WEIGHTS

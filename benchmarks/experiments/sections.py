@@ -1,11 +1,127 @@
-"""What ``docs/results.md`` shows: its tables, what they are about, their pictures."""
+"""The sections of ``docs/results.md``: their texts, the lines of their tables, their pictures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.experiments.catalogue import CATEGORIES, EXPERIMENTS
+from benchmarks.experiments.catalogue import CATEGORIES
+
+INTRODUCTION = """\
+# What it learns
+
+Measure it again:
+
+```sh
+python -m benchmarks.experiments mnist-joint --seeds 0..4 --data-root DATA  # train and evaluate
+python -m benchmarks.experiments mnist-joint --compare --data-root DATA     # choose without labels
+python -m benchmarks.experiments.pictures --data-root DATA                  # draw the pictures
+python -m benchmarks.experiments.page                                       # write this page
+```
+
+`benchmarks/results/experiments` holds one JSON a seed, with its settings, machine, versions and
+losses over the steps; `python -m benchmarks.experiments --list` names every experiment.
+
+| in the tables | is |
+|---|---|
+| a ± b (c) | mean ± standard deviation over seeds (the best seed) |
+| majority, one-to-one | accuracy of the most probable category as a classifier, on test images: each category stands for its commonest label, or each for a label of its own; no label took part in training |
+| reconstruction, KL_z, KL_c | nats per image; z are the continuous latent variables, c the discrete ones |
+| information | nats that c tells about an image, of the most that it can tell |
+| c ignored | seeds whose c tells less than 5 % of that |
+| collapsed | seeds whose decoder shows the mean image whatever the latent variables say |
+| k-means | on the pixels of the same training images, the best of ten initialisations |
+| chosen by UDR | the model most like the others ([arXiv:1905.12614](https://arxiv.org/abs/1905.12614)), of the seeds whose models were there; the two seeds of a pair have the same UDR, and the objective chooses between them |
+| objective | reconstruction error and penalties in the last tenth of the training steps, nats per image; the lowest is chosen |
+| rank | 1 is the best by label, of the seeds that have the score |
+
+Pictures show the seed of median accuracy among the first three, where there are factors that of
+median score by Kim & Mnih.
+"""  # noqa: E501  a line of a table
+MNIST = """\
+The paper's own measure (section 4.3): how well the most probable category alone tells the digits
+apart, on the official 10,000 test digits. The paper reports 88.7 %. Settings are those of
+appendix C, but for:
+
+| | paper | here |
+|---|--:|--:|
+| training digits | 60,000 | 10,000 |
+| steps of 64 images | 93,750 (100 epochs) | 30,000 |
+
+- The authors' model: the weights that they published.
+- beta-VAE with the same latent variables: appendix D says that it ignores c.
+- `--recipe fast` assumes what the paper does not: an image shows the same type as its nearest
+  neighbours by pixels and as itself a little moved. Its settings were chosen among about 50, by the
+  labels of the training digits and on other seeds. Two of them were final and have read the test
+  digits; the second is shown. Its time includes the search for neighbours and the fits of new
+  heads.
+"""
+COLLAPSE = """\
+The paper leaves out runs that have learned nothing. Here are the first 600 steps of a training
+whose capacities grow within 3,000, at the paper's learning rate (0.0005) and at two and four times
+as much, judged on the training digits.
+
+Where a run collapses, the images turn on none of the ReLUs of the encoder's second layer, or next
+to none of the third's: neither an image nor a gradient passes. KL_z and KL_c follow their
+capacities all the same, by a mean and a category that are the same for every image.
+"""
+LESS = """\
+- Fewer data? 15,000 steps on 2,500 and on 20,000 digits. The line of
+  [10 categories](#number-of-categories) is the same on 10,000.
+- Fewer steps? A table of [MNIST](#mnist) has JointVAE after half of its steps.
+- What the capacity bounds? The same with the batch's information in the place of KL_c.
+- Search or objective? 20,000 steps with the paper's objective at the end of its schedules, which
+  begin with a model whose c holds the digit: the authors', and that of `--recipe fast` of the same
+  seed. Both keep what they began with, and on the same digits the objective ends lower than from
+  random weights.
+
+Neither the number of digits nor the objective forbids categories that are digit types: the way
+there is what is missing. All lines are judged on the test images, which the line of 20,000 digits
+has seen, without labels.
+"""
+FASHION = """\
+The paper shows traversals of FashionMNIST and no number. Here are 60,000 training images, the
+official test images and 60,000 steps of 64 images: 64 epochs, where the paper has 100. The
+published way has the same settings in the manner of the authors' code, one picture at a time and
+every loss read in every step (`benchmarks/training/baselines.py`).
+"""
+NUMBERS = """\
+Appendix E of the paper: digit types fuse where there are fewer categories than types, and split
+where there are more. The paper shows images; the table has the accuracies. There are half as many
+steps as above, and capacities grow twice as fast.
+"""
+SPRITES = """\
+In the place of the paper's comparison on dSprites (figure 6), as much as a CPU can. The images have
+dSprites' factors and are not dSprites' own, so compare the scores with one another and not with the
+paper's.
+
+| | paper | here |
+|---|---|---|
+| 64 x 64 images | dSprites | all shapes and scales, 20 orientations, 8 x 8 places: 23,040 |
+| steps of 64 images | 345,600 | 6,000; capacities grow over as large a share of them |
+| gamma of the capacities | 150 | 30, the paper's for MNIST; one line has 150 |
+| FactorVAE's discriminator, units a layer | 1,000 | 300 |
+
+- All models are evaluated on the images that they were trained on. Accuracy is that of c against
+  the shape.
+- Kim & Mnih's score as in their paper is of the very votes that it learned from, so it lies above
+  chance even for codes without meaning.
+- A capacity of information makes the encoder's c tell something, here not the shape; the decoder
+  has hardly come to depend on it, as the last line of its traversals shows.
+"""
+DIGITS = """\
+The embedded 8x8 digits, as `make train` trains them; not in the paper.
+"""
+CONTENT_TEXT = """\
+Adjusted mutual information (0 for chance, 1 for the same partition) of the most probable category
+with the digit and with what else divides the training images, mean over seeds. Slant, ink and width
+are taken in tenths. `python -m benchmarks.experiments.discrete_study EXPERIMENT ...` measures it.
+"""
+BATCH_TEXT = """\
+The information that a capacity bounds is that of a batch, H(category mean) - mean H(p). Batches of
+N images have this much less of it than all training images ({experiment}, mean over batches and
+seeds, and standard deviation over batches). The first-order term, (K - 1) / (2 N), explains it.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,11 +147,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """One table of the page, with what it is about.
+    """The tables and pictures of some experiments.
 
     Attributes:
-        kmeans: experiments of k-means that are further lines of the table.
-        pictures: those that have been drawn are shown below it.
+        text: what they are about and how they differ from the paper, Markdown.
+        kmeans: experiments of k-means that are further lines of the first table.
+        pictures: those that have been drawn are shown below.
+        silent_units: whether a table says how much of the encoder no image turns on.
+        as_accurate_as: an experiment, and another whose accuracy at its end it is timed by.
+        objective_of: the experiment of another section whose objective the lines are compared by.
     """
 
     title: str
@@ -43,43 +163,24 @@ class Section:
     rows: tuple[Row, ...]
     kmeans: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    silent_units: bool = False
+    as_accurate_as: tuple[str, str] | None = None
+    objective_of: str | None = None
 
-
-# Experiments whose time to the accuracy at which another ends is of interest.
-COMPARED_IN_TIME = {"mnist-fast": "mnist-joint"}
-# Experiments that end with the objective of another, on the same images.
-COMPARED_BY_OBJECTIVE = {"mnist-from-published": "mnist-joint", "mnist-from-fast": "mnist-joint"}
-# The same experiment on more and more images.
-COMPARED_BY_IMAGES = {
-    2_500: "mnist-2500-digits",
-    10_000: "mnist-10-categories",
-    20_000: "mnist-20000-digits",
-}
-# Experiments about what the encoder's layers are like where seeds collapse, and where they do not.
-WATCHED_FOR_COLLAPSE = frozenset(name for name in EXPERIMENTS if name.startswith("collapse-"))
 
 SECTIONS: tuple[Section, ...] = (
     Section(
         "MNIST",
-        "The paper's own measure (section 4.3): how well the most probable category alone tells the"
-        " digits apart; it reports 88.7 % on the test images. Here 10,000 training digits, the"
-        " official 10,000 test digits and 30,000 steps of 64 images in the paper's setting"
-        " (appendix C), where the paper has 60,000 digits for 100 epochs, 93,750 steps. The line of"
-        " the authors' model is what the weights that they published give. The paper's appendix D"
-        " says that beta-VAE with the same latent variables ignores c. `--recipe fast` assumes what"
-        " the paper does not: an image shows the same type as its nearest neighbours by pixels and"
-        " as itself a little moved. Its settings were chosen among about 50, by the labels of the"
-        " training digits and on other seeds; two of them were final and have read the test digits,"
-        " the second of which is shown. Its time includes the search for neighbours and the fits of"
-        " new heads.",
+        MNIST,
         (
             Row("mnist-joint", "JointVAE"),
             Row("mnist-fast", "JointVAE, `--recipe fast`"),
-            Row("mnist-beta", "beta-VAE, beta = 4, the same latent variables (appendix D)"),
+            Row("mnist-beta", "beta-VAE, beta = 4"),
             Row("mnist-cc-beta", "CC-beta-VAE"),
             Row("mnist-published", "JointVAE, the authors' model"),
         ),
         kmeans=("mnist-kmeans-10",),
+        as_accurate_as=("mnist-fast", "mnist-joint"),
         pictures=(
             Picture("mnist-joint", "traversals", "JointVAE, as in figure 3 of the paper"),
             Picture("mnist-fast", "traversals", "JointVAE, `--recipe fast`"),
@@ -98,13 +199,7 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         "Collapse to the mean image",
-        "The paper leaves out runs that have learned nothing. Here the first 600 steps of a"
-        " training whose capacities grow within 3,000, at the paper's learning rate, at twice as"
-        " much and at four times as much, judged on the training digits (k-means as above). Where a"
-        " run collapses, the images turn on none of the ReLUs of the encoder's second layer, or"
-        " next to none of the third's: neither an image nor a gradient passes. KL_z and KL_c follow"
-        " their capacities all the same, by a mean and a category that are the same for every"
-        " image.",
+        COLLAPSE,
         (
             Row("collapse-5e-4", "learning rate 0.0005"),
             Row("collapse-1e-3", "0.001"),
@@ -115,19 +210,11 @@ SECTIONS: tuple[Section, ...] = (
             Row("collapse-2e-3-he", "0.002, `--initialisation he`"),
         ),
         kmeans=("mnist-kmeans-10",),
+        silent_units=True,
     ),
     Section(
         "Why less than the paper says",
-        "Data: 15,000 steps on fewer and on more digits; the line of 10 categories in the table"
-        " further down is the same on 10,000. What the capacity bounds: the same with the batch's"
-        " information in the place of KL_c. Search or objective: 20,000 steps with the paper's"
-        " objective at the end of its schedules, on the 10,000 digits as above, which do not begin"
-        " with random weights but with a model whose c holds the digit: the authors', and that of"
-        " `--recipe fast` of the same seed. Both keep what they began with, and on the same digits"
-        " the objective ends lower than from random weights: neither the number of digits nor the"
-        " objective forbids categories that are digit types, the way there is what is missing. All"
-        " lines are judged on the test images, which the line of 20,000 digits has seen, without"
-        " labels.",
+        LESS,
         (
             Row("mnist-2500-digits", "2,500 digits"),
             Row("mnist-20000-digits", "20,000 digits, 10,000 of them the test images"),
@@ -136,13 +223,11 @@ SECTIONS: tuple[Section, ...] = (
             Row("mnist-from-fast", "10,000 digits, from the model of `--recipe fast`"),
         ),
         kmeans=("mnist-kmeans-10",),
+        objective_of="mnist-joint",
     ),
     Section(
         "FashionMNIST",
-        "The paper shows traversals of FashionMNIST and no number. 60,000 training images, the"
-        " official test images; 60,000 steps of 64 images, 64 epochs, where the paper has 100. The"
-        " published way has the same settings in the manner of the authors' code, one picture at a"
-        " time and every loss read in every step (`benchmarks/training/baselines.py`).",
+        FASHION,
         (
             Row("fashion-joint", "JointVAE"),
             Row("fashion-published-way", "JointVAE, the published way of training"),
@@ -152,35 +237,22 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         "Number of categories",
-        "Appendix E of the paper: digit types fuse where there are fewer categories than types, and"
-        " split where there are more. The paper shows images; the table has the accuracies."
-        " Half as many steps as above, with capacities that grow twice as fast.",
+        NUMBERS,
         tuple(Row(f"mnist-{number}-categories", f"{number} categories") for number in CATEGORIES),
         kmeans=tuple(f"mnist-kmeans-{number}" for number in CATEGORIES),
-        pictures=tuple(
+        pictures=(
             Picture(
-                f"mnist-{number}-categories",
+                "mnist-5-categories",
                 "categories",
-                f"Samples of {number} categories, with the share of the test images for which each"
-                " is the most probable and which digits these are, from a tenth of them on",
-            )
-            for number in (5, 20)
+                "Samples of 5 categories, with the share of the test images for which each is the"
+                " most probable and which digits these are, from a tenth of them on",
+            ),
+            Picture("mnist-20-categories", "categories", "The same of 20 categories"),
         ),
     ),
     Section(
         "Sprites",
-        "In the place of the paper's comparison on dSprites (figure 6), on a part of the grid and"
-        " for as long as a CPU can: all shapes and scales, 20 orientations and 8 x 8 places, 23,040"
-        " images of 64 x 64; 6,000 steps of 64 images, where the paper has 345,600, with capacities"
-        " that grow over as large a share of them. The images have dSprites' factors and are not"
-        " dSprites' own. So the scores are to be compared with one another and not with the"
-        " paper's. The weight gamma of the capacities is 30, the paper's for MNIST; a line has 150,"
-        " the paper's for dSprites. FactorVAE's discriminator has 300 units a layer instead of"
-        " 1,000. All are evaluated on the images they were trained on; accuracy is that of c"
-        " against the shape. Kim & Mnih's score as in their paper is of the very votes that it"
-        " learned from, so that it lies above chance even for codes without meaning. A capacity of"
-        " information makes the encoder's c tell something, here not the shape, and the decoder, as"
-        " the last line of its traversals shows, has hardly come to depend on it.",
+        SPRITES,
         (
             Row("sprites-joint", "JointVAE, 6 units and a variable of 3 categories"),
             Row("sprites-joint-150", "JointVAE, gamma = 150"),
@@ -199,10 +271,5 @@ SECTIONS: tuple[Section, ...] = (
             )
         ),
     ),
-    Section(
-        "Digits",
-        "The embedded 8x8 digits, as `make train` trains them; not in the paper.",
-        (Row("digits", "JointVAE"),),
-        kmeans=("digits-kmeans",),
-    ),
+    Section("Digits", DIGITS, (Row("digits", "JointVAE"),), kmeans=("digits-kmeans",)),
 )

@@ -1,6 +1,6 @@
-"""A choice among the seeds of an experiment that no label takes part in: by UDR, by the objective.
+"""A choice among the seeds of an experiment without labels, and its rank by label.
 
-Both scores are of the training images. UDR is that of
+A seed is chosen by UDR or by the training objective, both of the training images. UDR is that of
 :func:`fastjvae.metrics.udr_of_models.udr_of_runs`; higher is better. The objective is what training
 minimised, in nats per image: its reconstruction error and its penalties, as the last tenth of the
 training steps recorded them, when all capacities have grown to their end; lower is better.
@@ -9,14 +9,15 @@ training steps recorded them, when all capacities have grown to their end; lower
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from fastjvae.metrics.udr_of_models import udr_of_runs
 from fastjvae.model.pretrained import WEIGHTS
 from fastjvae.training.run_folder import RunFolder, read_metrics
+from fastjvae.training.seeds_table import agreeing_variable
 
 _LAST_SHARE = 0.1  # of the training steps
 
@@ -68,3 +69,68 @@ def final_objective(records: Sequence[dict[str, Any]]) -> float:
     """Mean loss of the last tenth of the training steps, nats per image."""
     begin = (1 - _LAST_SHARE) * records[-1]["step"]
     return statistics.fmean(record["loss"] for record in records if record["step"] > begin)
+
+
+# --- by label -------------------------------------------------------------------------------------
+
+Results = Sequence[dict[str, Any]]  # of an experiment, by seed
+
+
+def quality(evaluation: dict[str, Any]) -> float | None:
+    """What seeds are ranked by: Kim & Mnih's score where there are factors, else the accuracy."""
+    if evaluation.get("scores"):
+        return float(evaluation["scores"]["factor_vae"])
+    accuracy: float | None = agreeing_variable(evaluation).get("accuracy_majority")
+    return accuracy
+
+
+def ranked_by(results: Results) -> str:
+    """The name of :func:`quality`."""
+    has_factors = bool(results and results[0]["evaluation"].get("scores"))
+    return "Kim & Mnih's score (disentanglement_lib)" if has_factors else "majority accuracy"
+
+
+def median_seed(results: Results) -> dict[str, Any]:
+    """The result of median quality, of two the lower one; of results that have none the first."""
+    ranked = sorted(results, key=lambda result: quality(result["evaluation"]) or 0.0)
+    return ranked[(len(ranked) - 1) // 2]
+
+
+class Choice(NamedTuple):
+    """A seed that a score has chosen, and its rank by label among the seeds with that score."""
+
+    seed: int
+    rank: int
+    among: int
+
+
+def chosen_seeds(results: Results, compared: Mapping[str, Any]) -> dict[str, Choice]:
+    """The choices by "udr" and by "objective"; none where fewer than two seeds can be ranked.
+
+    Args:
+        results: of the seeds.
+        compared: the scores of the seeds, as ``seeds.json`` has them.
+    """
+    qualities = {
+        result["seed"]: value
+        for result in results
+        if (value := quality(result["evaluation"])) is not None
+    }
+    scored = [row for row in compared["seeds"] if row["seed"] in qualities]
+    if len(scored) < 2:
+        return {}
+    choices = {}
+    for key, best in (("udr", max), ("objective", min)):
+        known = [row for row in scored if row[key] is not None]
+        if known:
+            seed = _chosen(known, key, best)
+            better = sum(qualities[row["seed"]] > qualities[seed] for row in known)
+            choices[key] = Choice(seed, better + 1, len(known))
+    return choices
+
+
+def _chosen(rows: Results, key: str, best: Callable[..., Any]) -> int:
+    """Of equals, as the two seeds of a pair are by UDR, the one with the lower objective."""
+    value = best(row[key] for row in rows)
+    equals = [row for row in rows if row[key] == value]
+    return int(min(equals, key=lambda row: float(row["objective"]))["seed"])

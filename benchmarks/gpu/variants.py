@@ -6,7 +6,7 @@ from typing import Any
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "information": {"discrete_capacity": "information"},
+    "information": {"disc_measure": "information"},
     "warmup": {"warmup": 5},
     "accumulate": {"accumulate": 2},
     "augment": {"augment": 0.5},
@@ -15,7 +15,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "neighbours": 5,
         "augment": 0.6,
         "overclusters": 30,
-        "discrete_capacity": "shared",
+        "disc_measure": "shared",
         "initialisation": "he",
     },
     "factor": {"objective": "factor"},

@@ -1,4 +1,4 @@
-"""Seeds are scored without labels, and the page says how good the choice was."""
+"""Seeds are scored without labels, and ranked by label."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiny import tiny_config, write_arrays
 
 from benchmarks.experiments import driver, seed_choice
 from benchmarks.experiments.catalogue import EXPERIMENTS, Experiment
-from benchmarks.experiments.words import choices, information_of_c, median_seed, quality
+from benchmarks.experiments.seed_choice import chosen_seeds, median_seed, quality, ranked_by
 from fastjvae.data import load
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.trainer import Trainer
@@ -99,54 +99,40 @@ def test_the_driver_compares_the_seeds_that_are_done(
     assert not (tmp_path / "results" / "digits-kmeans").exists()
 
 
-# --- words ----------------------------------------------------------------------------------------
+# --- by label -------------------------------------------------------------------------------------
 
 
 def test_each_choice_has_its_rank_by_label():
     results = [_result(0, 0.5), _result(1, 0.7), _result(2, 0.6)]
     compared = _compared((0, 0.1, 90.0), (1, 0.2, 95.0), (2, 0.3, 99.0))
-    assert list(choices("JointVAE", results, compared)) == [
-        "JointVAE, by majority accuracy: UDR chose seed 2: rank 2 of 3;"
-        " the training objective chose seed 0: rank 3 of 3."
-    ]
+    assert chosen_seeds(results, compared) == {"udr": (2, 2, 3), "objective": (0, 3, 3)}
+    assert ranked_by(results) == "majority accuracy"
 
 
 def test_of_equal_udr_the_lower_objective_is_chosen():
     results = [_result(0, 0.5), _result(1, 0.7)]
-    (sentence,) = choices("A", results, _compared((0, 0.2, 90.0), (1, 0.2, 80.0)))
-    assert "UDR chose seed 1: rank 1 of 2" in sentence
+    chosen = chosen_seeds(results, _compared((0, 0.2, 90.0), (1, 0.2, 80.0)))
+    assert chosen["udr"] == (1, 1, 2)
 
 
-def test_only_seeds_that_are_compared_are_ranked_and_a_missing_udr_is_said():
+def test_only_seeds_that_are_compared_are_ranked():
     results = [_result(0, 0.5), _result(1, 0.7), _result(2, 0.9)]
     compared = _compared((0, None, 2.0), (1, None, 3.0), no_udr="nothing to compare")
-    assert list(choices("A", results, compared)) == [
-        "A, by majority accuracy: the training objective chose seed 0: rank 2 of 2.",
-        "A: no UDR, nothing to compare.",
-    ]
-    gone = {**compared, "without_run": [1]}  # UDR lacks models, which says nothing of the seeds
-    assert list(choices("A", results, gone)) == [
-        "A, by majority accuracy: the training objective chose seed 0: rank 2 of 2."
-    ]
-    assert list(choices("A", results, _compared((0, None, 2.0)))) == []
+    assert chosen_seeds(results, compared) == {"objective": (0, 2, 2)}
+    assert chosen_seeds(results, _compared((0, None, 2.0))) == {}
 
 
 def test_a_score_that_fewer_seeds_have_ranks_those():
     results = [_result(0, 0.5), _result(1, 0.7), _result(2, 0.9)]
     compared = _compared((0, 0.1, 2.0), (1, 0.2, 3.0), (2, None, 4.0))
-    (sentence,) = choices("A", results, compared)
-    assert "UDR chose seed 1: rank 1 of 2; the training objective chose seed 0: rank 3 of 3" in (
-        sentence
-    )
+    assert chosen_seeds(results, compared) == {"udr": (1, 1, 2), "objective": (0, 3, 3)}
 
 
 def test_where_there_are_factors_the_score_ranks():
     results = [_result(0, 0.9, 0.4), _result(1, 0.3, 0.8)]
-    (sentence,) = choices("A", results, _compared((0, 0.1, 1.0), (1, 0.4, 2.0)))
-    assert sentence == (
-        "A, by Kim & Mnih's score (disentanglement_lib): UDR chose seed 1: rank 1 of 2;"
-        " the training objective chose seed 0: rank 2 of 2."
-    )
+    compared = _compared((0, 0.1, 1.0), (1, 0.4, 2.0))
+    assert chosen_seeds(results, compared) == {"udr": (1, 1, 2), "objective": (0, 2, 2)}
+    assert ranked_by(results) == "Kim & Mnih's score (disentanglement_lib)"
 
 
 def test_the_median_seed_is_the_lower_of_two():
@@ -155,19 +141,3 @@ def test_the_median_seed_is_the_lower_of_two():
     assert median_seed(results[:3])["seed"] == 2
     assert median_seed([_result(4, None)])["seed"] == 4
     assert quality(_result(4, None)["evaluation"]) is None
-
-
-def test_whether_c_is_used_follows_from_its_information():
-    used = {**_result(0, 0.5), "config": {"disc": [10]}}
-    assert list(information_of_c("A", [used])) == [
-        "A: c tells 1.00 of at most 2.30 nats about an image."
-    ]
-    unused = {"evaluation": {"variables": [{"information": 0.01}]}, "config": {"disc": [10]}}
-    assert list(information_of_c("B", [unused])) == [
-        "B: c is ignored, it tells 0.01 of at most 2.30 nats about an image."
-    ]
-    assert list(information_of_c("B", [unused, used, unused])) == [
-        "B: c is ignored in 2 of 3 seeds, it tells 0.34 of at most 2.30 nats about an image."
-    ]
-    assert list(information_of_c("C", [{**used, "config": {"disc": []}}])) == []
-    assert list(information_of_c("D", [])) == []

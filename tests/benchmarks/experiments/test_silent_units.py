@@ -1,14 +1,11 @@
-"""The units of an encoder that no image turns on are counted, and the page says how many."""
+"""The units of an encoder that no image turns on are counted."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 import torch
 
 from benchmarks.experiments.silent_units import silent_shares
-from benchmarks.experiments.words import silent_units
 from fastjvae import JointVAE
 
 
@@ -40,14 +37,3 @@ def test_units_that_a_single_image_turns_on_are_not_silent():
     assert silent_shares(model, images)[0] == 1.0
     images[13, :, :16] = 255  # rows 0 to 15: a window of 4 rows and stride 2 sees them 9 times
     assert silent_shares(model, images)[0] == pytest.approx(1 - 9 / 16)
-
-
-def test_the_page_says_how_much_was_silent_where_seeds_collapsed():
-    def result(collapsed: bool, *silent: float) -> dict[str, Any]:
-        return {"silent": list(silent), "evaluation": {"collapsed": collapsed}}
-
-    results = [result(True, 0.25, 1.0), result(True, 0.35, 1.0), result(False, 0.1, 0.5)]
-    assert list(silent_units("0.001", results)) == [
-        "0.001: of the units of the encoder's layers no image turns on 30.0, 100.0 % in seeds that"
-        " collapsed (2); 10.0, 50.0 % in seeds that did not collapse (1)."
-    ]

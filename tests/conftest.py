@@ -13,6 +13,8 @@ import torch
 from examples import examples
 from hypothesis import settings
 
+from benchmarks import stand_ins
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
@@ -84,15 +86,12 @@ class _Counted:
 
 
 @pytest.fixture
-def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+def launches() -> Iterator[Counter[str]]:
     """How often each kernel is launched."""
-    from fastjvae_kernels import column_sums, joint_loss, latent_launch, reconstruction
-
     counts: Counter[str] = Counter()
-    for module in (column_sums, joint_loss, latent_launch, reconstruction):
-        for name in [name for name in vars(module) if name.endswith("_kernel")]:
-            monkeypatch.setattr(module, name, _Counted(getattr(module, name), counts))
-    return counts
+    counted = {name: _Counted(kernel, counts) for name, kernel in stand_ins.kernels().items()}
+    with stand_ins.replaced(stand_ins.KERNELS, **counted):
+        yield counts
 
 
 @pytest.fixture

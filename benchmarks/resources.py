@@ -1,4 +1,4 @@
-"""What every kernel needs of a GPU, compiled ahead of time for each target; no GPU is needed.
+"""Registers, stack, shared memory and bytes of every kernel on each target, without a GPU.
 
     python -m benchmarks.resources                # every production configuration, as a table
     python -m benchmarks.resources --json FILE    # every single result as JSON, too

@@ -1,4 +1,4 @@
-"""What is measured over seeds: every experiment of ``docs/results.md`` and its settings."""
+"""The experiments of ``docs/results.md`` and their settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the categories of a model hold: where label types have fused, and where they are split."""
+"""A picture of a model's categories: where label types have fused, and where they are split."""
 
 from __future__ import annotations
 

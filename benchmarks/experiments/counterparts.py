@@ -1,4 +1,4 @@
-"""What stands beside the trained models of an experiment: k-means on pixels, the authors' model."""
+"""Results to compare trained models with: k-means on pixels, and the authors' model."""
 
 from __future__ import annotations
 

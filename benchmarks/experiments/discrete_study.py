@@ -1,4 +1,4 @@
-"""What the discrete variable of the MNIST runs holds, and how many images its information needs.
+"""Studies the discrete variable of MNIST runs: what it agrees with, and its information by batch.
 
     python -m benchmarks.experiments.discrete_study mnist-joint --data-root DATA
 

@@ -1,4 +1,4 @@
-"""Results over seeds: every experiment of ``docs/results.md``, one (experiment, seed) at a time.
+"""Trains and evaluates the experiments of ``docs/results.md``, one seed after the other.
 
     python -m benchmarks.experiments mnist-joint --seeds 0..4 --data-root DATA
     python -m benchmarks.experiments mnist-published --published FOLDER --data-root DATA

@@ -1,4 +1,4 @@
-"""What a model has got wrong, chosen by rule and shown (figure 9 of the paper)."""
+"""A picture of a model's failures, chosen by rule (figure 9 of the paper)."""
 
 from __future__ import annotations
 

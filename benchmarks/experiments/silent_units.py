@@ -1,4 +1,4 @@
-"""How much of an encoder no image turns on: what a collapse to the mean image begins with."""
+"""Counts the units of an encoder that no image turns on: a collapse begins with them."""
 
 from __future__ import annotations
 

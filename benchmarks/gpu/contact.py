@@ -1,4 +1,4 @@
-"""Does training run on a GPU: checks at the paper's sizes, one process each.
+"""Checks that training runs on a GPU, at the paper's sizes, one process each.
 
 A fault of the device ends its process, and with it no other check.
 

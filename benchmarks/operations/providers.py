@@ -1,7 +1,7 @@
-"""Who computes an operation: PyTorch eager and compiled, the Triton kernels; checked before timed.
+"""Providers of an operation: PyTorch, eager and compiled, and the Triton kernels.
 
 A problem is a workload with its exact results. :func:`passes_of` gives a provider's forward pass,
-backward pass and both over it, once they agreed with these results.
+backward pass and both over it, once they agreed with these results; nothing else is timed.
 
 The PyTorch providers draw their noise from torch's own generator while they are timed, as everybody
 writes it: the reference emulates the kernels' Philox in int64 tensors, and that alone would take

@@ -1,4 +1,4 @@
-"""Whether all compute the same: losses after some steps, beside those of fastjvae's reference."""
+"""Compares what providers compute: losses after some steps, beside those of the reference."""
 
 from __future__ import annotations
 

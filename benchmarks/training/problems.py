@@ -1,4 +1,4 @@
-"""What is trained in the benchmarks of training, and on which images; nothing is downloaded."""
+"""The models that the benchmarks train, and their images; nothing is downloaded."""
 
 from __future__ import annotations
 

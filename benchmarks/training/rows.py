@@ -1,9 +1,9 @@
-"""What was measured in turns as pytest-benchmark's rows.
+"""Rows of pytest-benchmark, from processes that were measured in turns.
 
 pytest-benchmark runs one benchmark after the other, and here they must alternate. So the processes
-of a case are measured together, once, and each test then reports its own blocks: it lets a clock
-that otherwise stands still go forward by the seconds of each. pytest-benchmark computes the
-statistics and writes the JSON.
+of a case are measured together, once, and each test then reports its own blocks. As
+pytest-benchmark reads times from a clock alone, a test lets one that otherwise stands still go
+forward by the seconds of each block. pytest-benchmark computes the statistics and writes the JSON.
 """
 
 from __future__ import annotations

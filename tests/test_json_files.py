@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from fastjvae.errors import DataError
-from fastjvae.files import write_json
-from fastjvae.json_files import parse_json, read_json
+from fastjvae.files import parse_json, read_json, write_json
 
 
 def test_what_is_written_is_json(tmp_path: Path):

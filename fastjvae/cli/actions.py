@@ -25,8 +25,7 @@ from fastjvae.data import SPLIT_DATASETS, DataSource, ImageData
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, DataError, RunError
 from fastjvae.figures.frames import frame_files
-from fastjvae.files import write_json
-from fastjvae.json_files import to_json
+from fastjvae.files import to_json, write_json
 from fastjvae.metrics.evaluation import Evaluation, evaluate
 from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE, export, load

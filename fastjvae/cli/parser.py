@@ -16,7 +16,7 @@ from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, Positional, ar
 from fastjvae.cli.figure_commands import FIGURES, Edit, FigureCommand, ModelAndData
 from fastjvae.cli.usage import did_you_mean, usage_sentence
 from fastjvae.cli.words import as_read
-from fastjvae.data.datasets import FACTS
+from fastjvae.data.facts import FACTS
 from fastjvae.errors import ArgumentError
 from fastjvae.metrics.scores import Scores
 from fastjvae.training.fields import check_heeded

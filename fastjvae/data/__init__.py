@@ -1,6 +1,6 @@
 """Every source of images as one object: uint8 pictures in memory, with labels and factors."""
 
-from fastjvae.data.datasets import DATASETS, SPLIT_DATASETS, DatasetName
+from fastjvae.data.facts import DATASETS, SPLIT_DATASETS, DatasetName
 from fastjvae.data.loading import load
 from fastjvae.data.source import DataSource, ImageData
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from fastjvae.data.cache import cached, key_of
-from fastjvae.data.datasets import FACTS
+from fastjvae.data.facts import FACTS
 from fastjvae.data.source import DataSource, ImageData
 
 

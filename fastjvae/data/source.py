@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 
 from fastjvae._numbers import is_integer
-from fastjvae.data.datasets import DATASETS, FACTS, DatasetName
 from fastjvae.data.factors import parse_grid
+from fastjvae.data.facts import DATASETS, FACTS, DatasetName
 from fastjvae.data.memory import update_hash
 from fastjvae.errors import ArgumentError, DataError
 

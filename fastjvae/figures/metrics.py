@@ -13,7 +13,7 @@ from fastjvae._numbers import is_finite, is_real
 from fastjvae.errors import ArgumentError, DataError
 from fastjvae.figures.labels import Vector, to_array
 from fastjvae.figures.page import COLOURS, TEXT, fit, new_page
-from fastjvae.json_files import read_json
+from fastjvae.files import read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fastjvae._numbers import shown
 from fastjvae.errors import ArgumentError, CheckpointError
+from fastjvae.files import read_json
 from fastjvae.functional.latents import LatentSpec
-from fastjvae.json_files import read_json
 from fastjvae.model.checkpoint import CHECKPOINT, find_checkpoint, is_checkpoint, read_checkpoint
 from fastjvae.model.jointvae import JointVAE
 from fastjvae.model.pretrained import CONFIG, WEIGHTS, check_weights, load_strict

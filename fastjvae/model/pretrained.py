@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from fastjvae._numbers import shown
 from fastjvae.errors import ArgumentError, CheckpointError, first_sentence
-from fastjvae.files import write_bytes, write_json
+from fastjvae.files import read_json, write_bytes, write_json
 from fastjvae.functional.latents import LatentSpec
-from fastjvae.json_files import read_json
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -10,8 +10,15 @@ from typing import Any
 
 from fastjvae._numbers import is_integer, is_real, shown
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
-from fastjvae.files import NOT_OFFERED, cannot_write, write_bytes, write_json
-from fastjvae.json_files import parse_json, read_json, to_json
+from fastjvae.files import (
+    NOT_OFFERED,
+    cannot_write,
+    parse_json,
+    read_json,
+    to_json,
+    write_bytes,
+    write_json,
+)
 from fastjvae.training.run_settings import RunConfig
 from fastjvae.training.saved_settings import config_from_dict, unknown_settings
 

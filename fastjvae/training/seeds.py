@@ -21,8 +21,7 @@ from pathlib import Path
 import torch
 
 from fastjvae.errors import ArgumentError, NonFiniteLossError, RunError
-from fastjvae.files import cannot_write
-from fastjvae.json_files import parse_json, to_json
+from fastjvae.files import cannot_write, parse_json, to_json
 from fastjvae.model import pretrained
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.run_settings import RunConfig

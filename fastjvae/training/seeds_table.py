@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fastjvae._numbers import is_finite, is_integer, is_real
 from fastjvae.errors import RunError
-from fastjvae.json_files import read_json
+from fastjvae.files import read_json
 from fastjvae.metrics.udr_of_models import udr_of_runs
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.run_settings import RunConfig

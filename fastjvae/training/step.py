@@ -19,8 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fastjvae.data.batches import Batches
 from fastjvae.data.batches.augment import NUMBERS, RandomAffine
 from fastjvae.errors import ArgumentError
-from fastjvae.functional import divergence_sums, joined_rows, latent_sample
-from fastjvae.functional.backends.reference import unit_interval
+from fastjvae.functional import divergence_sums, joined_rows, latent_sample, unit_interval
 from fastjvae.functional.batch_parts import add_up, part_of_batch
 from fastjvae.functional.noise import Noise, draw_seed, drawn_noise
 from fastjvae.model import JointVAE

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from fastjvae.data import DATASETS, DataSource, ImageData, load
-from fastjvae.data.datasets import FACTS
+from fastjvae.data.facts import FACTS
 from fastjvae.errors import ArgumentError, DataError
 
 IMAGES = torch.zeros(3, 1, 4, 5, dtype=torch.uint8)

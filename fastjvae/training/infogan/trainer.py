@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError
-from fastjvae.functional.backends.reference import unit_interval
+from fastjvae.functional import unit_interval
 from fastjvae.functional.weights import Seeded
 from fastjvae.model import JointVAE
 from fastjvae.training.device import autocast

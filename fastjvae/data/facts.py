@@ -1,0 +1,84 @@
+"""One row of facts for each data set: what is known before it is loaded."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+DatasetName = Literal[
+    "digits",
+    "mnist",
+    "fashion-mnist",
+    "chairs",
+    "celeba",
+    "dsprites",
+    "sprites",
+    "images",
+    "arrays",
+]
+DATASETS: tuple[DatasetName, ...] = get_args(DatasetName)
+
+Heeded = Literal["root", "channels", "labels", "download", "grid", "skip_damaged", "max_pixels"]
+
+
+class Facts(NamedTuple):
+    """The facts about a data set that are known before it is loaded."""
+
+    description: str  # in the help of the command line
+    size: tuple[int, int] | None = None  # see fastjvae.data.source.SIZES
+    has_split: bool = False  # into train and test
+    root: str | None = None  # what --data-root must name; None where it need not be given
+    heeds: tuple[Heeded, ...] = ()  # fields of a DataSource beside name, split and image_size
+    # Whether the prepared data are kept in the cache, or only images that were resized.
+    cached: Literal["always", "resized", "never"] = "always"
+    # In datasets, where it is not named as the data set: find(source), prepare(source, files).
+    module: str | None = None
+
+
+_PICTURES: tuple[Heeded, ...] = ("root", "skip_damaged", "max_pixels")
+
+FACTS: dict[DatasetName, Facts] = {
+    "digits": Facts(
+        "scikit-learn's 1,797 handwritten digits, embedded; the default of make train",
+        (32, 32),
+        has_split=True,
+        cached="never",  # they take milliseconds
+    ),
+    "mnist": Facts("handwritten digits", (32, 32), has_split=True, heeds=("root", "download")),
+    "fashion-mnist": Facts(
+        "pictures of clothes", (32, 32), has_split=True, heeds=("root", "download"), module="mnist"
+    ),
+    "chairs": Facts(
+        "rendered chairs",
+        (64, 64),
+        has_split=True,
+        root="folder of rendered_chairs",
+        heeds=_PICTURES,
+    ),
+    "celeba": Facts(
+        "aligned faces",
+        (64, 64),
+        has_split=True,
+        root="folder or .zip file of aligned pictures",
+        heeds=_PICTURES,
+    ),
+    "dsprites": Facts(
+        "white shapes with five known factors",
+        (64, 64),
+        root=".npz file",
+        heeds=("root",),
+        cached="never",  # what is worth it the module keeps itself, mapped; sprites likewise
+    ),
+    "sprites": Facts(
+        "the like drawn here, no file to bring", (64, 64), heeds=("grid",), cached="never"
+    ),
+    "images": Facts(
+        "a folder of pictures", root="folder of pictures", heeds=(*_PICTURES, "channels")
+    ),
+    "arrays": Facts(
+        "a .npy or .npz file",
+        root=".npy or .npz file",
+        heeds=("root", "labels"),
+        cached="resized",  # else they are one pass over a file that is read as fast as the cache
+    ),
+}
+SPLIT_DATASETS = tuple(name for name, facts in FACTS.items() if facts.has_split)

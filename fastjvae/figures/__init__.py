@@ -10,12 +10,16 @@ from fastjvae.figures.animation import save_animation, training_animation
 from fastjvae.figures.azimuth import follow_angle, inferred_angles
 from fastjvae.figures.edit import edited_picture, edits
 from fastjvae.figures.frames import Frame, read_frames
+from fastjvae.figures.grid import traversal_grid
 from fastjvae.figures.kl_growth import kl_growth
-from fastjvae.figures.latents import reconstructions, samples_by_category, traversals
 from fastjvae.figures.metrics import metric_comparison, read_scores
-from fastjvae.figures.page import FORMATS, save
 from fastjvae.figures.ranked import ranked_units
-from fastjvae.figures.walks import side_by_side, traversal, traversal_grid
+from fastjvae.figures.reconstructions import reconstructions
+from fastjvae.figures.samples import samples_by_category
+from fastjvae.figures.saving import FORMATS, save
+from fastjvae.figures.side_by_side import side_by_side
+from fastjvae.figures.traversal import traversal
+from fastjvae.figures.traversals import traversals
 
 __all__ = [
     "FORMATS",

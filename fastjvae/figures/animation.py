@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.frames import Frame
 from fastjvae.figures.image_grid import Block, draw_blocks, gap_of, mosaic
-from fastjvae.figures.labels import Vector, check_count, full_title, part, to_array
+from fastjvae.figures.labels import Vector, check_count, full_title, shown_of, to_array
 from fastjvae.figures.page import TEXT, fit, new_page
 from fastjvae.files import write_bytes
 
@@ -63,7 +63,7 @@ def training_animation(
             )
         units.sort(key=lambda latent: -kl[latent.number])
     shown = [*units[:max_units], *variables[:max_units]]
-    notes = part(len(shown), len(frames[0].rows), "latent variables")
+    notes = shown_of(len(shown), len(frames[0].rows), "latent variables")
     width = len(f"{frames[-1].step:,}")
 
     def heading(frame: Frame) -> str:

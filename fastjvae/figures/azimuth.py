@@ -10,14 +10,13 @@ from torch import Tensor
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.labels import Vector, full_title, vector
-from fastjvae.figures.page import COLOURS, OTHERS, TEXT, fit, new_page
+from fastjvae.figures.page import COLOURS, OTHERS, TEXT, add_plot, fit, new_page, title_above
+from fastjvae.model import JointVAE
 from fastjvae.model.encoding import encode
 from fastjvae.model.latent_moves import continuous_unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from fastjvae.model import JointVAE
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +72,7 @@ def inferred_angles(
     values = means[:, fitted.unit]
 
     figure = new_page()
-    left, right = (figure.add_axes((0, 0, 1, 1)) for _ in range(2))
+    left, right = add_plot(figure), add_plot(figure)
     left.plot(truth, values, ".", ms=3, mew=0, color=OTHERS)
     different = np.unique(truth)
     if len(different) <= _MOST_LINES:
@@ -95,10 +94,8 @@ def inferred_angles(
         axes.set_xlim(0, 360)
         axes.set_xticks(range(0, 361, 90))
         axes.set_xlabel(f"true {name} (degrees)", **TEXT)
-        axes.tick_params(labelsize=TEXT["fontsize"])
-        axes.spines[["top", "right"]].set_visible(False)
     notes = [f"{len(truth):,} images", "zero and direction of the inferred angle fitted"]
-    left.text(0, 1.15, full_title(title, notes), transform=left.transAxes, **TEXT)
+    title_above(left, full_title(title, notes), _SIDE)
     fit(figure, {left: (0, 0, _SIDE, _SIDE), right: (_SIDE + _BESIDE, 0, _SIDE, _SIDE)})
     return figure
 

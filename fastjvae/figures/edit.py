@@ -12,9 +12,16 @@ from torch import Tensor
 
 from fastjvae._numbers import decimal
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.image_grid import Block, Images, check_channels, image_grid, mosaic
-from fastjvae.functional.backends import reference
+from fastjvae.figures.image_grid import (
+    Block,
+    Images,
+    check_channels,
+    image_grid,
+    input_images,
+    plain_pixels,
+)
 from fastjvae.functional.latents import LatentSpec
+from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import (
     change,
     continuous_unit,
@@ -27,8 +34,6 @@ from fastjvae.model.latent_moves import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from fastjvae.model import JointVAE
 
 _STEPS = 10
 
@@ -66,8 +71,7 @@ def edits(
         image = image[None]
     spec, row = model.spec, encode_row(model, image)
     values, changed = _plan(spec, unit, to, variable, categories)
-    shown = reference.unit_interval(image, torch.float32).clamp(0, 1).cpu().numpy()
-    original = Block([shown, decode(model, row)], ["input", "reconstruction"])
+    original = Block([input_images(image), decode(model, row)], ["input", "reconstruction"])
     numbers = [str(k) for each in changed for k in each.values()]
     if unit is None:
         place = spec.categories[int(variable or 0)]
@@ -104,7 +108,7 @@ def edited_picture(
     check_channels(model.img_size[0])
     row = encode_row(model, image if image.dim() == 4 else image[None])
     values, changed = _plan(model.spec, unit, to, variable, categories)
-    return np.rint(255 * mosaic(_decoded(model, row, values, changed), gap=0)).astype(np.uint8)
+    return plain_pixels(_decoded(model, row, values, changed))
 
 
 _Values = list[dict[int, float]]  # of units; an empty one where no unit moves

@@ -7,20 +7,18 @@ the animation is made, by what they carry then.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fastjvae.errors import DataError
-from fastjvae.figures.image_grid import Images, check_channels, mosaic
-from fastjvae.files import cannot_write, write_bytes
+from fastjvae.figures.image_grid import Images, check_channels, plain_pixels
+from fastjvae.figures.saving import save_picture
+from fastjvae.files import cannot_write
 from fastjvae.functional.latents import LatentSpec
-from fastjvae.model.latent_moves import Latent, all_latents, decoded_rows, first_categories
-
-if TYPE_CHECKING:
-    from fastjvae.model import JointVAE
+from fastjvae.model import JointVAE
+from fastjvae.model.latent_moves import Latent, all_latents, swept_images
 
 COLUMNS = 10  # all categories where a variable has ten
 _MOST_UNITS = 32
@@ -71,16 +69,8 @@ class FrameRecorder:
         Raises:
             RunError: it cannot be written.
         """
-        from PIL import Image
-
-        spec = self.model.spec
-        start = first_categories(spec)
-        rows = [latent.sweep(start, COLUMNS, spec)[0] for latent in _recorded(spec)]
-        images = np.nan_to_num(mosaic(decoded_rows(self.model, rows), gap=0))
-        pixels = np.rint(255 * images).astype(np.uint8)
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, format="png")
-        write_bytes(self.folder / f"{step:09d}.png", file.getvalue())
+        rows = swept_images(self.model, _recorded(self.model.spec), COLUMNS)
+        save_picture(plain_pixels(rows), self.folder / f"{step:09d}.png")
 
 
 def frame_files(folder: Path) -> list[tuple[Path, int]]:

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.page import LINE, TEXT, Box, fit, new_page, text_extent
+from fastjvae.figures.page import LINE, TEXT, Box, fit, new_page, text_extent, title_above
+from fastjvae.functional import unit_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +61,7 @@ def image_columns(columns: Mapping[str, Sequence[Block]], title: str) -> Figure:
         right = until + move
     if title:
         first, (_, _, _, height) = next(iter(boxes.items()))
-        first.text(0, 1 + 2 * LINE / height, title, transform=first.transAxes, **TEXT)
+        title_above(first, title, height)
     fit(figure, boxes)
     return figure
 
@@ -102,6 +105,16 @@ def check_channels(channels: int) -> None:
         )
 
 
+def input_images(images: Tensor) -> Images:
+    """A model's inputs (N, C, H, W), uint8 0..255 or floats 0..1, as figures show them."""
+    return unit_interval(images, torch.float32).clamp(0, 1).cpu().numpy()
+
+
+def in_rows(images: Images, columns: int) -> list[Images]:
+    """Cut images (N, C, H, W) into rows of so many."""
+    return [images[i : i + columns] for i in range(0, len(images), columns)]
+
+
 def gap_of(height: int, width: int) -> int:
     """White pixels between images of this size: about two of the page."""
     return math.ceil(2 / _scale(height, width))
@@ -118,6 +131,11 @@ def mosaic(rows: Sequence[Images], gap: int) -> NDArray[np.float32]:
             y, x = i * (height + gap), j * (width + gap)
             picture[y : y + height, x : x + width] = image.transpose(1, 2, 0)
     return picture[..., 0] if channels == 1 else picture
+
+
+def plain_pixels(rows: Sequence[Images]) -> NDArray[np.uint8]:
+    """The picture of rows of images without gaps, in the images' own pixels, black for NaN."""
+    return np.rint(255 * np.nan_to_num(mosaic(rows, gap=0))).astype(np.uint8)
 
 
 def _scale(height: int, width: int) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.page import COLOURS, LINE, OTHERS, TEXT, fit, new_page
+from fastjvae.figures.labels import check_count
+from fastjvae.figures.page import COLOURS, OTHERS, TEXT, add_plot, fit, new_page, title_above
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,17 +41,19 @@ def kl_growth(records: Records, *, title: str | None = None, max_units: int = 9)
     """
     if not records:
         raise ArgumentError("the growth of the KL needs at least one record, got none")
-    if max_units < 1:
-        raise ArgumentError(f"max_units must be at least 1, got {max_units}")
+    check_count("max_units", max_units, least=1)
     figure, steps = new_page(), _series(records, "step")
     panels: list[_Panel] = []
-    for part, kind in (("cont", "continuous unit"), ("disc", "discrete variable")):
-        kl, capacity = _series(records, f"kl_{part}"), _series(records, f"capacity_{part}")
+    for letter, name, kind in (
+        ("z", "cont", "continuous unit"),
+        ("c", "disc", "discrete variable"),
+    ):
+        kl, capacity = _series(records, f"kl_{name}"), _series(records, f"capacity_{name}")
         several = kl.shape[1] > 1
         if kl.shape[1]:
             panels.append(_Panel(figure, steps, kind.capitalize() + "s" * several))
-            panels[-1].draw_units(kl, "z" if part == "cont" else "c", max_units)
-            if part == "disc":
+            panels[-1].draw_units(kl, letter, max_units)
+            if letter == "c":
                 panels[-1].draw_information(_series(records, "information"))
         if several:
             panels.append(_Panel(figure, steps, f"Sum of the {kind}s"))
@@ -68,8 +71,7 @@ def kl_growth(records: Records, *, title: str | None = None, max_units: int = 9)
         left, top = column * (_WIDTH + _BESIDE), row * (height + _BELOW)
         boxes[panel.axes] = (left, top, _WIDTH, height)
     if title:
-        first = panels[0].axes
-        first.text(0, 1 + 2 * LINE / height, title, transform=first.transAxes, **TEXT)
+        title_above(panels[0].axes, title, height)
     fit(figure, boxes)
     return figure
 
@@ -78,7 +80,7 @@ class _Panel:
     """Nats over training steps; coloured units have their label at the end of their line."""
 
     def __init__(self, figure: Figure, steps: Series, title: str) -> None:
-        self.axes = figure.add_axes((0, 0, 1, 1))
+        self.axes = add_plot(figure)
         self.steps = steps[:, 0]
         self.title = title
         self.colours: dict[int, str] = {}  # of units
@@ -121,8 +123,6 @@ class _Panel:
         axes.set_ylim(0, top)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=TEXT["fontsize"])
         axes.set_xlabel("training steps", **TEXT)
         axes.set_ylabel("KL (nats)", **TEXT)
         axes.set_title(self.title, loc="left", **TEXT)

@@ -1,4 +1,4 @@
-"""What the figures write: titles, labels of rows and columns, and checks of what they are given."""
+"""Titles, labels of rows and columns, and checks of the arguments that figures share."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
+from fastjvae.functional.latents import LatentSpec
+from fastjvae.model.latent_moves import Latent
 
 Vector = Tensor | NDArray[Any] | Sequence[float]
 
 
 def vector(name: str, values: Vector, length: int, meaning: str) -> NDArray[np.float64]:
-    """``values`` as an array of shape (length,)."""
+    """``values`` as an array of shape (length,); ArgumentError if they have another shape."""
     array = to_array(values)
     if array.shape != (length,):
         raise ArgumentError(
@@ -32,18 +34,33 @@ def to_array(values: Vector) -> NDArray[np.float64]:
 
 
 def check_count(name: str, value: int, least: int) -> None:
+    """Raise ArgumentError unless a number of things is at least so large."""
     if value < least:
         raise ArgumentError(f"{name} must be at least {least}, got {value}")
 
 
-def part(shown: int, total: int, what: str) -> list[str]:
-    """A remark for the title where not everything is shown."""
+def shown_of(shown: int, total: int, what: str) -> list[str]:
+    """The note "3 of 10 units" for the title where not everything is shown."""
     return [f"{shown} of {total} {what}"] if shown < total else []
 
 
+def note_on_categories(spec: LatentSpec, latent: Latent, shown: int) -> list[str]:
+    """The note "the first 3 of 10 categories of c0", where a variable has more than are shown."""
+    if latent.kind == "z":
+        return []
+    notes = shown_of(shown, spec.disc[latent.number], f"categories of {latent}")
+    return [f"the first {note}" for note in notes]
+
+
 def full_title(title: str | None, notes: Sequence[str]) -> str:
-    remarks = ", ".join(notes)
-    return f"{title} ({remarks})" if title and remarks else title or remarks
+    """A title with notes behind it in brackets; the notes alone where there is no title."""
+    joined = ", ".join(notes)
+    return f"{title} ({joined})" if title and joined else title or joined
+
+
+def axis_title(latent: Latent) -> str:
+    """The title of an axis along which a latent variable runs."""
+    return f"value of {latent}" if latent.kind == "z" else f"category of {latent}"
 
 
 def with_kl(name: str, kl_nats: float) -> str:

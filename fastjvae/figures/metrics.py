@@ -12,7 +12,7 @@ import numpy as np
 from fastjvae._numbers import is_finite, is_real
 from fastjvae.errors import ArgumentError, DataError
 from fastjvae.figures.labels import Vector, to_array
-from fastjvae.figures.page import COLOURS, TEXT, fit, new_page
+from fastjvae.figures.page import COLOURS, TEXT, add_plot, fit, new_page
 from fastjvae.files import read_json
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def metric_comparison(
                 f"the scores of {method} must be one finite number per seed, got {values.tolist()}"
             )
     figure = new_page()
-    axes = figure.add_axes((0, 0, 1, 1))
+    axes = add_plot(figure)
     for place, (method, values) in enumerate(arrays.items()):
         colour = COLOURS[place % len(COLOURS)]
         beside = place + _JITTER * np.linspace(-1, 1, len(values)) * (len(values) > 1)
@@ -60,9 +60,7 @@ def metric_comparison(
     ticks = [f"{method}\nn = {len(values)}" for method, values in arrays.items()]
     axes.set_xticks(range(len(arrays)), ticks, **TEXT)
     axes.set_xlim(-0.5, len(arrays) - 0.5)
-    axes.tick_params(labelsize=TEXT["fontsize"])
     axes.tick_params(axis="x", length=0)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylabel(metric, **TEXT)
     if title:
         axes.set_title(title, loc="left", **TEXT)

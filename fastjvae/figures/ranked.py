@@ -8,13 +8,12 @@ import numpy as np
 
 from fastjvae.figures.image_grid import Block, draw_blocks
 from fastjvae.figures.labels import Vector, check_count, full_title, vector
-from fastjvae.figures.page import COLOURS, TEXT, fit, new_page
-from fastjvae.model.latent_moves import all_latents, decoded_rows, first_categories
+from fastjvae.figures.page import COLOURS, TEXT, add_plot, fit, new_page
+from fastjvae.model import JointVAE
+from fastjvae.model.latent_moves import all_latents, swept_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from fastjvae.model import JointVAE
 
 _BARS, _BESIDE = 240, 16  # width of the bars' panel and its distance, pixels of the page
 _THICKNESS = 0.5  # of a row
@@ -58,9 +57,9 @@ def ranked_units(
     )
     order = np.argsort(-kl, kind="stable")
     chosen = (order[-max_units:] if least else order[:max_units]).tolist()
-    latents = all_latents(spec)
-    swept = [latents[i].sweep(first_categories(spec), steps, spec)[0] for i in chosen]
-    block = Block(decoded_rows(model, swept), [latents[i].label(spec, steps) for i in chosen])
+    latents = [all_latents(spec)[i] for i in chosen]
+    names = [latent.label(spec, steps) for latent in latents]
+    block = Block(swept_images(model, latents, steps), names)
     notes = []
     if len(chosen) < len(kl):
         notes.append(f"the {'least' if least else 'most'} informative {len(chosen)} of {len(kl)}")
@@ -68,7 +67,7 @@ def ranked_units(
     boxes = draw_blocks(figure, [block], full_title(title, notes))
     ((images, (_, top, width, height)),) = boxes.items()
 
-    bars = figure.add_axes((0, 0, 1, 1))
+    bars = add_plot(figure)
     rows = images.get_yticks()
     thickness = _THICKNESS * block.rows[0].shape[2]
     bars.barh(rows, kl[chosen], thickness, color=COLOURS[0])
@@ -79,8 +78,7 @@ def ranked_units(
     bars.set_ylim(images.get_ylim())
     bars.set_xlim(0, max(float(kl.max()), 1e-9))  # of all, so that the least look little
     bars.set_yticks([])
-    bars.spines[["top", "right", "left"]].set_visible(False)
-    bars.tick_params(labelsize=TEXT["fontsize"])
+    bars.spines["left"].set_visible(False)
     bars.set_xlabel("KL (nats)", **TEXT)
     boxes[bars] = (width + _BESIDE, top, _BARS, height)
     fit(figure, boxes)

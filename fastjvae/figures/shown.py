@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from fastjvae.figures.page import rendered
+from fastjvae.figures.saving import rendered
 
 
 class ShownFigure(Figure):

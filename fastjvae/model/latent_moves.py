@@ -194,6 +194,12 @@ def all_latents(spec: LatentSpec) -> list[Latent]:
     ]
 
 
+def swept_images(model: JointVAE, latents: Sequence[Latent], steps: int) -> list[Images]:
+    """A traversal (n, C, H, W) of each latent variable from :func:`first_categories`."""
+    start = first_categories(model.spec)
+    return decoded_rows(model, [latent.sweep(start, steps, model.spec)[0] for latent in latents])
+
+
 def _check_index(name: str, index: int, count: int, what: str) -> None:
     if not 0 <= index < count:
         raise ArgumentError(

@@ -1,0 +1,65 @@
+"""Two latent variables change, one down the rows and one along the columns (paper fig. 2, 4c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from fastjvae.errors import ArgumentError
+from fastjvae.figures.image_grid import Block, image_grid
+from fastjvae.figures.labels import axis_title, check_count, full_title, note_on_categories
+from fastjvae.model import JointVAE
+from fastjvae.model.latent_moves import Latent, base_row, decoded_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def traversal_grid(
+    model: JointVAE,
+    rows: str | Latent,
+    columns: str | Latent,
+    *,
+    base: Tensor | None = None,
+    steps: int = 10,
+    max_categories: int = 20,
+    title: str | None = None,
+) -> Figure:
+    """Two latent variables change, one down the rows and one along the columns (fig. 2, 4c).
+
+    Args:
+        model: used in evaluation mode; its own mode is restored.
+        rows: the variable that changes from row to row: "z3" is continuous unit 3, "c0" discrete
+            variable 0.
+        columns: the variable that changes from column to column.
+        base: (L,) sample row that holds the other variables; by default the continuous units are 0
+            and every discrete variable is in its first category.
+        steps: values of a continuous unit, swept as in :func:`traversal`; at least 2.
+        max_categories: categories of a discrete variable at most, the first ones.
+        title: above the figure.
+
+    Raises:
+        ArgumentError: the model has no such variable, or both are the same one.
+    """
+    spec = model.spec
+    check_count("steps", steps, least=2)
+    check_count("max_categories", max_categories, least=1)
+    down, along = Latent.parse(rows, spec), Latent.parse(columns, spec)
+    if down == along:
+        raise ArgumentError(f"rows and columns must be two latent variables, both are {down}")
+    shown = {latent: steps if latent.kind == "z" else max_categories for latent in (down, along)}
+    row = base_row(spec, base)
+    starts, row_values = down.sweep(row, shown[down], spec)
+    swept = [along.sweep(start, shown[along], spec) for start in starts]
+    column_values = swept[0][1]
+    prefix = "category " if down.kind == "c" and len(spec.disc) == 1 else f"{down} = "
+    block = Block(
+        decoded_rows(model, [sample for sample, _ in swept]),
+        [f"{prefix}{value}" for value in row_values],
+        column_values,
+        axis_title(along),
+    )
+    notes = note_on_categories(spec, down, len(row_values))
+    notes += note_on_categories(spec, along, len(column_values))
+    return image_grid([block], full_title(title, notes))

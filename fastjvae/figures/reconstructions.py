@@ -1,0 +1,45 @@
+"""Images above their reconstructions (paper fig. 4)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from fastjvae.errors import ArgumentError
+from fastjvae.figures.image_grid import Block, image_grid, in_rows, input_images
+from fastjvae.figures.labels import check_count, full_title, shown_of
+from fastjvae.model import JointVAE
+from fastjvae.model.latent_moves import decode, encode_row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LONGEST_ROW = 10
+
+
+def reconstructions(
+    model: JointVAE, images: Tensor, *, title: str | None = None, max_images: int = 32
+) -> Figure:
+    """Images above their reconstructions from means and one-hot categories.
+
+    Args:
+        model: used in evaluation mode, as in every figure here; its own mode is restored.
+        images: (N, C, H, W), uint8 0..255 or floats 0..1; the first ``max_images`` are shown.
+        title: above the figure; remarks such as "32 of 100 images" are added to it.
+        max_images: at least 1.
+
+    Raises:
+        ArgumentError: there are no images, or they are not of the model's size.
+    """
+    check_count("max_images", max_images, least=1)
+    if len(images) == 0:
+        raise ArgumentError("reconstructions need at least one image, got none")
+    shown = images[:max_images]
+    columns = math.ceil(len(shown) / math.ceil(len(shown) / _LONGEST_ROW))
+    above = in_rows(input_images(shown), columns)
+    below = in_rows(decode(model, encode_row(model, shown)), columns)
+    names = ["input", "reconstruction"]
+    blocks = [Block(pair, names) for pair in zip(above, below, strict=True)]
+    return image_grid(blocks, full_title(title, shown_of(len(shown), len(images), "images")))

@@ -1,0 +1,79 @@
+"""Samples of the prior in each category of a discrete variable (paper fig. 4a, b)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn.functional import one_hot
+
+from fastjvae.errors import ArgumentError
+from fastjvae.figures.image_grid import Block, image_grid, in_rows
+from fastjvae.figures.labels import Vector, check_count, full_title, shown_of, vector
+from fastjvae.model import JointVAE
+from fastjvae.model.latent_moves import decode, discrete_variable, prior_sample
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def samples_by_category(
+    model: JointVAE,
+    *,
+    variable: int = 0,
+    samples: int = 10,
+    shares: Vector | None = None,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+    title: str | None = None,
+    max_categories: int = 20,
+) -> Figure:
+    """Samples of the prior with one discrete variable held in each of its categories (fig. 4a, b).
+
+    The other variables are drawn once per column, so that a column shares its style.
+
+    Args:
+        model: a JointVAE with discrete variables, of grey or RGB images.
+        variable: index of the discrete variable.
+        samples: images per category.
+        shares: (K,) share of images in each category, 0..1, shown beside the rows as percent.
+        names: (K,) what the categories stand for, such as a class of labels.
+        seed: of the draws, which are the same on every device.
+        title: above the figure.
+        max_categories: number of rows at most. Where there are more categories the first are
+            shown, or with ``shares`` the most frequent.
+
+    Raises:
+        ArgumentError: the model has no such discrete variable; another number of shares or names.
+    """
+    spec = model.spec
+    discrete_variable(variable, spec)
+    check_count("samples", samples, least=1)
+    check_count("max_categories", max_categories, least=1)
+    size = spec.disc[variable]
+    if names is not None and len(names) != size:
+        raise ArgumentError(f"names must hold one name per category, {size}, got {len(names)}")
+    chosen, labels = list(range(size)), [f"category {k}" for k in range(size)]
+    if names is not None:
+        labels = [f"{label}: {name}" for label, name in zip(labels, names, strict=True)]
+    if shares is not None:
+        share = vector("shares", shares, size, "the share of images, 0..1, per category")
+        if not ((share >= 0) & (share <= 1)).all():
+            raise ArgumentError(
+                "shares must lie between 0 and 1,"
+                f" got values from {share.min():g} to {share.max():g}"
+            )
+        chosen = np.argsort(-share, kind="stable").tolist()
+        labels = [f"{label}  {p:6.1%}" for label, p in zip(labels, share, strict=True)]
+    chosen = sorted(chosen[:max_categories])
+    columns = prior_sample(spec, samples, seed)
+    sample = columns.repeat(len(chosen), 1, 1)
+    sample[:, :, spec.categories[variable]] = one_hot(torch.tensor(chosen), size)[:, None].float()
+    rows = in_rows(decode(model, sample.flatten(0, 1)), samples)
+    block = Block(rows, [labels[k] for k in chosen])
+    order = "most frequent" if shares is not None else "first"
+    notes = [f"variable c{variable}"] if len(spec.disc) > 1 else []
+    notes += [f"the {order} {note}" for note in shown_of(len(chosen), size, "categories")]
+    return image_grid([block], full_title(title, notes))

@@ -1,0 +1,70 @@
+"""The latent variables of several models, side by side (paper fig. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastjvae.errors import ArgumentError
+from fastjvae.figures.image_grid import Block, image_columns
+from fastjvae.figures.labels import Vector, check_count, full_title, shown_of, vector, with_kl
+from fastjvae.model import JointVAE
+from fastjvae.model.latent_moves import all_latents, swept_images
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def side_by_side(
+    models: Mapping[str, JointVAE],
+    *,
+    kl: Mapping[str, Vector] | None = None,
+    steps: int = 8,
+    max_units: int = 10,
+    title: str | None = None,
+) -> Figure:
+    """The latent variables of several models, a column of traversals for each (paper fig. 3).
+
+    Args:
+        models: by the names that stand above the columns; their images may differ in size.
+        kl: for each model (Z + D,) the KL of its units and then its discrete variables in nats;
+            units are then in decreasing order of it, and otherwise in their own.
+        steps: images per row, at least 2; of a discrete variable the first categories.
+        max_units: number of units, and of discrete variables, shown of a model at most.
+        title: above the figure.
+
+    Raises:
+        ArgumentError: there is no model, or the KLs are not those of the models.
+    """
+    check_count("steps", steps, least=2)
+    check_count("max_units", max_units, least=1)
+    if not models:
+        raise ArgumentError("side by side needs at least one model, got none")
+    if kl is not None and set(kl) != set(models):
+        raise ArgumentError(
+            f"kl must be of the models {', '.join(models)}, got it of {', '.join(kl) or 'none'}"
+        )
+    columns = {}
+    for name, model in models.items():
+        spec = model.spec
+        latents = all_latents(spec)
+        labels = {latent: latent.label(spec, steps) for latent in latents}
+        units, variables = latents[: spec.cont], latents[spec.cont :]
+        if kl is not None:
+            meaning = f"the KL in nats of each unit and discrete variable of {name}"
+            nats = vector("kl", kl[name], len(latents), meaning)
+            order = np.argsort(-nats[: spec.cont], kind="stable").tolist()
+            units = [units[i] for i in order]
+            pairs = zip(latents, nats, strict=True)
+            labels = {
+                latent: latent.label(spec, steps, with_kl(str(latent), nat))
+                for latent, nat in pairs
+            }
+        shown = [*units[:max_units], *variables[:max_units]]
+        heading = full_title(name, shown_of(len(shown), len(latents), "latent variables"))
+        columns[heading] = [
+            Block(swept_images(model, shown, steps), [labels[each] for each in shown])
+        ]
+    return image_columns(columns, title or "")

@@ -1,0 +1,77 @@
+"""A traversal of one latent variable (paper fig. 2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from fastjvae.errors import ArgumentError
+from fastjvae.figures.image_grid import Block, image_grid
+from fastjvae.figures.labels import axis_title, check_count, full_title, note_on_categories
+from fastjvae.model import JointVAE
+from fastjvae.model.latent_moves import (
+    base_row,
+    continuous_unit,
+    decoded_rows,
+    discrete_variable,
+    first_categories,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def traversal(
+    model: JointVAE,
+    *,
+    unit: int | None = None,
+    variable: int | None = None,
+    base: Tensor | None = None,
+    steps: int = 10,
+    title: str | None = None,
+) -> Figure:
+    """One latent variable changes along the row, all others stay (paper fig. 2).
+
+    A continuous unit is swept from the 5 % to the 95 % quantile of its prior in equal steps of
+    probability, a discrete variable runs through its categories, the first ``steps`` of them.
+
+    Args:
+        model: used in evaluation mode; its own mode is restored.
+        unit: index of the continuous unit, or
+        variable: index of the discrete variable.
+        base: (L,) or (R, L) sample rows that hold the other variables, one for each row of the
+            figure; by default one row with the continuous units at 0 and every discrete variable in
+            its first category.
+        steps: images per row, at least 2.
+        title: above the figure.
+
+    Raises:
+        ArgumentError: not just one of ``unit`` and ``variable``; the model has none of that index;
+            ``base`` does not fit the model.
+    """
+    spec = model.spec
+    check_count("steps", steps, least=2)
+    if unit is not None and variable is None:
+        latent = continuous_unit(unit, spec)
+    elif variable is not None and unit is None:
+        latent = discrete_variable(variable, spec)
+    else:
+        raise ArgumentError(
+            "a traversal is of one latent variable: give either the unit or the variable,"
+            f" got unit {unit} and variable {variable}"
+        )
+    bases = first_categories(spec) if base is None else base
+    if bases.dim() == 1:
+        bases = bases[None]
+    rows: list[Tensor] = []
+    labels: list[str] = []
+    for each in bases:
+        swept, labels = latent.sweep(base_row(spec, each), steps, spec)
+        rows.append(swept)
+    if not rows:
+        raise ArgumentError("base must hold at least one sample row, got none")
+    names = [str(latent)] if len(rows) == 1 else []
+    block = Block(decoded_rows(model, rows), names, labels, axis_title(latent))
+    notes = note_on_categories(spec, latent, len(labels))
+    return image_grid([block], full_title(title, notes))

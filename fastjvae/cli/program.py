@@ -33,10 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Here, where a Ctrl-C is answered already: torch alone takes a second or two.
         from fastjvae.cli.parser import parse
 
-        command = parse(words)
-        from fastjvae.cli.actions import act
-
-        return act(command)
+        return parse(words).run()
 
     return _exit_code(run)
 
@@ -45,10 +42,12 @@ def train_from_stdin() -> int:
     """Train the run whose settings come on standard input: a seed that has a GPU to itself."""
 
     def run() -> int:
-        from fastjvae.cli.actions import train
+        from fastjvae.cli.training_runs import train_run
+        from fastjvae.training.run_folder import RunFolder
         from fastjvae.training.seeds import read_settings
 
-        return train(read_settings(sys.stdin.read()))
+        config = read_settings(sys.stdin.read())
+        return train_run(config, RunFolder(config.run_folder))
 
     return _exit_code(run)
 

@@ -332,7 +332,7 @@ def test_interrupted_outside_the_loop(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastjvae.cli.actions.evaluate", interrupt)
+    monkeypatch.setattr("fastjvae.cli.training_runs.evaluate", interrupt)
     assert main(tiny_flags(data, tmp_path / "run")) == 130
     assert capsys.readouterr().err.endswith("images/s\nfastjvae: interrupted\n")
 
@@ -466,7 +466,7 @@ def test_a_folder_of_something_else_is_refused_before_data_are_made(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "thesis.tex").touch()
-    monkeypatch.delattr("fastjvae.cli.actions.load_data")
+    monkeypatch.delattr("fastjvae.cli.training_runs.load_data")
     message = _fails(tiny_flags(data, tmp_path), 1, capsys)
     assert "exists and is no run folder" in message
 

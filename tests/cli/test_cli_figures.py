@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -19,12 +19,15 @@ from tiny import tiny_flags, write_arrays
 
 from fastjvae import JointVAE, figures, load
 from fastjvae.cli import main
-from fastjvae.cli.drawing import Subject, _label_of_categories, draw
-from fastjvae.cli.figure_commands import Azimuth, Grid
+from fastjvae.cli.command import ModelCommand
+from fastjvae.cli.figures.azimuth import Azimuth
+from fastjvae.cli.figures.grid import Grid
+from fastjvae.cli.figures.samples import Samples
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError
 from fastjvae.model import edit, read_picture
 
+Command = TypeVar("Command", bound=ModelCommand)
 Capture = pytest.CaptureFixture[str]
 
 
@@ -59,6 +62,12 @@ def fails(argv: list[str], code: int, capsys: Capture) -> str:
     assert err.startswith("fastjvae: ")
     assert err.count("\n") == 1
     return err
+
+
+def opened(command: Command, model: JointVAE, data: ImageData) -> Command:
+    """A command about this model and these data instead of those of its path."""
+    vars(command).update(model=model, data=data)
+    return command
 
 
 def is_picture(path: Path) -> bool:
@@ -199,9 +208,9 @@ def test_a_grid_is_of_the_categories_and_the_most_informative_unit(
 
 def test_a_grid_of_a_model_with_one_latent_variable(run: Path) -> None:
     data = ImageData("none", torch.zeros(3, 1, 16, 16, dtype=torch.uint8))
-    subject = Subject("run", model_of(3), lambda: data)
+    grid = opened(Grid("run"), model_of(3), data)
     with pytest.raises(ArgumentError, match="two latent variables, and the model has only one"):
-        draw(Grid("run"), lambda _: subject)
+        grid.draw()
 
 
 def test_categories_are_named_after_the_label_most_of_their_images_have(tmp_path: Path) -> None:
@@ -212,7 +221,7 @@ def test_categories_are_named_after_the_label_most_of_their_images_have(tmp_path
     labels = torch.where(categories == categories[0], 1, 0)
     labels[categories.argsort()[0]] = 1 - labels[categories.argsort()[0]]  # not of the majority
     data = ImageData("some", images, labels, label_names=("cat", "dog"))
-    names = _label_of_categories(Subject("run", model, lambda: data), 0)
+    names = opened(Samples("run"), model, data).category_names()
     used = categories.unique().tolist()
     for k in range(3):
         expected = "dog" if k == int(categories[0]) else "cat"
@@ -242,7 +251,7 @@ def test_models_side_by_side(
         drawn.append([*models])
         return side_by_side(models, **given)
 
-    monkeypatch.setattr(figures, "side_by_side", noted)
+    monkeypatch.setattr("fastjvae.cli.figures.side_by_side.side_by_side", noted)
     for runs in (["run"], ["run", "beta/run"]):
         assert main(["figures", "side-by-side", *runs]) == 0
     assert drawn == [["run"], ["run", "beta/run"]]
@@ -330,7 +339,7 @@ def test_an_angle_among_the_factors(trained: Path, tmp_path: Path, capsys: Captu
 
 @pytest.mark.parametrize("radians", [False, True])
 def test_an_angle_is_what_the_numbers_of_its_factor_stand_for(
-    radians: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    radians: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     turn = 2 * np.pi if radians else 360
     data = ImageData(
@@ -346,10 +355,10 @@ def test_an_angle_is_what_the_numbers_of_its_factor_stand_for(
         given.extend([images, angles, options])
         return figures.kl_growth([{"step": 1, "kl_cont": [1.0]}])
 
-    monkeypatch.setattr(figures, "inferred_angles", inferred_angles)
-    subject = Subject("run", model_of(cont=1), lambda: data)
+    monkeypatch.setattr("fastjvae.cli.figures.azimuth.inferred_angles", inferred_angles)
     command = Azimuth("run", factor="side", radians=radians, out=str(tmp_path))
-    assert draw(command, lambda _: subject) == tmp_path / "side.png"
+    assert opened(command, model_of(cont=1), data).run() == 0
+    assert capsys.readouterr().out == f"figure: {tmp_path / 'side.png'}\n"
     assert given[0] is data.images
     assert given[1].tolist() == pytest.approx([180, 0, 270, 90])
     assert given[2] == {"unit": None, "name": "side"}

@@ -17,7 +17,7 @@ from tiny import tiny_config, tiny_flags, write_arrays
 
 from fastjvae import load
 from fastjvae.cli import main
-from fastjvae.cli.parser import TrainFlags
+from fastjvae.cli.train import TrainFlags
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, NonFiniteLossError, RunError
 from fastjvae.metrics import udr, udr_of_models
@@ -194,7 +194,7 @@ def test_an_interrupt_outside_the_loop_is_a_stop_as_well(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastjvae.cli.actions.evaluate", interrupt)
+        patch.setattr("fastjvae.cli.training_runs.evaluate", interrupt)
         assert main(_flags(data, tmp_path / "seeds", "0,1")) == 130
     out = capsys.readouterr().out
     assert out.endswith("stopped; go on with the same command again\n")  # no seed is finished
@@ -271,7 +271,7 @@ def test_one_process_per_gpu(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """Two GPUs that are not there: the processes train on the CPU."""
-    monkeypatch.setattr("fastjvae.cli.actions.visible_gpus", lambda _: ["0", "1"])
+    monkeypatch.setattr("fastjvae.cli.training_runs.visible_gpus", lambda _: ["0", "1"])
     assert main(_flags(data, tmp_path / "seeds", "0..1")) == 0
     out = capsys.readouterr().out
     assert "seed 0: on GPU 0, see" in out

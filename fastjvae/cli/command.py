@@ -1,0 +1,144 @@
+"""The base class of every command, and of the commands about a model and its data."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+from tyro.conf import Positional, arg
+
+from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource, ImageData
+from fastjvae.data import load as load_data
+from fastjvae.errors import ArgumentError
+from fastjvae.metrics.evaluation import Evaluation, evaluate
+from fastjvae.metrics.scores import Scores
+from fastjvae.model import JointVAE, load
+from fastjvae.model.encoding import Encoding, encode
+from fastjvae.training.device import resolve_device
+from fastjvae.training.recipes import RECIPES
+from fastjvae.training.run_folder import RunFolder, last_step, run_of
+
+
+class Command:
+    """A command: its fields are its flags, its docstring is its help, and ``run`` does its work.
+
+    Attributes:
+        name: the word that calls it. It is made of the class's name, so that ``KLGrowth`` is
+            kl-growth, unless the class gives one: ``class InfoGAN(Command, name="infogan")``.
+    """
+
+    name: ClassVar[str]
+
+    def __init_subclass__(cls, *, name: str | None = None) -> None:
+        super().__init_subclass__()
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__)
+        cls.name = name or words.lower()
+
+    @classmethod
+    def flags(cls) -> type:
+        """The dataclass whose fields are the flags."""
+        return cls
+
+    @classmethod
+    def grammar(cls, words: Sequence[str]) -> Any:
+        """The type that tyro reads; another than the class where the words decide on defaults."""
+        return cls
+
+    def check(self, given: Collection[str]) -> None:
+        """Refuse flags that do not go together, of those that were ``given``, such as --seed."""
+
+    def run(self) -> int:
+        """Do the command's work; returns the exit code."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ModelCommand(Command):
+    """A command about one model and perhaps data; both are read when they are first asked for."""
+
+    model_path: Positional[Annotated[str, arg(metavar="RUN")]]
+    """a run folder, or any model that fastjvae or the published code saved"""
+    dataset: Positional[DatasetName | None] = None
+    """data set, where one is needed; by default the run's own"""
+    data_root: str | None = None
+    """folder or file of the data"""
+    grid: tuple[str, ...] = ()
+    """sprites: the part of the grid to draw; by default the run's own"""
+    device: str = "auto"
+    """cpu, cuda, ...; auto takes a GPU where there is one"""
+
+    @property
+    def run_folder(self) -> RunFolder:
+        return run_of(self.model_path)
+
+    @cached_property
+    def model(self) -> JointVAE:
+        return open_model(self.model_path, self.device)
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The test images, or all where the data set is not split; ArgumentError if none known."""
+        return load_data(self.source("test"))
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        return encode(self.model, self.data.images)
+
+    def evaluation(self, data: ImageData, scores: Scores) -> Evaluation:
+        """Evaluate the model with what its run says of it, where it has one."""
+        run = self.run_folder
+        if not run.is_run():
+            return evaluate(self.model, data, scores=scores)
+        reduction = run.read_config().channel_reduction
+        return evaluate(self.model, data, reduction, scores, last_step(run))
+
+    def source(self, split: Literal["train", "test"]) -> DataSource:
+        """The data that were named, by default the run's, in the size that the model takes.
+
+        Raises:
+            ArgumentError: no data were named, and the run has none that can be loaded again.
+        """
+        channels, height, width = self.model.img_size
+        run = self.run_folder
+        own = run.own_data()
+        if self.dataset is None and own is not None:
+            raise ArgumentError(
+                f"{run} was trained on images that were given in Python ({own}): name a data set,"
+                f" one of {', '.join(RECIPES)}, or call"
+                f" fastjvae.metrics.evaluation.evaluate(model, data)"
+            )
+        is_own = run.is_run() and own is None and run.read_config().dataset == self.dataset
+        if self.dataset is None or is_own:
+            source = self._own_source(split)
+        else:
+            split = split if self.dataset in SPLIT_DATASETS else "train"
+            source = DataSource(name=self.dataset, root=self.data_root, split=split)
+        if self.grid:
+            source = dataclasses.replace(source, grid=self.grid)
+        if source.name == "images" and channels in (1, 3):
+            source = dataclasses.replace(source, channels=channels)  # type: ignore[arg-type]
+        return dataclasses.replace(source, image_size=(height, width))
+
+    def _own_source(self, split: Literal["train", "test"]) -> DataSource:
+        run = self.run_folder
+        if not run.is_run():
+            raise ArgumentError(
+                f"{self.model_path} does not say what it was trained on: name a data set,"
+                f" one of {', '.join(RECIPES)}"
+            )
+        config = run.read_config()
+        if self.data_root is not None:
+            config = dataclasses.replace(config, data_root=self.data_root, labels=None)
+        try:
+            return config.source(split)
+        except ArgumentError as error:
+            raise ArgumentError(f"{run.config_file}: {error}") from None
+
+
+def open_model(path: str, device: str) -> JointVAE:
+    """Load the model of a path onto a device, as --device names it."""
+    return load(path).to(resolve_device(device))

@@ -1,0 +1,29 @@
+"""``fastjvae evaluate``: what a model has learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fastjvae.cli.command import ModelCommand
+from fastjvae.data import load as load_data
+from fastjvae.json_files import to_json
+from fastjvae.metrics.scores import Scores
+
+
+@dataclass(frozen=True)
+class Evaluate(ModelCommand):
+    """Print what a model has learned, as a table or as JSON."""
+
+    split: Literal["train", "test"] = "test"
+    """which part of the data set, where it has two"""
+    scores: Scores = "fast"
+    """data with factors: fast are Kim & Mnih's score, the beta-VAE metric, MIG and SAP; all are
+    also DCI, which grows 100 trees for every value of every factor"""
+    json: bool = False
+    """print JSON instead of a table"""
+
+    def run(self) -> int:
+        evaluation = self.evaluation(load_data(self.source(self.split)), self.scores)
+        print(to_json(evaluation.to_dict(), indent=2) if self.json else evaluation.table())
+        return 0

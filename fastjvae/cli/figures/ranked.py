@@ -1,0 +1,32 @@
+"""``fastjvae figures ranked``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastjvae.cli.figures.command import Drawn, ModelFigure
+from fastjvae.figures.ranked import ranked_units
+
+
+@dataclass(frozen=True)
+class Ranked(ModelFigure):
+    """Traversals of all latent variables by decreasing KL on the data set, with bars for it."""
+
+    least: bool = False
+    """the least informative instead of the most informative"""
+    steps: int = 10
+    """images per row"""
+    max_units: int = 10
+    """rows at most"""
+
+    def draw(self) -> Drawn:
+        cont = self.model.spec.cont
+        figure = ranked_units(
+            self.model,
+            self.encoding.kl[:cont],
+            self.encoding.kl[cont:],
+            least=self.least,
+            steps=self.steps,
+            max_units=self.max_units,
+        )
+        return "ranked-least" if self.least else "ranked", figure

@@ -1,0 +1,20 @@
+"""``fastjvae figures reconstructions``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastjvae.cli.figures.command import Drawn, ModelFigure
+from fastjvae.figures.reconstructions import reconstructions
+
+
+@dataclass(frozen=True)
+class Reconstructions(ModelFigure):
+    """Images of the data set above their reconstructions."""
+
+    max_images: int = 32
+    """number of images, the first of the data set"""
+
+    def draw(self) -> Drawn:
+        figure = reconstructions(self.model, self.data.images, max_images=self.max_images)
+        return self.name, figure

@@ -1,0 +1,62 @@
+"""``fastjvae figures samples``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastjvae.cli.figures.command import Drawn, ModelFigure
+from fastjvae.errors import ArgumentError
+from fastjvae.figures.samples import samples_by_category
+from fastjvae.files import printable
+from fastjvae.metrics.clusters import contingency
+from fastjvae.model.latent_moves import discrete_variable
+
+
+@dataclass(frozen=True)
+class Samples(ModelFigure):
+    """Samples of the prior with one discrete variable held in each of its categories."""
+
+    variable: int = 0
+    """number of the discrete variable"""
+    samples: int = 10
+    """images per category"""
+    seed: int = 0
+    """seed of the draws"""
+    shares: bool = False
+    """write beside each category its share of the data set's images"""
+    names: bool = False
+    """name each category after the label that most of its images have; needs labels"""
+
+    def draw(self) -> Drawn:
+        number = self.variable
+        discrete_variable(number, self.model.spec)  # a wrong one shows before the data are read
+        figure = samples_by_category(
+            self.model,
+            variable=number,
+            samples=self.samples,
+            seed=self.seed,
+            shares=self.category_shares() if self.shares else None,
+            names=self.category_names() if self.names else None,
+        )
+        return f"samples-c{number}", figure
+
+    def category_shares(self) -> NDArray[np.float64]:
+        """The share (K,) of the images that each category has."""
+        categories = self.encoding.discrete[:, self.variable]
+        size = self.model.spec.disc[self.variable]
+        return np.bincount(categories, minlength=size) / len(categories)
+
+    def category_names(self) -> list[str]:
+        """The label that most images of each category have."""
+        data = self.data
+        if data.labels is None:
+            raise ArgumentError(f"--names needs labels, and {data.name} has none")
+        names = data.label_names or [str(label) for label in range(int(data.labels.max()) + 1)]
+        names = [printable(name) for name in names]
+        categories = self.encoding.discrete[:, self.variable]
+        shape = (self.model.spec.disc[self.variable], len(names))
+        counts = contingency(categories, data.labels.numpy(), shape)
+        return [names[row.argmax()] if row.any() else "no image" for row in counts]

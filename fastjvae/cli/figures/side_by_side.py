@@ -1,0 +1,57 @@
+"""``fastjvae figures side-by-side``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from fastjvae.cli.command import ModelCommand
+from fastjvae.cli.figures.command import Drawn, FigureCommand
+from fastjvae.data import DatasetName
+from fastjvae.errors import ArgumentError
+from fastjvae.figures.side_by_side import side_by_side
+from fastjvae.files import printable
+
+
+@dataclass(frozen=True)
+class SideBySide(FigureCommand):
+    """All latent variables of several models, a column for each; needs no data."""
+
+    model_paths: Positional[Annotated[tuple[str, ...], arg(metavar="RUN")]]
+    """run folders, or any models that fastjvae or the published code saved"""
+    by_kl: bool = False
+    """order the units by their KL on the data set, and write it beside them"""
+    steps: int = 8
+    """images per row"""
+    max_units: int = 10
+    """units, and discrete variables, of a model at most"""
+    dataset: DatasetName | None = None
+    """data set for --by-kl; by default each run's own"""
+    data_root: str | None = None
+    """folder or file of the data"""
+    grid: tuple[str, ...] = ()
+    """sprites: the part of the grid to draw; by default the run's own"""
+    out: str | None = None
+    """file, or folder for it; by default the current folder"""
+    device: str = "auto"
+    """cpu, cuda, ...; auto takes a GPU where there is one"""
+
+    def draw(self) -> Drawn:
+        paths = self.model_paths
+        if repeated := next((path for path in paths if paths.count(path) > 1), None):
+            raise ArgumentError(f"{repeated} is given twice")
+        given = [
+            ModelCommand(path, self.dataset, self.data_root, self.grid, self.device)
+            for path in paths
+        ]
+        names = [printable(each.run_folder.path.resolve().name) for each in given]
+        if len(set(names)) < len(names):  # such as the same seed of several methods
+            names = [printable(path) for path in paths]
+        models = {name: each.model for name, each in zip(names, given, strict=True)}
+        kl = None
+        if self.by_kl:
+            kl = {name: each.encoding.kl for name, each in zip(names, given, strict=True)}
+        figure = side_by_side(models, kl=kl, steps=self.steps, max_units=self.max_units)
+        return self.name, figure

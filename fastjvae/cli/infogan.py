@@ -1,0 +1,44 @@
+"""``fastjvae infogan``: training of the paper's comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fastjvae.cli.train import SeedsFlag, Train
+from fastjvae.data import DatasetName
+from fastjvae.data.datasets import FACTS
+from fastjvae.training.infogan.settings import InfoGANConfig
+from fastjvae.training.recipes import recipe
+from fastjvae.training.run_settings import RunConfig
+
+
+@dataclass(frozen=True)
+class InfoGANFlags(SeedsFlag, InfoGANConfig):
+    """The settings of a run of InfoGAN, and the flag that makes several runs of them."""
+
+    kind: ClassVar[type[RunConfig]] = InfoGANConfig
+
+
+class InfoGAN(Train, name="infogan"):
+    """Train InfoGAN, the paper's comparison, with the same networks; evaluate it, draw its figures.
+
+    The generator becomes the decoder of the saved model and Q its encoder, so that evaluate,
+    figures and export take the run as any other.
+
+    To go on with a run that was stopped: fastjvae train --resume RUN [--steps STEPS]
+    """
+
+    @classmethod
+    def flags(cls) -> type:
+        return InfoGANFlags
+
+    @classmethod
+    def defaults(cls, dataset: DatasetName, recipe_name: str | None) -> Any:
+        shared = [field.name for field in dataclasses.fields(RunConfig)]
+        return InfoGANFlags(**{name: getattr(recipe(dataset), name) for name in shared})
+
+    @classmethod
+    def about(cls, dataset: DatasetName) -> str:
+        return FACTS[dataset].description

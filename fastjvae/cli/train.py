@@ -1,0 +1,182 @@
+"""``fastjvae train``: begin a run or several, and ``fastjvae train --resume``: go on with one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Union
+
+from tyro.conf import arg, subcommand
+
+from fastjvae.cli.command import Command
+from fastjvae.cli.training_runs import train_run, train_seeds
+from fastjvae.data import DatasetName
+from fastjvae.data.datasets import FACTS
+from fastjvae.errors import ArgumentError
+from fastjvae.training.fields import check_heeded
+from fastjvae.training.recipes import RECIPES, RecipeName, recipe
+from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.run_settings import RunConfig
+from fastjvae.training.seeds import parse_seeds
+from fastjvae.training.settings import TrainConfig
+
+# Where the first recipe of a data set is neither its own setting of the paper nor that for MNIST.
+_SETTINGS = {
+    "digits": "",
+    "sprites": ", with the paper's setting for dSprites",
+    "images": ", with the paper's setting for CelebA",
+}
+
+
+@dataclass(frozen=True)
+class SeedsFlag:
+    """The flag that makes several runs; to be mixed into the settings of one."""
+
+    kind: ClassVar[type[RunConfig]]  # the settings without it
+
+    seeds: Annotated[str | None, arg(metavar="SEEDS")] = None
+    """instead of --seed: train each of these seeds, such as 0..9 or 0,3,7, in turn or one per GPU,
+    and compare them; their run folders are OUT/seedN, by default runs/DATASET-seeds/seedN, and the
+    same command again goes on where it stopped"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()  # type: ignore[misc]
+        if self.seeds is not None:
+            parse_seeds(self.seeds)
+
+    def config(self) -> RunConfig:
+        """The settings alone."""
+        names = [field.name for field in dataclasses.fields(self.kind)]
+        return self.kind(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True)
+class TrainFlags(SeedsFlag, TrainConfig):
+    """The settings of a run, and the flags that give them their defaults or make several runs."""
+
+    kind: ClassVar[type[RunConfig]] = TrainConfig
+
+    recipe: RecipeName | None = None
+    """the set of defaults that the other flags override: paper, appendix C of the paper, for the
+    data sets in it, and default for the others"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        recipe(self.dataset, self.recipe)
+
+
+@dataclass(frozen=True)
+class Train(Command):
+    """Train a model, evaluate it and draw its figures.
+
+    To go on with a run that was stopped: fastjvae train --resume RUN [--steps STEPS]
+
+    To train several seeds and compare them: fastjvae train DATASET --seeds 0..9
+    """
+
+    config: Any  # the flags of a data set
+
+    @classmethod
+    def flags(cls) -> type:
+        return TrainFlags
+
+    @classmethod
+    def defaults(cls, dataset: DatasetName, recipe_name: str | None) -> Any:
+        """The flags of a data set; its first recipe stands in for one that it does not have.
+
+        That it is missing is an error of ``TrainFlags``, once the data set has been chosen.
+        """
+        recipes: dict[Any, TrainConfig] = {**RECIPES[dataset]}
+        return TrainFlags(**vars(recipes.get(recipe_name, recipe(dataset))))
+
+    @classmethod
+    def about(cls, dataset: DatasetName) -> str:
+        """A line about a data set and its first recipe."""
+        of_mnist = "" if "paper" in RECIPES[dataset] else " for MNIST"  # TrainConfig's defaults
+        setting = _SETTINGS.get(dataset, f", with the paper's setting{of_mnist}")
+        return f"{FACTS[dataset].description}{setting}"
+
+    @classmethod
+    def grammar(cls, words: Sequence[str]) -> Any:
+        """This class with a subcommand for each data set."""
+        recipe_name = _recipe_in(words)
+        subcommands = []
+        for name in RECIPES:
+            default = cls.defaults(name, recipe_name)
+            settings = subcommand(name, default=default, description=cls.about(name))
+            subcommands.append(Annotated[cls.flags(), settings])
+        union: Any = Union[tuple(subcommands)]  # noqa: UP007  made from a tuple, for tyro
+        return dataclasses.make_dataclass(
+            cls.__name__,
+            [("config", Annotated[union, arg(name="")])],
+            bases=(cls,),
+            namespace={"__doc__": cls.__doc__},
+            frozen=True,
+        )
+
+    def check(self, given: Collection[str]) -> None:
+        if {"--seed", "--seeds"} <= set(given):
+            raise ArgumentError(
+                "--seed is for one run and --seeds for several: give one of the two"
+            )
+        names = {flag.removeprefix("--").replace("-", "_").split(".")[0] for flag in given}
+        check_heeded(self.config, names)
+
+    def run(self) -> int:
+        config = self.config.config()
+        here = {  # so that the run can be resumed and evaluated from another folder
+            name: str(Path(value).absolute())
+            for name in ("data_root", "labels", "start_from")
+            if (value := getattr(config, name, None)) is not None
+        }
+        config = dataclasses.replace(config, **here)
+        if self.config.seeds is not None:
+            return train_seeds(config, parse_seeds(self.config.seeds))
+        return train_run(config, RunFolder(config.run_folder))
+
+
+@dataclass(frozen=True)
+class Resume(Command):
+    """Go on with a training run as if it had never stopped."""
+
+    resume: Annotated[str, arg(metavar="RUN")]
+    """the run folder"""
+    steps: int | None = None
+    """train to this many steps instead of to where the run was to end"""
+    data_root: str | None = None
+    """where the data lie now, if they were moved"""
+    device: str | None = None
+    """cpu, cuda, ...; by default the run's own choice"""
+    timeout: float | None = None
+    """several processes: seconds to wait for one that does not answer"""
+
+    def run(self) -> int:
+        run = RunFolder(self.resume)
+        given: dict[str, Any] = {
+            name: value
+            for name, value in vars(self).items()
+            if name != "resume" and value is not None
+        }
+        if "data_root" in given:
+            given["data_root"] = str(Path(given["data_root"]).absolute())
+        before = run.read_config()
+        if (own := run.own_data()) is not None:
+            raise ArgumentError(
+                f"{run} was trained on images that were given in Python ({own}): go on there, by"
+                f" Trainer(config, data, run, resuming=True)"
+            )
+        if "timeout" in given and not hasattr(before, "timeout"):
+            raise ArgumentError("--timeout is for several processes, and InfoGAN trains in one")
+        return train_run(dataclasses.replace(before, **given), run, resuming=True)
+
+
+def _recipe_in(words: Sequence[str]) -> str | None:
+    """The recipe that is named last; the parser is built with it, and then reads it too."""
+    name = None
+    for word, following in zip(words, [*words[1:], None], strict=False):
+        flag, equals, value = word.partition("=")
+        if flag == "--recipe":
+            name = value if equals else following
+    return name

@@ -1,0 +1,143 @@
+"""Trains a run or several seeds, evaluates what was learned and draws its figures."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from fastjvae.cli.figures.run import draw_all
+from fastjvae.data import SPLIT_DATASETS, ImageData
+from fastjvae.data import load as load_data
+from fastjvae.errors import ArgumentError, DataError, RunError
+from fastjvae.files import write_json
+from fastjvae.metrics.evaluation import evaluate
+from fastjvae.training.device import resolve_device
+from fastjvae.training.infogan.settings import InfoGANConfig
+from fastjvae.training.infogan.trainer import InfoGANTrainer
+from fastjvae.training.processes import Processes, join_processes
+from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.run_settings import RunConfig
+from fastjvae.training.seeds import is_finished, seed_configs, seeds_folder, visible_gpus
+from fastjvae.training.seeds import train_seeds as train_each
+from fastjvae.training.seeds_table import summarise
+from fastjvae.training.settings import TrainConfig
+from fastjvae.training.trainer import Trainer
+
+_TRAIN_FROM_STDIN = "import sys, fastjvae.cli; sys.exit(fastjvae.cli.train_from_stdin())"
+
+
+def train_run(config: RunConfig, run: RunFolder, resuming: bool = False) -> int:
+    """Train one run, evaluate it and draw its figures; returns the exit code."""
+    processes = _processes(config)
+
+    def prepare() -> ImageData:
+        if not resuming:
+            run.check(config)  # before data are made or neighbours sought
+        return load_data(config.source())
+
+    data = processes.first(prepare)  # by one process
+    if data is None:
+        data = load_data(config.source())
+    held_out = data
+    if processes.is_first:
+        held_out = _held_out(config, data)  # before training, so that a mistake shows at once
+    go_on = f"; go on with: fastjvae train --resume {run}"
+    code = _train(config, run, data, held_out, resuming, go_on, processes)
+    processes.leave()
+    return code
+
+
+def train_seeds(config: RunConfig, seeds: tuple[int, ...]) -> int:
+    """Train the run of every seed and compare them; returns the exit code."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ArgumentError(
+            "--seeds trains one seed after the other, or one on each GPU, without torchrun"
+        )
+    folder = seeds_folder(config)
+    data = load_data(config.source())
+    held_out = _held_out(config, data)
+    code = train_each(
+        config,
+        seeds,
+        folder,
+        lambda each: _train(each, RunFolder(each.run_folder), data, held_out),
+        command=[sys.executable, "-c", _TRAIN_FROM_STDIN],
+        gpus=visible_gpus(config),
+    )
+    summary = summarise(config, seeds, folder, held_out.images, resolve_device(config.device))
+    if summary is not None:
+        write_json(folder / "seeds.json", summary.to_dict())
+        print(summary.table())
+        print(f"models and seeds.json: {folder}")
+    if code > 128:
+        print("stopped; go on with the same command again")
+    elif code:
+        each = seed_configs(config, seeds, folder)
+        failed = [str(one.seed) for one in each if not is_finished(one)]
+        raise RunError(f"{len(failed)} of {len(seeds)} seeds failed: {', '.join(failed)}")
+    return code
+
+
+def _processes(config: RunConfig) -> Processes:
+    if isinstance(config, TrainConfig):
+        return join_processes(config.device, config.timeout)
+    if (world := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise ArgumentError(f"InfoGAN trains in one process, without torchrun, got {world}")
+    return Processes()
+
+
+def _trainer(
+    config: RunConfig, data: ImageData, run: RunFolder, resuming: bool, processes: Processes
+) -> Trainer | InfoGANTrainer:
+    if isinstance(config, InfoGANConfig):
+        return InfoGANTrainer(config, data, run, resuming=resuming, processes=processes)
+    assert isinstance(config, TrainConfig)
+    return Trainer(config, data, run, resuming=resuming, processes=processes)
+
+
+def _train(
+    config: RunConfig,
+    run: RunFolder,
+    data: ImageData,
+    held_out: ImageData,
+    resuming: bool = False,
+    go_on: str = "",
+    processes: Processes = Processes(),  # noqa: B008  one process has no state
+) -> int:
+    """Train, evaluate and draw; ``go_on`` ends the message of a run that a signal stopped."""
+    trainer = _trainer(config, data, run, resuming, processes)
+    if not processes.is_first:
+        return 0 if trainer.train() else 128 + (trainer.stop_signal or 0)
+    begin = f" from step {trainer.step:,}" if trainer.step else ""
+    others = f" and {processes.world - 1} more" if processes.world > 1 else ""
+    size = "x".join(map(str, data.img_size))
+    print(
+        f"training on {data.name} ({len(data):,} images of {size}), on"
+        f" {trainer.device}{others}:{begin} to step {trainer.total_steps:,}, in {run}",
+        flush=True,
+    )
+    if not trainer.train():
+        print(f"stopped after step {trainer.step:,} of {trainer.total_steps:,}{go_on}")
+        return 128 + (trainer.stop_signal or 0)
+    model = trainer.model.eval()
+    evaluation = evaluate(model, held_out, config.channel_reduction, steps=trainer.step)
+    run.check_is_there()
+    write_json(run.evaluation_file, evaluation.to_dict())
+    print(evaluation.table())
+    if config.figures and model.img_size[0] not in (1, 3):
+        print(f"figures: none, images of {model.img_size[0]} channels are neither grey nor RGB")
+    elif config.figures:
+        draw_all(model, held_out, evaluation, run.figures, run)
+    print(f"model: {run}")
+    return 0
+
+
+def _held_out(config: RunConfig, data: ImageData) -> ImageData:
+    """The test images of the data set, or the training images where there are none."""
+    if config.dataset not in SPLIT_DATASETS:
+        return data
+    try:
+        return load_data(config.source("test"))
+    except DataError as error:
+        print(f"fastjvae: {error}; the evaluation will use the training images", file=sys.stderr)
+        return data

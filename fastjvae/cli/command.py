@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
+from typing_extensions import dataclass_transform
 from tyro.conf import Positional, arg
 
 from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource, ImageData
@@ -22,9 +23,14 @@ from fastjvae.training.device import resolve_device
 from fastjvae.training.recipes import RECIPES
 from fastjvae.training.run_folder import RunFolder, last_step, run_of
 
+RunPath = Positional[Annotated[str, arg(metavar="RUN")]]
 
+
+@dataclass_transform(frozen_default=True)
 class Command:
     """A command: its fields are its flags, its docstring is its help, and ``run`` does its work.
+
+    Every subclass becomes a frozen dataclass.
 
     Attributes:
         name: the word that calls it. It is made of the class's name, so that ``KLGrowth`` is
@@ -35,6 +41,7 @@ class Command:
 
     def __init_subclass__(cls, *, name: str | None = None) -> None:
         super().__init_subclass__()
+        dataclass(frozen=True)(cls)
         words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__)
         cls.name = name or words.lower()
 
@@ -56,11 +63,10 @@ class Command:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
 class ModelCommand(Command):
     """A command about one model and perhaps data; both are read when they are first asked for."""
 
-    model_path: Positional[Annotated[str, arg(metavar="RUN")]]
+    model_path: RunPath
     """a run folder, or any model that fastjvae or the published code saved"""
     dataset: Positional[DatasetName | None] = None
     """data set, where one is needed; by default the run's own"""

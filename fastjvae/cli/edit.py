@@ -1,25 +1,21 @@
 """``fastjvae edit``: a picture with latent variables changed."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from fastjvae.cli.command import open_model
+from fastjvae.cli.command import RunPath, open_model
 from fastjvae.cli.figures.command import Drawn, FigureCommand
 from fastjvae.figures.edit import edited_picture, edits
 from fastjvae.figures.saving import FORMATS, save, save_picture
 from fastjvae.model import read_picture
 
 
-@dataclass(frozen=True)
 class Edit(FigureCommand):
     """Encode a picture, move a unit or change a category, and decode."""
 
-    model_path: Positional[Annotated[str, arg(metavar="RUN")]]
+    model_path: RunPath
     """a run folder, or any model that fastjvae or the published code saved"""
     picture: Positional[Annotated[str, arg(metavar="PICTURE")]]
     """picture file; cropped around its centre and resized to the size that the model takes"""

@@ -1,8 +1,5 @@
 """``fastjvae evaluate``: what a model has learned."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from typing import Literal
 
 from fastjvae.cli.command import ModelCommand
@@ -11,7 +8,6 @@ from fastjvae.json_files import to_json
 from fastjvae.metrics.scores import Scores
 
 
-@dataclass(frozen=True)
 class Evaluate(ModelCommand):
     """Print what a model has learned, as a table or as JSON."""
 

@@ -1,25 +1,19 @@
 """``fastjvae export``: a model in the forms of other programs."""
 
-from __future__ import annotations
-
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from tyro.conf import Positional, arg
-
-from fastjvae.cli.command import Command
+from fastjvae.cli.command import Command, RunPath
 from fastjvae.model import export, load
 from fastjvae.training.run_folder import RunFolder, run_of
 from fastjvae.training.settings import TrainConfig
 
 
-@dataclass(frozen=True)
 class Export(Command):
     """Write a model in another form."""
 
-    model_path: Positional[Annotated[str, arg(metavar="RUN")]]
+    model_path: RunPath
     """a run folder, or any model that fastjvae or the published code saved"""
     to: Literal["published", "safetensors", "torch"]
     """published: model.pt and specs.json of the published code; safetensors: config.json and

@@ -67,7 +67,6 @@ class TrainFlags(SeedsFlag, TrainConfig):
         recipe(self.dataset, self.recipe)
 
 
-@dataclass(frozen=True)
 class Train(Command):
     """Train a model, evaluate it and draw its figures.
 
@@ -76,7 +75,7 @@ class Train(Command):
     To train several seeds and compare them: fastjvae train DATASET --seeds 0..9
     """
 
-    config: Any  # the flags of a data set
+    config: Any
 
     @classmethod
     def flags(cls) -> type:
@@ -108,13 +107,8 @@ class Train(Command):
             settings = subcommand(name, default=default, description=cls.about(name))
             subcommands.append(Annotated[cls.flags(), settings])
         union: Any = Union[tuple(subcommands)]  # noqa: UP007  made from a tuple, for tyro
-        return dataclasses.make_dataclass(
-            cls.__name__,
-            [("config", Annotated[union, arg(name="")])],
-            bases=(cls,),
-            namespace={"__doc__": cls.__doc__},
-            frozen=True,
-        )
+        config = {"config": Annotated[union, arg(name="")]}
+        return type(cls.__name__, (cls,), {"__annotations__": config, "__doc__": cls.__doc__})
 
     def check(self, given: Collection[str]) -> None:
         if {"--seed", "--seeds"} <= set(given):
@@ -137,7 +131,6 @@ class Train(Command):
         return train_run(config, RunFolder(config.run_folder))
 
 
-@dataclass(frozen=True)
 class Resume(Command):
     """Go on with a training run as if it had never stopped."""
 
@@ -154,11 +147,8 @@ class Resume(Command):
 
     def run(self) -> int:
         run = RunFolder(self.resume)
-        given: dict[str, Any] = {
-            name: value
-            for name, value in vars(self).items()
-            if name != "resume" and value is not None
-        }
+        given: dict[str, Any] = {k: v for k, v in vars(self).items() if v is not None}
+        del given["resume"]
         if "data_root" in given:
             given["data_root"] = str(Path(given["data_root"]).absolute())
         before = run.read_config()

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.frames import Frame
 from fastjvae.figures.image_grid import Block, draw_blocks, gap_of, mosaic
-from fastjvae.figures.labels import Vector, check_count, full_title, shown_of, to_array
+from fastjvae.figures.labels import Vector, check_counts, full_title, shown_of, to_array
 from fastjvae.figures.page import TEXT, fit, new_page
 from fastjvae.files import write_bytes
 
@@ -49,7 +48,7 @@ def training_animation(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    check_count("max_units", max_units, least=1)
+    check_counts(max_units=max_units)
     if not frames:
         raise ArgumentError("an animation needs at least one frame, got none")
     units = [latent for latent in frames[0].rows if latent.kind == "z"]
@@ -81,7 +80,8 @@ def training_animation(
         axes.set_title(heading(frame), loc="left", **TEXT)
         canvas: Any = FigureCanvasAgg(figure)
         canvas.draw()
-        pages.append(Image.fromarray(_rgb(canvas.buffer_rgba())))
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+        pages.append(Image.fromarray(np.array(pixels, dtype=np.uint8, order="C")))
     return pages
 
 
@@ -122,7 +122,3 @@ def _stacked(pages: Sequence[Image.Image]) -> Image.Image:
 
     chosen = [pages[i] for i in np.unique(np.linspace(0, len(pages) - 1, 10).round().astype(int))]
     return Image.fromarray(np.concatenate([np.asarray(page) for page in chosen]))
-
-
-def _rgb(rgba: memoryview) -> NDArray[np.uint8]:
-    return np.array(np.asarray(rgba)[..., :3], dtype=np.uint8, order="C")

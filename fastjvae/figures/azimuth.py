@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,19 @@ from torch import Tensor
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.labels import Vector, full_title, vector
-from fastjvae.figures.page import COLOURS, OTHERS, TEXT, add_plot, fit, new_page, title_above
+from fastjvae.figures.page import (
+    COLOURS,
+    OTHERS,
+    TEXT,
+    Figure,
+    add_plot,
+    fit,
+    new_page,
+    title_above,
+)
 from fastjvae.model import JointVAE
 from fastjvae.model.encoding import encode
 from fastjvae.model.latent_moves import continuous_unit
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from fastjvae.figures.image_grid import (
     input_images,
     plain_pixels,
 )
+from fastjvae.figures.page import Figure
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import (
@@ -31,9 +31,6 @@ from fastjvae.model.latent_moves import (
     encode_row,
     unit_values,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _STEPS = 10
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.image_grid import Block, image_grid
-from fastjvae.figures.labels import axis_title, check_count, full_title, note_on_categories
+from fastjvae.figures.labels import axis_title, check_counts, full_title, note_on_categories
+from fastjvae.figures.page import Figure
 from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import Latent, base_row, decoded_rows
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def traversal_grid(
@@ -43,8 +39,7 @@ def traversal_grid(
         ArgumentError: the model has no such variable, or both are the same one.
     """
     spec = model.spec
-    check_count("steps", steps, least=2)
-    check_count("max_categories", max_categories, least=1)
+    check_counts(steps=steps, max_categories=max_categories)
     down, along = Latent.parse(rows, spec), Latent.parse(columns, spec)
     if down == along:
         raise ArgumentError(f"rows and columns must be two latent variables, both are {down}")

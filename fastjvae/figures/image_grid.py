@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.page import LINE, TEXT, Box, fit, new_page, text_extent, title_above
+from fastjvae.figures.page import (
+    LINE,
+    TEXT,
+    Axes,
+    Box,
+    Figure,
+    fit,
+    new_page,
+    text_extent,
+    title_above,
+)
 from fastjvae.functional import unit_interval
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Images = NDArray[np.float32]  # (n, C, H, W) in [0, 1], C 1 or 3
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.labels import check_count
-from fastjvae.figures.page import COLOURS, OTHERS, TEXT, add_plot, fit, new_page, title_above
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from fastjvae.figures.labels import check_counts
+from fastjvae.figures.page import (
+    COLOURS,
+    OTHERS,
+    TEXT,
+    Figure,
+    add_plot,
+    fit,
+    new_page,
+    title_above,
+)
 
 Records = Sequence[Mapping[str, Any]]
 Series = NDArray[np.float64]  # (records, values)
@@ -41,7 +47,7 @@ def kl_growth(records: Records, *, title: str | None = None, max_units: int = 9)
     """
     if not records:
         raise ArgumentError("the growth of the KL needs at least one record, got none")
-    check_count("max_units", max_units, least=1)
+    check_counts(max_units=max_units)
     figure, steps = new_page(), _series(records, "step")
     panels: list[_Panel] = []
     for letter, name, kind in (

@@ -33,10 +33,12 @@ def to_array(values: Vector) -> NDArray[np.float64]:
     return np.asarray(values, dtype=np.float64)
 
 
-def check_count(name: str, value: int, least: int) -> None:
-    """Raise ArgumentError unless a number of things is at least so large."""
-    if value < least:
-        raise ArgumentError(f"{name} must be at least {least}, got {value}")
+def check_counts(**counts: int) -> None:
+    """Raise ArgumentError unless every count is at least 1, and ``steps`` of a row at least 2."""
+    for name, count in counts.items():
+        least = 2 if name == "steps" else 1
+        if count < least:
+            raise ArgumentError(f"{name} must be at least {least}, got {count}")
 
 
 def shown_of(shown: int, total: int, what: str) -> list[str]:
@@ -63,5 +65,6 @@ def axis_title(latent: Latent) -> str:
     return f"value of {latent}" if latent.kind == "z" else f"category of {latent}"
 
 
-def with_kl(name: str, kl_nats: float) -> str:
-    return f"{name}  {kl_nats:.2f} nats"
+def with_kl(latent: Latent, kl_nats: float | None) -> str:
+    """The name of a latent variable and its KL, where it is known."""
+    return str(latent) if kl_nats is None else f"{latent}  {kl_nats:.2f} nats"

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastjvae._numbers import is_finite, is_real
 from fastjvae.errors import ArgumentError, DataError
 from fastjvae.figures.labels import Vector, to_array
-from fastjvae.figures.page import COLOURS, TEXT, add_plot, fit, new_page
+from fastjvae.figures.page import COLOURS, TEXT, Figure, add_plot, fit, new_page
 from fastjvae.files import read_json
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _HEIGHT, _PER_METHOD = 330, 110  # pixels of the page
 _JITTER = 0.22  # to either side of a method's place, so that equal scores do not hide each other

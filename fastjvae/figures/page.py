@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastjvae.figures.saving import DPI, MARGIN, bounds_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    import matplotlib.axes
+    import matplotlib.figure
+
+# Names for annotations: matplotlib itself is loaded when the first figure is made.
+Axes: TypeAlias = "matplotlib.axes.Axes"
+Figure: TypeAlias = "matplotlib.figure.Figure"
 
 # Names of runs, labels and factors are text as it stands: a $ in them begins no formula.
 TEXT: dict[str, Any] = {"fontsize": 8, "parse_math": False}

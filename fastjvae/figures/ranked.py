@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from fastjvae.figures.image_grid import Block, draw_blocks
-from fastjvae.figures.labels import Vector, check_count, full_title, vector
-from fastjvae.figures.page import COLOURS, TEXT, add_plot, fit, new_page
+from fastjvae.figures.labels import Vector, check_counts, full_title, vector
+from fastjvae.figures.page import COLOURS, TEXT, Figure, add_plot, fit, new_page
 from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import all_latents, swept_images
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _BARS, _BESIDE = 240, 16  # width of the bars' panel and its distance, pixels of the page
 _THICKNESS = 0.5  # of a row
@@ -47,8 +42,7 @@ def ranked_units(
         ArgumentError: the number of KLs does not fit the model.
     """
     spec = model.spec
-    check_count("steps", steps, least=2)
-    check_count("max_units", max_units, least=1)
+    check_counts(steps=steps, max_units=max_units)
     kl = np.concatenate(
         [
             vector("kl_cont", kl_cont, spec.cont, "one KL in nats per continuous unit"),

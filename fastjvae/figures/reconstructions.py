@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.image_grid import Block, image_grid, in_rows, input_images
-from fastjvae.figures.labels import check_count, full_title, shown_of
+from fastjvae.figures.labels import check_counts, full_title, shown_of
+from fastjvae.figures.page import Figure
 from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import decode, encode_row
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _LONGEST_ROW = 10
 
@@ -33,7 +30,7 @@ def reconstructions(
     Raises:
         ArgumentError: there are no images, or they are not of the model's size.
     """
-    check_count("max_images", max_images, least=1)
+    check_counts(max_images=max_images)
     if len(images) == 0:
         raise ArgumentError("reconstructions need at least one image, got none")
     shown = images[:max_images]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,12 +10,10 @@ from torch.nn.functional import one_hot
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.image_grid import Block, image_grid, in_rows
-from fastjvae.figures.labels import Vector, check_count, full_title, shown_of, vector
+from fastjvae.figures.labels import Vector, check_counts, full_title, shown_of, vector
+from fastjvae.figures.page import Figure
 from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import decode, discrete_variable, prior_sample
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def samples_by_category(
@@ -50,8 +47,7 @@ def samples_by_category(
     """
     spec = model.spec
     discrete_variable(variable, spec)
-    check_count("samples", samples, least=1)
-    check_count("max_categories", max_categories, least=1)
+    check_counts(samples=samples, max_categories=max_categories)
     size = spec.disc[variable]
     if names is not None and len(names) != size:
         raise ArgumentError(f"names must hold one name per category, {size}, got {len(names)}")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.image_grid import Block, image_columns
-from fastjvae.figures.labels import Vector, check_count, full_title, shown_of, vector, with_kl
+from fastjvae.figures.labels import Vector, check_counts, full_title, shown_of, vector, with_kl
+from fastjvae.figures.page import Figure
 from fastjvae.model import JointVAE
-from fastjvae.model.latent_moves import all_latents, swept_images
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from fastjvae.model.latent_moves import Latent, all_latents, swept_images
 
 
 def side_by_side(
@@ -38,8 +35,7 @@ def side_by_side(
     Raises:
         ArgumentError: there is no model, or the KLs are not those of the models.
     """
-    check_count("steps", steps, least=2)
-    check_count("max_units", max_units, least=1)
+    check_counts(steps=steps, max_units=max_units)
     if not models:
         raise ArgumentError("side by side needs at least one model, got none")
     if kl is not None and set(kl) != set(models):
@@ -50,21 +46,15 @@ def side_by_side(
     for name, model in models.items():
         spec = model.spec
         latents = all_latents(spec)
-        labels = {latent: latent.label(spec, steps) for latent in latents}
         units, variables = latents[: spec.cont], latents[spec.cont :]
+        nats: dict[Latent, float] = {}
         if kl is not None:
             meaning = f"the KL in nats of each unit and discrete variable of {name}"
-            nats = vector("kl", kl[name], len(latents), meaning)
-            order = np.argsort(-nats[: spec.cont], kind="stable").tolist()
-            units = [units[i] for i in order]
-            pairs = zip(latents, nats, strict=True)
-            labels = {
-                latent: latent.label(spec, steps, with_kl(str(latent), nat))
-                for latent, nat in pairs
-            }
+            values = vector("kl", kl[name], len(latents), meaning)
+            nats = dict(zip(latents, values, strict=True))
+            units = [units[i] for i in np.argsort(-values[: spec.cont], kind="stable")]
         shown = [*units[:max_units], *variables[:max_units]]
+        labels = [each.label(spec, steps, with_kl(each, nats.get(each))) for each in shown]
         heading = full_title(name, shown_of(len(shown), len(latents), "latent variables"))
-        columns[heading] = [
-            Block(swept_images(model, shown, steps), [labels[each] for each in shown])
-        ]
+        columns[heading] = [Block(swept_images(model, shown, steps), labels)]
     return image_columns(columns, title or "")

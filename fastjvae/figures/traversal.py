@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.image_grid import Block, image_grid
-from fastjvae.figures.labels import axis_title, check_count, full_title, note_on_categories
+from fastjvae.figures.labels import axis_title, check_counts, full_title, note_on_categories
+from fastjvae.figures.page import Figure
 from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import (
     base_row,
@@ -17,9 +16,6 @@ from fastjvae.model.latent_moves import (
     discrete_variable,
     first_categories,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def traversal(
@@ -51,7 +47,7 @@ def traversal(
             ``base`` does not fit the model.
     """
     spec = model.spec
-    check_count("steps", steps, least=2)
+    check_counts(steps=steps)
     if unit is not None and variable is None:
         latent = continuous_unit(unit, spec)
     elif variable is not None and unit is None:
@@ -62,16 +58,13 @@ def traversal(
             f" got unit {unit} and variable {variable}"
         )
     bases = first_categories(spec) if base is None else base
-    if bases.dim() == 1:
-        bases = bases[None]
-    rows: list[Tensor] = []
-    labels: list[str] = []
-    for each in bases:
-        swept, labels = latent.sweep(base_row(spec, each), steps, spec)
-        rows.append(swept)
-    if not rows:
+    bases = bases if bases.dim() > 1 else bases[None]
+    if not len(bases):
         raise ArgumentError("base must hold at least one sample row, got none")
-    names = [str(latent)] if len(rows) == 1 else []
-    block = Block(decoded_rows(model, rows), names, labels, axis_title(latent))
-    notes = note_on_categories(spec, latent, len(labels))
+    swept = [latent.sweep(base_row(spec, each), steps, spec) for each in bases]
+    values = swept[0][1]
+    images = decoded_rows(model, [rows for rows, _ in swept])
+    names = [str(latent)] if len(bases) == 1 else []
+    block = Block(images, names, values, axis_title(latent))
+    notes = note_on_categories(spec, latent, len(values))
     return image_grid([block], full_title(title, notes))

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import numpy as np
 from torch import Tensor
 
 from fastjvae.figures.image_grid import Block, image_grid
-from fastjvae.figures.labels import Vector, check_count, full_title, shown_of, vector, with_kl
+from fastjvae.figures.labels import Vector, check_counts, full_title, shown_of, vector, with_kl
+from fastjvae.figures.page import Figure
 from fastjvae.model import JointVAE
-from fastjvae.model.latent_moves import Latent, base_row, decoded_rows
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from fastjvae.model.latent_moves import all_latents, base_row, decoded_rows
 
 
 def traversals(
@@ -47,33 +42,26 @@ def traversals(
         ArgumentError: the number of KLs or the length of ``base`` does not fit the model.
     """
     spec = model.spec
-    check_count("steps", steps, least=2)
-    check_count("max_units", max_units, least=1)
+    check_counts(steps=steps, max_units=max_units)
+    units, variables = all_latents(spec)[: spec.cont], all_latents(spec)[spec.cont :]
     kl_z = vector("kl_cont", kl_cont, spec.cont, "one KL in nats per continuous unit")
-    variables = [f"c{d}" for d in range(len(spec.disc))]
+    nats = dict(zip(units, kl_z, strict=True))
     if kl_disc is not None:
         kl_c = vector("kl_disc", kl_disc, len(spec.disc), "one KL in nats per discrete variable")
-        variables = [with_kl(name, kl) for name, kl in zip(variables, kl_c, strict=True)]
+        nats |= zip(variables, kl_c, strict=True)
+    units = [units[i] for i in np.argsort(-kl_z, kind="stable")]
     row = base_row(spec, base)
-    units = np.argsort(-kl_z, kind="stable")[:max_units].tolist()
-    variables = variables[:max_units]
-    blocks = []
-    if units:
-        swept = [Latent("z", unit).sweep(row, steps, spec) for unit in units]
-        labels = [with_kl(f"z{unit}", kl_z[unit]) for unit in units]
-        images = decoded_rows(model, [rows for rows, _ in swept])
-        blocks.append(Block(images, labels, swept[0][1], "value of the unit"))
-    if variables:
-        blocks.append(_category_block(model, row, variables, steps))
-    notes = shown_of(len(units), spec.cont, "units")
-    notes += shown_of(len(variables), len(spec.disc), "discrete variables")
+    blocks, notes = [], []
+    for latents, axis, what in (
+        (units, "value of the unit", "units"),
+        (variables, "category", "discrete variables"),
+    ):
+        shown = latents[:max_units]
+        notes += shown_of(len(shown), len(latents), what)
+        if shown:
+            swept = [latent.sweep(row, steps, spec) for latent in shown]
+            labels = [each.label(spec, steps, with_kl(each, nats.get(each))) for each in shown]
+            longest = max((values for _, values in swept), key=len)
+            images = decoded_rows(model, [rows for rows, _ in swept])
+            blocks.append(Block(images, labels, longest, axis))
     return image_grid(blocks, full_title(title, notes))
-
-
-def _category_block(model: JointVAE, row: Tensor, labels: Sequence[str], steps: int) -> Block:
-    spec = model.spec
-    variables = [Latent("c", d) for d in range(len(labels))]
-    swept = [variable.sweep(row, steps, spec) for variable in variables]
-    named = [v.label(spec, steps, text) for v, text in zip(variables, labels, strict=True)]
-    longest = max((names for _, names in swept), key=len)
-    return Block(decoded_rows(model, [rows for rows, _ in swept]), named, longest, "category")

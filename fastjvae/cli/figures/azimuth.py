@@ -1,9 +1,5 @@
 """``fastjvae figures azimuth``."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -12,7 +8,6 @@ from fastjvae.errors import ArgumentError
 from fastjvae.figures.azimuth import inferred_angles
 
 
-@dataclass(frozen=True)
 class Azimuth(ModelFigure):
     """The unit that follows an angle best against the true angle; needs a factor of the data."""
 

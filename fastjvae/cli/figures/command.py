@@ -1,10 +1,7 @@
 """The base classes of the commands that draw one figure."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,10 @@ Drawn = tuple[str, Any]  # the name of the file without its ending, and what is 
 class FigureCommand(Command):
     """A command that draws one figure, saves it where --out says, and prints its file."""
 
-    out: str | None
+    @property
+    def out(self) -> str | None:
+        """The flag --out of every subclass."""
+        raise NotImplementedError
 
     @property
     def formats(self) -> Sequence[str]:
@@ -66,7 +66,6 @@ class FigureCommand(Command):
         return path, False
 
 
-@dataclass(frozen=True)
 class ModelFigure(ModelCommand, FigureCommand):
     """A figure of one model."""
 

@@ -1,9 +1,6 @@
 """``fastjvae figures grid``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +9,6 @@ from fastjvae.errors import ArgumentError
 from fastjvae.figures.grid import traversal_grid
 
 
-@dataclass(frozen=True)
 class Grid(ModelFigure):
     """Two latent variables change, one down the rows and one along the columns.
 

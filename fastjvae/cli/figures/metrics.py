@@ -1,8 +1,5 @@
 """``fastjvae figures metrics``."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +12,6 @@ from fastjvae.files import printable
 from fastjvae.training.run_folder import RunFolder
 
 
-@dataclass(frozen=True)
 class Metrics(FigureCommand):
     """One metric of several methods with its spread over seeds, from their evaluations."""
 

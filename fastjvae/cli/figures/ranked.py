@@ -1,14 +1,9 @@
 """``fastjvae figures ranked``."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 from fastjvae.cli.figures.command import Drawn, ModelFigure
 from fastjvae.figures.ranked import ranked_units
 
 
-@dataclass(frozen=True)
 class Ranked(ModelFigure):
     """Traversals of all latent variables by decreasing KL on the data set, with bars for it."""
 

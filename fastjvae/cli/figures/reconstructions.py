@@ -1,14 +1,9 @@
 """``fastjvae figures reconstructions``."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 from fastjvae.cli.figures.command import Drawn, ModelFigure
 from fastjvae.figures.reconstructions import reconstructions
 
 
-@dataclass(frozen=True)
 class Reconstructions(ModelFigure):
     """Images of the data set above their reconstructions."""
 

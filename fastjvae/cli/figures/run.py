@@ -1,8 +1,5 @@
 """``fastjvae figures RUN``: the figures that training ends with, in one command."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from pathlib import Path
 
 from fastjvae.cli.command import ModelCommand
@@ -19,12 +16,11 @@ from fastjvae.figures.saving import FORMATS, save
 from fastjvae.figures.traversals import traversals
 from fastjvae.metrics.evaluation import Evaluation
 from fastjvae.model import JointVAE
-from fastjvae.training.run_folder import RunFolder, read_metrics
+from fastjvae.training.run_folder import RunFolder
 
 _NAMES = " or ".join([", ".join(each.name for each in FIGURES[:-1]), FIGURES[-1].name])
 
 
-@dataclass(frozen=True)
 class Figures(ModelCommand):
     __doc__ = f"""Draw reconstructions, traversals, samples per category and the growth of KL.
 
@@ -66,9 +62,8 @@ def draw_all(
         drawn[f"categories-c{number}"] = samples_by_category(
             model, variable=number, shares=variable.shares
         )
-    records = read_metrics(run)
-    if records and "kl_cont" in records[0]:  # which an InfoGAN's are without
-        drawn["kl-growth"] = growth_in(run, records)
+    if (growth := growth_in(run)) is not None:
+        drawn["kl-growth"] = growth
     for name, figure in drawn.items():
         save(figure, folder / f"{name}.png")
     files = [f"{name}.png" for name in drawn]

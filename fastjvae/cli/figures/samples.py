@@ -1,9 +1,5 @@
 """``fastjvae figures samples``."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +11,6 @@ from fastjvae.metrics.clusters import contingency
 from fastjvae.model.latent_moves import discrete_variable
 
 
-@dataclass(frozen=True)
 class Samples(ModelFigure):
     """Samples of the prior with one discrete variable held in each of its categories."""
 

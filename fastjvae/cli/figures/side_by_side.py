@@ -1,8 +1,5 @@
 """``fastjvae figures side-by-side``."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -15,7 +12,6 @@ from fastjvae.figures.side_by_side import side_by_side
 from fastjvae.files import printable
 
 
-@dataclass(frozen=True)
 class SideBySide(FigureCommand):
     """All latent variables of several models, a column for each; needs no data."""
 

@@ -1,15 +1,10 @@
 """``fastjvae figures traversal``."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 from fastjvae.cli.figures.command import Drawn, ModelFigure
 from fastjvae.figures.traversal import traversal
 from fastjvae.model.latent_moves import prior_sample
 
 
-@dataclass(frozen=True)
 class Traversal(ModelFigure):
     """One latent variable changes along each row; needs no data."""
 

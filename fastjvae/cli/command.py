@@ -1,7 +1,5 @@
 """The base class of every command, and of the commands about a model and its data."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Collection, Sequence

@@ -41,13 +41,14 @@ class Edit(FigureCommand):
     def draw(self) -> Drawn:
         model = open_model(self.model_path, self.device)
         image = read_picture(self.picture, model.img_size)
-        change: dict[str, Any] = {
-            "unit": self.unit,
-            "to": self.to,
-            "variable": self.variable,
-            "categories": self.category,
-        }
-        drawn = (edited_picture if self.plain else edits)(model, image, **change)
+        drawn = (edited_picture if self.plain else edits)(
+            model,
+            image,
+            unit=self.unit,
+            to=self.to,
+            variable=self.variable,
+            categories=self.category,
+        )
         return f"{Path(self.picture).stem}-edited", drawn
 
     def save(self, drawing: Any, path: Path) -> None:

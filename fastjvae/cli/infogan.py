@@ -1,7 +1,5 @@
 """``fastjvae infogan``: training of the paper's comparison."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Reads the command line: which command, and its flags; wrong usage becomes one sentence."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import io
@@ -47,14 +45,13 @@ def parse(argv: Sequence[str]) -> Command:
     first, second = [*words, "", ""][:2]
     given = {word.split("=")[0] for word in words}
     kind: type[Command] | None = _COMMANDS.get(first)
-    about: str | None = None
+    read = 1  # words that are not left to the parser
     if kind is Train and "--resume" in given:
         kind = grammar = Resume
     elif kind is Figures and second in _FIGURES:
         kind, grammar = _FIGURES[second], _choice(FIGURES, words)
     else:
-        about, grammar = _ABOUT, _choice(COMMANDS, words)
-    read = 0 if about else 1  # words that are not left to the parser
+        read, grammar = 0, _choice(COMMANDS, words)
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
@@ -62,7 +59,7 @@ def parse(argv: Sequence[str]) -> Command:
                 grammar,
                 prog=" ".join(["fastjvae", *words[:read]]),
                 args=words[read:],
-                description=about,
+                description=None if read else _ABOUT,
                 config=(FlagCreatePairsOff, OmitSubcommandPrefixes),
             )
     except SystemExit as stop:

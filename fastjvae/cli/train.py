@@ -1,8 +1,7 @@
 """``fastjvae train``: begin a run or several, and ``fastjvae train --resume``: go on with one."""
 
-from __future__ import annotations
-
 import dataclasses
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,9 +163,5 @@ class Resume(Command):
 
 def _recipe_in(words: Sequence[str]) -> str | None:
     """The recipe that is named last; the parser is built with it, and then reads it too."""
-    name = None
-    for word, following in zip(words, [*words[1:], None], strict=False):
-        flag, equals, value = word.partition("=")
-        if flag == "--recipe":
-            name = value if equals else following
-    return name
+    named = re.findall(r"(?:^| )--recipe[ =](\S+)", " ".join(words))
+    return named[-1] if named else None

@@ -1,9 +1,8 @@
 """Trains a run or several seeds, evaluates what was learned and draws its figures."""
 
-from __future__ import annotations
-
 import os
 import sys
+from typing import Any
 
 from fastjvae.cli.figures.run import draw_all
 from fastjvae.data import SPLIT_DATASETS, ImageData
@@ -14,6 +13,7 @@ from fastjvae.metrics.evaluation import evaluate
 from fastjvae.training.device import resolve_device
 from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer
+from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes, join_processes
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.run_settings import RunConfig
@@ -86,15 +86,6 @@ def _processes(config: RunConfig) -> Processes:
     return Processes()
 
 
-def _trainer(
-    config: RunConfig, data: ImageData, run: RunFolder, resuming: bool, processes: Processes
-) -> Trainer | InfoGANTrainer:
-    if isinstance(config, InfoGANConfig):
-        return InfoGANTrainer(config, data, run, resuming=resuming, processes=processes)
-    assert isinstance(config, TrainConfig)
-    return Trainer(config, data, run, resuming=resuming, processes=processes)
-
-
 def _train(
     config: RunConfig,
     run: RunFolder,
@@ -105,7 +96,8 @@ def _train(
     processes: Processes = Processes(),  # noqa: B008  one process has no state
 ) -> int:
     """Train, evaluate and draw; ``go_on`` ends the message of a run that a signal stopped."""
-    trainer = _trainer(config, data, run, resuming, processes)
+    kind: Any = InfoGANTrainer if isinstance(config, InfoGANConfig) else Trainer
+    trainer: TrainingLoop = kind(config, data, run, resuming=resuming, processes=processes)
     if not processes.is_first:
         return 0 if trainer.train() else 128 + (trainer.stop_signal or 0)
     begin = f" from step {trainer.step:,}" if trainer.step else ""

@@ -1,4 +1,4 @@
-"""The sentence that wrong usage becomes: tyro's message, with the right form or the likely word."""
+"""Turns tyro's message about wrong usage into one sentence, with the right form or likely word."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
 
 
 def _message(box: str) -> str:
-    """What stands in tyro's error box between its title and its next rule."""
+    """The message in tyro's error box: the rows between its title and its next rule."""
     plain = re.sub(r"\[/?bold\]", "", box)
     rows = [row.strip("│╭╮╰╯ ") for row in plain.splitlines()]
     rows[0] = rows[0].strip("─ ")
@@ -57,7 +57,7 @@ def _message(box: str) -> str:
 
 
 def _values_of(flag: str, argv: Sequence[str]) -> str:
-    """What was given behind a flag, as a sentence has it."""
+    """The words behind a flag, as a sentence has them."""
     if flag not in argv:
         return "none"
     behind = itertools.takewhile(lambda w: not w.startswith("--"), argv[argv.index(flag) + 1 :])

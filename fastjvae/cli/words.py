@@ -1,4 +1,4 @@
-"""Words of a command line in the forms that people type them in, made those that tyro reads."""
+"""Turns the words of a command line, as people type them, into those that tyro reads."""
 
 from __future__ import annotations
 

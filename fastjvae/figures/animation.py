@@ -1,4 +1,4 @@
-"""How the traversals of a model come about while it trains, as an animation."""
+"""An animation of the traversals of a model while it trains."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ def save_animation(pages: Sequence[Image.Image], path: str | Path) -> None:
     # One palette for all pages: what does not change from page to page then takes no space. The
     # octree keeps colours of few pixels, which the median cut merges with others.
     method, plain = Image.Quantize.FASTOCTREE, Image.Dither.NONE
-    palette = _stacked(pages).quantize(256, method=method, dither=plain)
+    some = np.unique(np.linspace(0, len(pages) - 1, 10).round().astype(int))
+    below_each_other = np.concatenate([np.asarray(pages[i]) for i in some])
+    palette = Image.fromarray(below_each_other).quantize(256, method=method, dither=plain)
     pages = [page.quantize(palette=palette, dither=plain) for page in pages]
     each = round(min(max(1000 * _SECONDS / len(pages), _SHORTEST_MS), _LONGEST_MS))
     file = io.BytesIO()
@@ -114,11 +116,3 @@ def save_animation(pages: Sequence[Image.Image], path: str | Path) -> None:
         loop=0,
     )
     write_bytes(Path(path), file.getvalue())
-
-
-def _stacked(pages: Sequence[Image.Image]) -> Image.Image:
-    """At most ten of the pages below each other."""
-    from PIL import Image
-
-    chosen = [pages[i] for i in np.unique(np.linspace(0, len(pages) - 1, 10).round().astype(int))]
-    return Image.fromarray(np.concatenate([np.asarray(page) for page in chosen]))

@@ -1,7 +1,5 @@
 """A continuous unit as a measurement of an angle (paper fig. 8a: the azimuth of chairs)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -160,12 +158,7 @@ def _read_angle(values: Floats, angles: Floats) -> tuple[Floats, float]:
     readings = [
         in_order[(sign * ranks + shift) % len(values)] for sign in (1, -1) for shift in shifts
     ]
-    errors = [float(np.median(_apart(reading, angles))) for reading in readings]
+    apart = [np.abs((reading - angles + 180) % 360 - 180) for reading in readings]  # 0..180
+    errors = [float(np.median(each)) for each in apart]
     best = int(np.argmin(errors))
     return readings[best], errors[best]
-
-
-def _apart(first: Floats, second: Floats) -> Floats:
-    """Distance of angles on the circle, 0..180 degrees."""
-    difference: Floats = np.abs((first - second + 180) % 360 - 180)
-    return difference

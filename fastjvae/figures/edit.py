@@ -1,8 +1,7 @@
 """An image, its reconstruction and edits of it (paper fig. 8b)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from fastjvae._numbers import decimal
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.image_grid import (
     Block,
-    Images,
     check_channels,
     image_grid,
     input_images,
@@ -67,7 +65,7 @@ def edits(
     if image.dim() == 3:
         image = image[None]
     spec, row = model.spec, encode_row(model, image)
-    values, changed = _plan(spec, unit, to, variable, categories)
+    values, changed, rows = _plan(spec, row, unit, to, variable, categories)
     original = Block([input_images(image), decode(model, row)], ["input", "reconstruction"])
     numbers = [str(k) for each in changed for k in each.values()]
     if unit is None:
@@ -78,8 +76,8 @@ def edits(
         labels = [decimal(value) for each in values for value in each.values()]
         beside = [f"c{variable} = {k}" for k in numbers] or [f"z{unit} moved"]
         below = f"value of z{unit}, {decimal(float(row[0, unit]))} in the input"
-    rows = _decoded(model, row, values, changed)
-    return image_grid([original, Block(rows, beside, labels, below)], title or "")
+    edited = Block(decoded_rows(model, rows), beside, labels, below)
+    return image_grid([original, edited], title or "")
 
 
 def edited_picture(
@@ -104,42 +102,39 @@ def edited_picture(
     """
     check_channels(model.img_size[0])
     row = encode_row(model, image if image.dim() == 4 else image[None])
-    values, changed = _plan(model.spec, unit, to, variable, categories)
-    return plain_pixels(_decoded(model, row, values, changed))
+    rows = _plan(model.spec, row, unit, to, variable, categories).rows
+    return plain_pixels(decoded_rows(model, rows))
 
 
-_Values = list[dict[int, float]]  # of units; an empty one where no unit moves
-_Categories = list[dict[int, int]]  # of variables; an empty one where none is changed
+class _Plan(NamedTuple):
+    """The changes to make, and the sample rows that they give."""
+
+    values: list[dict[int, float]]  # of units; an empty one where no unit moves
+    changed: list[dict[int, int]]  # of variables; an empty one where none is changed
+    rows: list[Tensor]  # a row of images for each category, or one along the categories
 
 
 def _plan(
     spec: LatentSpec,
+    row: Tensor,
     unit: int | None,
     to: Sequence[float],
     variable: int | None,
     categories: Sequence[int],
-) -> tuple[_Values, _Categories]:
+) -> _Plan:
     if unit is None and to:
         raise ArgumentError(f"there are values to move a unit to, {list(to)}, but no unit")
     if variable is None and categories:
         raise ArgumentError(f"there are categories, {list(categories)}, but no variable")
     if unit is None and variable is None:
         raise ArgumentError("an edit needs the unit to move or the variable to change, got neither")
-    values: _Values = [{}]
-    changed: _Categories = [{}]
+    values: list[dict[int, float]] = [{}]
+    changed: list[dict[int, int]] = [{}]
     if unit is not None:
         continuous_unit(unit, spec)
         values = [{unit: value} for value in to or unit_values(_STEPS).tolist()]
     if variable is not None:
         discrete_variable(variable, spec)
         changed = [{variable: k} for k in categories or range(spec.disc[variable])]
-    return values, changed
-
-
-def _decoded(model: JointVAE, row: Tensor, values: _Values, changed: _Categories) -> list[Images]:
-    """A row of images for each category, or one along the categories where no unit moves."""
-    rows = [
-        torch.cat([change(row, model.spec, units, categories) for units in values])
-        for categories in changed
-    ]
-    return decoded_rows(model, rows if any(values) else [torch.cat(rows)])
+    rows = [torch.cat([change(row, spec, units, each) for units in values]) for each in changed]
+    return _Plan(values, changed, [torch.cat(rows)] if unit is None else rows)

@@ -1,11 +1,9 @@
-"""What a run records of itself while it trains, for an animation: one small picture a frame.
+"""Records a run while it trains and reads the record, for an animation: a small picture a frame.
 
 A frame is ``frames/STEP.png``: rows of images without gaps, a traversal of every continuous unit in
 its own order (at most 32), then of every discrete variable. Which of them are shown is decided when
 the animation is made, by what they carry then.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Two latent variables change, one down the rows and one along the columns (paper fig. 2, 4c)."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError

@@ -1,7 +1,5 @@
 """Grids of images: each block of rows is one picture with labels beside its rows and columns."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -41,22 +39,14 @@ class Block(NamedTuple):
 
 
 def image_grid(blocks: Sequence[Block], title: str) -> Figure:
-    """Draw blocks of images of one size below each other.
-
-    Raises:
-        ArgumentError: the images are neither grey nor RGB.
-    """
+    """Draw blocks of images of one size below each other; errors as :func:`draw_blocks`."""
     figure = new_page()
     fit(figure, draw_blocks(figure, blocks, title))
     return figure
 
 
 def image_columns(columns: Mapping[str, Sequence[Block]], title: str) -> Figure:
-    """Draw grids beside each other, each below its name; sizes may differ between them.
-
-    Raises:
-        ArgumentError: the images are neither grey nor RGB.
-    """
+    """Draw grids of images beside each other, each below its name; sizes may differ."""
     figure, right = new_page(), -_BETWEEN_COLUMNS
     boxes: dict[Axes, Box] = {}
     for name, blocks in columns.items():

@@ -1,6 +1,4 @@
-"""How the latent variables fill with information during training (paper fig. 7a)."""
-
-from __future__ import annotations
+"""The KL of each latent variable during training (paper fig. 7a)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,16 +48,13 @@ def kl_growth(records: Records, *, title: str | None = None, max_units: int = 9)
     check_counts(max_units=max_units)
     figure, steps = new_page(), _series(records, "step")
     panels: list[_Panel] = []
-    for letter, name, kind in (
-        ("z", "cont", "continuous unit"),
-        ("c", "disc", "discrete variable"),
-    ):
+    for name, kind in (("cont", "continuous unit"), ("disc", "discrete variable")):
         kl, capacity = _series(records, f"kl_{name}"), _series(records, f"capacity_{name}")
         several = kl.shape[1] > 1
         if kl.shape[1]:
             panels.append(_Panel(figure, steps, kind.capitalize() + "s" * several))
-            panels[-1].draw_units(kl, letter, max_units)
-            if letter == "c":
+            panels[-1].draw_units(kl, "z" if name == "cont" else "c", max_units)
+            if name == "disc":
                 panels[-1].draw_information(_series(records, "information"))
         if several:
             panels.append(_Panel(figure, steps, f"Sum of the {kind}s"))

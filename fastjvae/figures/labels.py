@@ -1,7 +1,5 @@
 """Titles, labels of rows and columns, and checks of the arguments that figures share."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Scores of several methods with their spread over seeds (paper fig. 6)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -100,15 +98,13 @@ def read_score(path: Path, metric: str) -> float:
     return number
 
 
-def _numbers(
-    value: Any, place: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], float | None]]:
+_Place = tuple[str, ...]
+
+
+def _numbers(value: Any, place: _Place = ()) -> Iterator[tuple[_Place, float | None]]:
     """Every number in nested JSON with the names on the way to it; None for a null."""
-    if isinstance(value, dict):
-        for name, each in value.items():
-            yield from _numbers(each, (*place, name))
-    elif isinstance(value, list):
-        for i, each in enumerate(value):
-            yield from _numbers(each, (*place, str(i)))
+    if isinstance(value, dict | list):
+        for name, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _numbers(each, (*place, str(name)))
     elif place and (value is None or is_real(value)):
         yield place, float(value) if is_finite(value) or isinstance(value, float) else None

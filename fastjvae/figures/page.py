@@ -1,7 +1,5 @@
 """The page of a figure: axes of a fixed size, and a page that fits them and their text."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -72,7 +70,7 @@ def fit(figure: Figure, boxes: Mapping[Axes, Box]) -> None:
 
 
 def text_extent(figure: Figure, boxes: Mapping[Axes, Box]) -> tuple[int, int]:
-    """How far the axes and their text reach to the left and to the right, where boxes count."""
+    """The leftmost and the rightmost pixel of the axes and their text, as boxes count them."""
     _place(figure, boxes, width=100, height=100)
     bounds = [axes.get_tightbbox() for axes in boxes]
     edges = [(bbox.x0, bbox.x1) for bbox in bounds if bbox is not None]

@@ -1,7 +1,5 @@
 """The latent variables in order of what they carry, beside it (paper fig. 7b, c)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastjvae.figures.image_grid import Block, draw_blocks

@@ -1,7 +1,5 @@
 """Images above their reconstructions (paper fig. 4)."""
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor

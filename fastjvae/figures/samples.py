@@ -1,7 +1,5 @@
 """Samples of the prior in each category of a discrete variable (paper fig. 4a, b)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A figure that plain Jupyter shows by itself, without pyplot."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from fastjvae.figures.saving import rendered

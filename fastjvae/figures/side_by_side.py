@@ -1,7 +1,5 @@
 """The latent variables of several models, side by side (paper fig. 3)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A traversal of one latent variable (paper fig. 2)."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError

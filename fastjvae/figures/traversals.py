@@ -1,7 +1,5 @@
 """Traversals of every latent variable of a model, a row for each (paper fig. 3)."""
 
-from __future__ import annotations
-
 import numpy as np
 from torch import Tensor
 

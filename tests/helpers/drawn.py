@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,25 @@ def model_of(*disc: int, cont: int = 0, size: tuple[int, int, int] = (1, 16, 16)
         for parameter in model.decoder.parameters():
             parameter.mul_(3)
     return model.eval()
+
+
+def record(step: int, cont: list[float], disc: list[float], **entries: Any) -> dict[str, Any]:
+    """A record of metrics.jsonl."""
+    capacities = {"capacity_cont": 0.01 * step, "capacity_disc": 0.005 * step}
+    return {"step": step, "kl_cont": cont, "kl_disc": disc, **capacities, **entries}
+
+
+def growth(cont: int, disc: int, n: int = 5, **entries: Any) -> list[dict[str, Any]]:
+    """Records of a training in which every KL grows."""
+    return [
+        record(
+            100 * t,
+            [t * (1 + i % 7) / 7 for i in range(cont)],
+            [t / (d + 2) for d in range(disc)],
+            **{name: [0.9 * t / (d + 2) for d in range(disc)] for name in entries},
+        )
+        for t in range(1, n + 1)
+    ]
 
 
 def cells(axes: Axes, size: tuple[int, int, int] = (1, 16, 16)) -> np.ndarray:

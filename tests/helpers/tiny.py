@@ -92,6 +92,19 @@ def flags_of(command: str, data: Path, out: Path, **changes: Any) -> list[str]:
     return [command, "arrays", *(word for k, v in flags.items() for word in (f"--{k}", str(v)))]
 
 
+def fails(argv: list[str], code: int, capsys: Any) -> str:
+    """Run a command that must fail with one sentence on stderr; returns it."""
+    from fastjvae.cli import main
+
+    assert main(argv) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("fastjvae: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return str(err)
+
+
 def assert_same_state(first: Any, second: Any) -> None:
     """Bitwise equality of nested states."""
     if isinstance(first, torch.Tensor):

@@ -1,19 +1,14 @@
 """``fastjvae figures animation``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastjvae.cli.figures.command import Drawn, ModelFigure
 from fastjvae.figures.animation import save_animation, training_animation
 from fastjvae.figures.frames import read_frames
 from fastjvae.model import JointVAE
 from fastjvae.training.run_folder import RunFolder, read_metrics
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 class Animation(ModelFigure):
@@ -33,8 +28,8 @@ class Animation(ModelFigure):
         save_animation(drawing, path)
 
 
-def animation_of(run: RunFolder, model: JointVAE, max_units: int = 8) -> list[Image]:
-    """The pages of the animation of a run that recorded frames.
+def animation_of(run: RunFolder, model: JointVAE, max_units: int = 8) -> list[Any]:
+    """The pages, images of Pillow, of the animation of a run that recorded frames.
 
     Raises:
         DataError: it recorded none, or one is damaged.

@@ -46,15 +46,10 @@ def _evaluations(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     own = RunFolder(path).evaluation_file
-    found = [own] if own.is_file() else sorted(path.glob(f"*/{own.name}"), key=_by_number)
+    found = [own] if own.is_file() else list(path.glob(f"*/{own.name}"))
     if not found:
         raise DataError(
             f"{path} holds no {own.name}, and no folder in it does: name a run that has finished"
         )
-    return found
-
-
-def _by_number(path: Path) -> tuple[int, str]:
-    """Seed 10 behind seed 9."""
-    name = path.parent.name
-    return len(name), name
+    # Seed 10 behind seed 9.
+    return sorted(found, key=lambda file: (len(file.parent.name), file.parent.name))

@@ -10,6 +10,7 @@ from fastjvae.data import DatasetName
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.side_by_side import side_by_side
 from fastjvae.files import printable
+from fastjvae.training.run_folder import run_of
 
 
 class SideBySide(FigureCommand):
@@ -38,16 +39,12 @@ class SideBySide(FigureCommand):
         paths = self.model_paths
         if repeated := next((path for path in paths if paths.count(path) > 1), None):
             raise ArgumentError(f"{repeated} is given twice")
-        given = [
-            ModelCommand(path, self.dataset, self.data_root, self.grid, self.device)
-            for path in paths
-        ]
-        names = [printable(each.run_folder.path.resolve().name) for each in given]
+        names = [printable(run_of(path).path.resolve().name) for path in paths]
         if len(set(names)) < len(names):  # such as the same seed of several methods
             names = [printable(path) for path in paths]
-        models = {name: each.model for name, each in zip(names, given, strict=True)}
-        kl = None
-        if self.by_kl:
-            kl = {name: each.encoding.kl for name, each in zip(names, given, strict=True)}
+        data = (self.dataset, self.data_root, self.grid)
+        opened = {n: ModelCommand(p, *data, self.device) for n, p in zip(names, paths, strict=True)}
+        models = {name: each.model for name, each in opened.items()}
+        kl = {name: each.encoding.kl for name, each in opened.items()} if self.by_kl else None
         figure = side_by_side(models, kl=kl, steps=self.steps, max_units=self.max_units)
         return self.name, figure

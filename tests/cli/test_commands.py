@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import errno
 import io
 import json
@@ -13,17 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from tiny import tiny_flags, write_arrays
+from tiny import fails, tiny_flags, write_arrays
 
-import fastjvae
 from fastjvae import JointVAE, load, load_published
 from fastjvae.cli import main
-from fastjvae.cli.parser import parse
-from fastjvae.data import DATASETS
-from fastjvae.training.recipes import RECIPES, recipe
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.settings import TrainConfig
 
@@ -41,17 +35,6 @@ def run(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     assert main([*tiny_flags(data, folder), "--no-figures"]) == 0
     capsys.readouterr()
     return folder
-
-
-def _fails(argv: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command that must fail with one sentence on stderr; returns it."""
-    assert main(argv) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("fastjvae: ")
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-    return err
 
 
 # --- train --------------------------------------------------------------------------------------
@@ -94,7 +77,7 @@ def test_another_configuration_in_the_same_folder_is_refused(
     run: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ):
     before = (run / "checkpoint.pt").read_bytes()
-    message = _fails([*tiny_flags(data, run, lr=0.1), "--no-figures"], 1, capsys)
+    message = fails([*tiny_flags(data, run, lr=0.1), "--no-figures"], 1, capsys)
     assert "lr is 0.001 there, 0.1 here" in message
     assert (run / "checkpoint.pt").read_bytes() == before
 
@@ -121,7 +104,7 @@ def test_resume_below_the_steps_taken_changes_nothing(
     run: Path, capsys: pytest.CaptureFixture[str]
 ):
     config = (run / "config.json").read_bytes()
-    message = _fails(["train", "--resume", str(run), "--steps", "5"], 2, capsys)
+    message = fails(["train", "--resume", str(run), "--steps", "5"], 2, capsys)
     assert "13 steps already" in message
     assert (run / "config.json").read_bytes() == config
 
@@ -137,7 +120,7 @@ def test_a_run_goes_on_from_another_folder_and_after_its_data_moved(
     assert main(["evaluate", "../run"]) == 0
     moved = data.rename(tmp_path / "elsewhere" / "moved.npz")
     capsys.readouterr()
-    assert "does not exist" in _fails(["train", "--resume", "../run"], 1, capsys)
+    assert "does not exist" in fails(["train", "--resume", "../run"], 1, capsys)
     argv = ["train", "--resume", "../run", "--steps", "17", "--data-root", moved.name]
     assert main(argv) == 0
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["steps"] == 17
@@ -154,38 +137,6 @@ def test_a_run_from_before_a_setting_was_there_goes_on(run: Path):
 
 
 # --- recipes and data sets ------------------------------------------------------------------------
-
-
-def _config(*argv: str) -> TrainConfig:
-    """The settings that a command line of train asks for."""
-    config: TrainConfig = parse(["train", *argv]).config.config()
-    return config
-
-
-def test_a_recipe_is_the_defaults_that_other_flags_override(monkeypatch: pytest.MonkeyPatch):
-    paper = recipe("mnist")
-    other = dataclasses.replace(paper, lr=0.25, disc=(3, 2), steps=7)
-    monkeypatch.setitem(RECIPES["mnist"], "default", other)
-    assert _config("mnist") == _config("mnist", "--recipe", "paper") == paper
-    assert _config("mnist", "--recipe", "default") == other
-    changed = dataclasses.replace(other, lr=0.5)
-    assert _config("mnist", "--recipe=default", "--lr", "0.5") == changed
-    assert _config("mnist", "--lr", "0.5", "--recipe", "default") == changed
-    assert _config("digits", "--recipe", "default") == recipe("digits")
-
-
-@pytest.mark.parametrize("name", ["digits", "images", "arrays"])
-def test_data_sets_outside_the_paper_say_what_they_have(
-    name: str, capsys: pytest.CaptureFixture[str]
-):
-    message = _fails(["train", name, "--recipe", "paper"], 2, capsys)
-    assert f"{name} has no recipe 'paper', only default; see fastjvae train {name}" in message
-
-
-def test_a_recipe_that_nothing_has(capsys: pytest.CaptureFixture[str]):
-    for argv in (["--recipe", "slow"], ["--recipe=slow"]):
-        assert "'slow'" in _fails(["train", "mnist", *argv], 2, capsys)
-    assert "recipe" in _fails(["train", "mnist", "--recipe"], 2, capsys)
 
 
 def test_a_part_of_the_sprites_trains_resumes_and_is_evaluated(
@@ -248,81 +199,6 @@ def test_a_signal_stops_with_a_checkpoint_and_says_how_to_go_on(data: Path, tmp_
     assert re.fullmatch(r"step 4 of 100,000: .* left\n", err)
 
 
-# --- usage --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["train", "digits", "--foo", "3"], "Unrecognized options: --foo"),
-        (["train", "digits", "--lr", "fast"], "--lr"),
-        (["train", "digits", "--steps", "many"], "--steps takes INT, got many; see"),
-        (["train", "faces"], "faces"),
-        (["trian"], r"trian \(did you mean train"),
-        (["train", "mnits"], r"mnits \(did you mean mnist"),
-        (["train", "mnist", "--sedes", "0..3"], r"--sedes, 0..3 \(did you mean --seeds\?\); see"),
-        (["evaluate", "run", "--jsn"], r"--jsn \(did you mean --json"),
-        (["--versoin"], "--versoin; see fastjvae --help"),
-        ([], "train"),
-        (["train", "digits", "--disc", "1"], "discrete sizes must be integers of at least 2"),
-        (["train", "digits", "--cont", "0", "--disc"], "got neither"),
-        (["train", "digits", "--cont-capacity.hi", "-5"], "hi must .* got -5.0"),
-        (["train", "digits", "--objective", "factor", "--factor.width", "0"], "width .* got 0"),
-        (["infogan", "digits", "--noise-units", "-1"], "--noise-units must be at least 0, got -1"),
-        (["infogan", "digits", "--beta", "2"], "options: --beta"),
-        (["infogan", "digits", "--seed", "1", "--seeds=0..3"], "--seed is for one run"),
-        (["train", "digits", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
-        (["train", "digits", "--device", "abacus"], "--device abacus"),
-        (["train", "digits", "--image-size", "30", "30"], "30x30 do not fit .* 28x28 and 32x32"),
-        (["train", "images"], "--data-root"),
-        (["evaluate"], "STR|RUN"),
-        (["export", "run", "--to", "onnx"], "onnx"),
-        (["train", "--resume"], "--resume"),
-        (["train", "--resume", "x", "--lr", "1"], "--lr"),
-        (["train", "--resume", "x", "--seeds", "1"], "Unrecognized options: --seeds"),
-        (["train", "--resume", "x", "--step=9"], r"--step=9 \(did you mean --steps"),
-        (["train", "digits", "--seeds"], "--seeds"),
-        (["train", "digits", "--seeds", "3..1"], r"as 1\.\.3 does, got '3\.\.1'; see .* digits"),
-        (["train", "digits", "--seeds=a"], "such as 0..9 or 0,3,7, got 'a'"),
-        (["train", "digits", "--seed", "1", "--seeds=0..3"], "--seed is for one run"),
-    ],
-)
-def test_wrong_usage_is_one_sentence_and_exit_code_2(
-    argv: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
-    monkeypatch.chdir(tmp_path)
-    assert re.search(message, _fails(argv, 2, capsys))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("argv", "words"),
-    [
-        (["--help"], ["train", "evaluate", "figures", "export"]),
-        (["train", "--help"], list(DATASETS)),
-        (["train", "mnist", "--help"], ["--recipe", "appendix C of the paper"]),
-        (["train", "sprites", "--help"], ["--grid", "x=0..31/4", "300000", "(default: 30)"]),
-        (["train", "--help"], ["train --resume RUN", "train DATASET --seeds 0..9"]),
-        (["train", "mnist", "--help"], ["--cont-capacity.iters", "25000", "nats", "--data-root"]),
-        (["train", "mnist", "--help"], ["--seeds SEEDS", "runs/DATASET-seeds/seedN"]),
-        (["train", "mnist", "--help"], ["--factor.gamma", "--factor.width", "beta-tc"]),
-        (["infogan", "--help"], ["digits", "mnist", "train --resume RUN"]),
-        (["infogan", "mnist", "--help"], ["--noise-units", "--generator-lr", "--seeds SEEDS"]),
-        (["evaluate", "--help"], ["--json"]),
-    ],
-)
-def test_help_explains(argv: list[str], words: list[str], capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as stop:
-        main(argv)
-    assert not stop.value.code
-    out = capsys.readouterr().out
-    assert all(word in out for word in words)
-
-
 # --- failures -----------------------------------------------------------------------------------
 
 
@@ -335,46 +211,6 @@ def test_interrupted_outside_the_loop(
     monkeypatch.setattr("fastjvae.cli.training_runs.evaluate", interrupt)
     assert main(tiny_flags(data, tmp_path / "run")) == 130
     assert capsys.readouterr().err.endswith("images/s\nfastjvae: interrupted\n")
-
-
-def test_interrupted_while_torch_is_loaded():
-    script = (
-        "import sys\n"
-        "class Interrupts:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'torch':\n            raise KeyboardInterrupt\n"
-        "sys.meta_path.insert(0, Interrupts())\n"
-        "from fastjvae.cli import main\nsys.exit(main(['evaluate', 'run']))"
-    )
-    result = _run_python(script)
-    assert (result.returncode, result.stdout) == (130, "")
-    assert result.stderr == "fastjvae: interrupted\n"
-
-
-def test_the_version(capsys: pytest.CaptureFixture[str]):
-    assert main(["--version"]) == 0
-    assert capsys.readouterr() == (f"fastjvae {fastjvae.__version__}\n", "")
-
-
-@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
-def test_streams_that_are_closed_are_no_files_of_ours(closed: str, tmp_path: Path):
-    script = (
-        "import os, sys\nfrom fastjvae.cli import program\n"
-        "def run():\n"
-        "    print('to stdout')\n    print('to stderr', file=sys.stderr)\n"
-        "    file = open('own', 'w')\n    assert file.fileno() > 2\n"
-        "    os.write(2, b'of a library')\n    return 5\n"
-        "sys.exit(program._exit_code(run))"
-    )
-    done = subprocess.run(
-        ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 5, done.stderr
-    assert (tmp_path / "own").read_text() == ""
 
 
 def test_training_goes_on_without_stderr(
@@ -406,35 +242,6 @@ def test_letters_that_a_stream_does_not_have(
     assert f"run {beta}" in last
 
 
-def test_a_disk_that_is_full_is_said_of_what_is_printed():
-    if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full")
-    script = "import sys\nfrom fastjvae.cli import main\nsys.exit(main(['--version']))"
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert (done.returncode, done.stderr) == (1, "fastjvae: No space left on device\n")
-
-
-def test_warnings_of_ours_are_a_line():
-    script = (
-        "import warnings\nfrom fastjvae.cli import program\n"
-        "def run():\n"
-        "    warnings.warn_explicit('look here', UserWarning, program.__file__, 1)\n"
-        "    warnings.warn_explicit('or there', UserWarning, 'elsewhere.py', 1)\n"
-        "    return 0\n"
-        "program._exit_code(run)"
-    )
-    assert _run_python(script).stderr == (
-        "fastjvae: look here\nelsewhere.py:1: UserWarning: or there\n"
-    )
-
-
 def test_a_reader_that_has_seen_enough(run: Path):
     script = f"{sys.executable} -m fastjvae evaluate {run} --json | true; echo ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
@@ -450,16 +257,16 @@ def test_a_run_that_does_not_say_where_its_data_lie_is_named(
     config = json.loads((copy / "config.json").read_text())
     del config["training"]["data_root"]
     (copy / "config.json").write_text(json.dumps(config))
-    error = _fails(["evaluate", str(copy)], 2, capsys)
+    error = fails(["evaluate", str(copy)], 2, capsys)
     assert f"{copy / 'config.json'}: arrays needs --data-root" in error
     assert main(["evaluate", str(copy), "--data-root", str(data), "--json"]) == 0
 
 
 def test_a_missing_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     absent = str(tmp_path / "absent")
-    assert "config.json is missing" in _fails(["train", "--resume", absent], 1, capsys)
+    assert "config.json is missing" in fails(["train", "--resume", absent], 1, capsys)
     for argv in (["evaluate", absent], ["figures", absent], ["export", absent, "--to", "torch"]):
-        assert "no such file or folder" in _fails(argv, 1, capsys)
+        assert "no such file or folder" in fails(argv, 1, capsys)
 
 
 def test_a_folder_of_something_else_is_refused_before_data_are_made(
@@ -467,14 +274,14 @@ def test_a_folder_of_something_else_is_refused_before_data_are_made(
 ):
     (tmp_path / "thesis.tex").touch()
     monkeypatch.delattr("fastjvae.cli.training_runs.load_data")
-    message = _fails(tiny_flags(data, tmp_path), 1, capsys)
+    message = fails(tiny_flags(data, tmp_path), 1, capsys)
     assert "exists and is no run folder" in message
 
 
 def test_a_truncated_checkpoint_stays_as_it_is(run: Path, capsys: pytest.CaptureFixture[str]):
     path = run / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:1000])
-    message = _fails(["train", "--resume", str(run)], 1, capsys)
+    message = fails(["train", "--resume", str(run)], 1, capsys)
     assert "truncated" in message
     assert "checkpoint.previous.pt" in message
     assert path.stat().st_size == 1000
@@ -482,19 +289,19 @@ def test_a_truncated_checkpoint_stays_as_it_is(run: Path, capsys: pytest.Capture
 
 def test_a_foreign_checkpoint_is_refused(run: Path, capsys: pytest.CaptureFixture[str]):
     torch.save({"weights": torch.zeros(3)}, run / "checkpoint.pt")
-    message = _fails(["train", "--resume", str(run)], 1, capsys)
+    message = fails(["train", "--resume", str(run)], 1, capsys)
     assert "not a training checkpoint of fastjvae" in message
 
 
 def test_missing_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     argv = tiny_flags(tmp_path / "absent.npz", tmp_path / "run")
-    assert "absent.npz" in _fails(argv, 1, capsys)
+    assert "absent.npz" in fails(argv, 1, capsys)
     assert not (tmp_path / "run").exists()
 
 
 def test_an_unwritable_run_folder(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "file").write_text("")
-    message = _fails(tiny_flags(data, tmp_path / "file" / "run"), 1, capsys)
+    message = fails(tiny_flags(data, tmp_path / "file" / "run"), 1, capsys)
     assert "cannot write" in message
 
 
@@ -512,7 +319,7 @@ def test_no_space_left_keeps_the_last_checkpoint(
     err = capsys.readouterr().err
     assert err == f"fastjvae: cannot write {run / 'metrics.jsonl'}: No space left on device\n"
     for form in ("published", "safetensors", "torch"):
-        assert "No space left" in _fails(["export", str(run), "--to", form], 1, capsys)
+        assert "No space left" in fails(["export", str(run), "--to", form], 1, capsys)
     assert (run / "checkpoint.pt").read_bytes() == before
     assert (run / "config.json").read_bytes() == config
 
@@ -549,7 +356,7 @@ def test_figures_of_a_run_and_of_a_published_model(
     published = tmp_path / "published"
     assert main(["export", str(run), "--to", "published", "--out", str(published)]) == 0
     capsys.readouterr()
-    assert "name a data set" in _fails(["figures", str(published)], 2, capsys)
+    assert "name a data set" in fails(["figures", str(published)], 2, capsys)
     out = tmp_path / "drawn"
     assert main(["figures", str(published), "digits", "--out", str(out)]) == 0
     assert sorted(p.name for p in out.iterdir()) == [f for f in FIGURES if f != "kl-growth.png"]
@@ -568,54 +375,3 @@ def test_export_in_every_form(run: Path, capsys: pytest.CaptureFixture[str]):
     assert torch.equal(pretrained.eval()(x)[0], model(x)[0])
     encoder = torch.export.load(str(run / "export-torch" / "encoder.pt2")).module()
     torch.testing.assert_close(encoder(x), model.encode_params(x))
-
-
-# --- import -------------------------------------------------------------------------------------
-
-
-HEAVY = [
-    "matplotlib", "sklearn", "scipy", "torchvision", "triton", "PIL", "pandas", "tensorboard",
-    "safetensors", "filelock", "torch._dynamo", "torch._inductor", "torch.utils.tensorboard",
-]  # fmt: skip
-
-
-def test_what_help_does_not_import():
-    script = (
-        "import sys, torch\nbefore = set(sys.modules)\nfrom fastjvae.cli import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        f"print([m for m in {HEAVY} if m in sys.modules and m not in before])"
-    )
-    result = _run_python(script)
-    assert result.stdout.endswith("\n[]\n"), result.stdout + result.stderr
-    assert "train" in result.stdout
-
-
-def test_import_loads_nothing_heavy_and_nothing_at_all_before_it_is_asked_for():
-    script = (
-        "import sys\nimport fastjvae, fastjvae.cli.program\nassert 'torch' not in sys.modules\n"
-        "import torch\nbefore = set(sys.modules)\n"
-        "for name in fastjvae.__all__:\n    getattr(fastjvae, name)\n"
-        f"print([m for m in {[*HEAVY, 'tyro']} if m in sys.modules and m not in before])"
-    )
-    result = _run_python(script)
-    assert result.stdout == "[]\n", result.stdout + result.stderr
-
-
-def _run_python(script: str, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=False
-    )
-
-
-def test_import_works_without_triton():
-    script = "import sys\nsys.modules['triton'] = None\nimport fastjvae\nfastjvae.JointVAE"
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
-def test_every_public_name_is_there():
-    assert all(hasattr(fastjvae, name) for name in fastjvae.__all__)
-    assert set(fastjvae.__all__) <= set(dir(fastjvae))
-    assert not hasattr(fastjvae, "JoinVAE")
-    assert fastjvae.figures.kl_growth  # type: ignore[attr-defined]  # any module of the package
-    assert issubclass(fastjvae.FastJVAEError, Exception)
-    assert isinstance(np.asarray(fastjvae.metrics.cluster_accuracy([0], [0])).item(), float)

@@ -15,7 +15,7 @@ import torch
 from drawn import model_of
 from matplotlib.figure import Figure
 from PIL import Image
-from tiny import tiny_flags, write_arrays
+from tiny import fails, tiny_flags, write_arrays
 
 from fastjvae import JointVAE, figures, load
 from fastjvae.cli import main
@@ -52,16 +52,6 @@ def picture(trained: Path, tmp_path: Path) -> Path:
     path = tmp_path / "corner.png"
     Image.fromarray(pixels).resize((48, 32)).convert("RGB").save(path)
     return path
-
-
-def fails(argv: list[str], code: int, capsys: Capture) -> str:
-    """Run a command that must fail with one sentence on stderr; returns it."""
-    assert main(argv) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("fastjvae: ")
-    assert err.count("\n") == 1
-    return err
 
 
 def opened(command: Command, model: JointVAE, data: ImageData) -> Command:

@@ -1,0 +1,45 @@
+"""Latent variables in order of their KL."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from drawn import (
+    cells,
+    decoded,
+    model_of,
+    row_labels,
+    title,
+)
+
+from fastjvae import figures
+
+
+def test_ranked_units_have_a_bar_each() -> None:
+    model = model_of(3, cont=3)
+    images, bars = figures.ranked_units(model, [0.5, 1.518, 0.004], [1.1], steps=4).axes
+    assert row_labels(images) == ["z1", "c0", "z0", "z2"]
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx([1.518, 1.1, 0.5, 0.004])
+    assert [text.get_text() for text in bars.texts] == ["1.52", "1.10", "0.50", "0.00"]
+    centres = [bar.get_y() + bar.get_height() / 2 for bar in bars.patches]
+    np.testing.assert_allclose(centres, images.get_yticks())
+    assert bars.get_ylim() == images.get_ylim()
+    assert images.get_position().y0 == pytest.approx(bars.get_position().y0)
+    grid = cells(images)
+    rows = torch.tensor([0.0, 0, 0, 1, 0, 0]).repeat(3, 1)
+    rows[:, 3:] = torch.eye(3)
+    np.testing.assert_allclose(grid[1, :3], decoded(model, rows), atol=1e-6)
+    assert (grid[1, 3] == 1).all()
+
+
+def test_the_least_informative_units_come_last() -> None:
+    model = model_of(cont=5)
+    kl = [0.3, 0.1, 0.5, 0.0, 0.2]
+    images, bars = figures.ranked_units(model, kl, least=True, max_units=2).axes
+    assert row_labels(images) == ["z1", "z3"]
+    assert title(images) == "the least informative 2 of 5"
+    assert bars.get_xlim() == (0, 0.5)  # of the largest, so that little looks little
+    images, _ = figures.ranked_units(model, kl, max_units=2, title="Run 7").axes
+    assert row_labels(images) == ["z2", "z0"]
+    assert title(images) == "Run 7 (the most informative 2 of 5)"

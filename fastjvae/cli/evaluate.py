@@ -4,7 +4,7 @@ from typing import Literal
 
 from fastjvae.cli.command import ModelCommand
 from fastjvae.data import load as load_data
-from fastjvae.json_files import to_json
+from fastjvae.files import to_json
 from fastjvae.metrics.scores import Scores
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from fastjvae.cli.train import SeedsFlag, Train
 from fastjvae.data import DatasetName
-from fastjvae.data.datasets import FACTS
+from fastjvae.data.facts import FACTS
 from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.recipes import recipe
 from fastjvae.training.run_settings import RunConfig

@@ -12,7 +12,7 @@ from tyro.conf import arg, subcommand
 from fastjvae.cli.command import Command
 from fastjvae.cli.training_runs import train_run, train_seeds
 from fastjvae.data import DatasetName
-from fastjvae.data.datasets import FACTS
+from fastjvae.data.facts import FACTS
 from fastjvae.errors import ArgumentError
 from fastjvae.training.fields import check_heeded
 from fastjvae.training.recipes import RECIPES, RecipeName, recipe

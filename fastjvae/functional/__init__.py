@@ -9,7 +9,12 @@ Shapes: N images, Z continuous units, categorical variables of sizes K_1..K_D
 """
 
 from fastjvae.functional.backends.choice import backend
-from fastjvae.functional.backends.reference import JointLatent, unit_interval
+from fastjvae.functional.backends.reference import (
+    JointLatent,
+    category_imbalance,
+    information,
+    unit_interval,
+)
 from fastjvae.functional.batch_parts import (
     Part,
     batch_rows,
@@ -18,13 +23,6 @@ from fastjvae.functional.batch_parts import (
     part_of_batch,
 )
 from fastjvae.functional.capacity import Capacity
-from fastjvae.functional.divergences import (
-    capacity_loss,
-    category_imbalance,
-    information,
-    kl_categorical,
-    kl_gaussian,
-)
 from fastjvae.functional.joint import (
     JointLoss,
     LatentBlock,
@@ -36,8 +34,13 @@ from fastjvae.functional.joint import (
     latent_sample,
 )
 from fastjvae.functional.latents import LatentSpec
+from fastjvae.functional.losses import (
+    bernoulli_reconstruction,
+    capacity_loss,
+    kl_categorical,
+    kl_gaussian,
+)
 from fastjvae.functional.noise import Noise, draw_seed
-from fastjvae.functional.reconstruction import bernoulli_reconstruction
 from fastjvae.functional.sampling import gaussian_rsample, gumbel_softmax
 
 __all__ = [

@@ -172,9 +172,9 @@ def joint_loss(
         "disc_gamma": disc.gamma if disc else None,
     }
     if use_triton(logits, **constants):
-        from fastjvae.functional.backends.triton import joint_loss as triton
+        from fastjvae.functional.backends.triton import losses
 
-        loss, report = triton.joint_loss(
+        loss, report = losses.joint_loss(
             logits,
             target,
             sums,
@@ -193,7 +193,10 @@ def joint_loss(
         means = sums.sum(dim=0) / divisor
         backend = cpu if use_cpu(logits, **constants) else reference
         loss, reconstruction, capacity_cont, capacity_disc = backend.joint_loss(
-            logits, target, means, step, spec, cont, disc, channel_reduction, disc_measure, images
+            logits,
+            target,
+            means,
+            reference.LossTerms(step, spec, cont, disc, channel_reduction, disc_measure, images),
         )
     reconstruction = reconstruction.detach()
     if part:

@@ -19,7 +19,7 @@ from fastjvae.data.batches.groups import Groups, nearest_neighbours
 from fastjvae.errors import ArgumentError
 from fastjvae.model import Encoder
 from fastjvae.model.checkpoint import read_checkpoint
-from fastjvae.model.initialisation import initialise_he
+from fastjvae.model.networks import initialise_he
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.settings import TrainConfig, build_model
 from fastjvae.training.trainer import Trainer

@@ -85,11 +85,12 @@ def test_the_loss_is_the_reference(
     means = torch.cat([kl, *probabilities])
     cont = Capacity(0.1, 2.0, 30, 7.0, start=3) if parts in ("both", "cont") else None
     disc = Capacity(0.0, 1.5, 20, 5.0) if parts in ("both", "disc") and spec.disc else None
-    settings = (torch.tensor(step) if tensor_step else step), spec, cont, disc, reduction, measure
+    time = torch.tensor(step) if tensor_step else step
+    terms = reference.LossTerms(time, spec, cont, disc, reduction, measure)
     inputs = [logits.requires_grad_(), means.requires_grad_()]
     exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
-    ours = cpu.joint_loss(inputs[0], target, inputs[1], *settings)
-    oracle = reference.joint_loss(exact[0], target, exact[1], *settings)
+    ours = cpu.joint_loss(inputs[0], target, inputs[1], terms)
+    oracle = reference.joint_loss(exact[0], target, exact[1], terms)
     for mine, value in zip(ours, oracle, strict=True):
         close(mine.detach(), value.detach())
     assert [value.requires_grad for value in ours] == [True, False, False, False]
@@ -104,9 +105,8 @@ def test_the_slope_where_kl_equals_the_capacity_is_zero():
     means = torch.tensor([0.5, 0.5], requires_grad=True)
     logits = torch.zeros(1, 1, 4, 4, requires_grad=True)
     capacity = Capacity(1.0, 1.0, 1, 30.0)
-    loss, *_ = cpu.joint_loss(
-        logits, torch.zeros(1, 1, 4, 4), means, 1, spec, capacity, None, "mean", "kl"
-    )
+    terms = reference.LossTerms(1, spec, capacity, None)
+    loss, *_ = cpu.joint_loss(logits, torch.zeros(1, 1, 4, 4), means, terms)
     loss.backward()
     assert means.grad is not None
     assert not means.grad.any()

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import fastjvae
 from fastjvae import BetaObjective, functional
-from fastjvae.functional.backends.triton import joint_loss, latent, reconstruction, samples
+from fastjvae.functional.backends.triton import latent, losses, samples
 from fastjvae.functional.backends.triton.operation import Operation
 
 
@@ -118,9 +118,9 @@ def _operator_arguments() -> list[tuple[Operation, tuple[Any, ...]]]:
         (latent._DIVERGENCES, (leaf(5, 2), leaf(5, 2), leaf(5, 7), [4, 3], "partials")),
         (samples._GUMBEL_SOFTMAX, (leaf(5, 4), None, 0.67, seed, None)),
         (samples._GAUSSIAN_RSAMPLE, (leaf(5, 4), leaf(5, 4), seed, None)),
-        (reconstruction._RECONSTRUCTION, (leaf(3, 1, 16, 16), uint8, 10)),
+        (losses._RECONSTRUCTION, (leaf(3, 1, 16, 16), uint8, 10)),
         (
-            joint_loss._JOINT_LOSS,
+            losses._JOINT_LOSS,
             (
                 leaf(3, 1, 16, 16), uint8, leaf(1, 11), [4, 3], step, 0, numbers, None, 30.0,
                 numbers, torch.tensor(3.0, device=DEVICE), 0.0, 5, 3, 256, True,

@@ -18,8 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from fastjvae.functional.backends import reference
-from fastjvae.functional.capacity import Capacity
-from fastjvae.functional.checks import ChannelReduction, DiscreteMeasure
+from fastjvae.functional.backends.reference import LossTerms
 from fastjvae.functional.latents import LatentSpec, largest_kl
 
 
@@ -31,21 +30,11 @@ def joint_latent(
 
 
 def joint_loss(
-    logits: Tensor,
-    target: Tensor,
-    means: Tensor,
-    step: int | Tensor,
-    spec: LatentSpec,
-    cont: Capacity | None,
-    disc: Capacity | None,
-    channel_reduction: ChannelReduction,
-    disc_measure: DiscreteMeasure,
-    images: int | None = None,
+    logits: Tensor, target: Tensor, means: Tensor, terms: LossTerms
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """:func:`fastjvae.functional.backends.reference.joint_loss`; the loss alone has a gradient."""
     target = reference.unit_interval(target, logits.dtype)
-    settings = step, spec, cont, disc, channel_reduction, disc_measure, images
-    return _JointLoss.apply(logits, target, means, settings)  # type: ignore[no-any-return]
+    return _JointLoss.apply(logits, target, means, terms)  # type: ignore[no-any-return]
 
 
 class _JointLatent(Function):
@@ -118,13 +107,9 @@ class _JointLatent(Function):
 class _JointLoss(Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        logits: Tensor,
-        target: Tensor,
-        means: Tensor,
-        settings: tuple[Any, ...],  # the further arguments of reference.joint_loss
+        ctx: Any, logits: Tensor, target: Tensor, means: Tensor, terms: LossTerms
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        step, spec, cont, disc, channel_reduction, disc_measure, images = settings
+        step, spec, cont, disc, channel_reduction, disc_measure, images = terms
         units, variables = spec.cont, len(spec.disc)
         kl_cont, kl_disc, category_mean = spec.split_means(means)
         reconstruction = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
@@ -148,7 +133,7 @@ class _JointLoss(Function):
             slopes[units : units + variables] = slope = excess.sign() * disc.gamma
             if disc_measure == "information":
                 slopes[units + variables :] = -slope * _imbalance_slope(category_mean)
-        ctx.divisor, ctx.settings = divisor, settings
+        ctx.divisor, ctx.terms = divisor, terms
         ctx.save_for_backward(logits, target, means, slopes)
         ctx.mark_non_differentiable(reconstruction, capacity_cont, capacity_disc)
         return loss.div_(reference.pixels(logits)), reconstruction, capacity_cont, capacity_disc
@@ -157,7 +142,7 @@ class _JointLoss(Function):
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> Any:
         logits, target, means, slopes = ctx.saved_tensors
         if torch.is_grad_enabled():
-            loss = reference.joint_loss(logits, target, means, *ctx.settings)[0]
+            loss = reference.joint_loss(logits, target, means, ctx.terms)[0]
             by_logits, by_means = torch.autograd.grad(
                 loss, [logits, means], grad, create_graph=True
             )

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastjvae.functional.capacity import Capacity
+from fastjvae.functional.checks import ChannelReduction, DiscreteMeasure
 from fastjvae.functional.latents import LatentSpec, largest_kl
 
 # The published code adds 1e-12 inside both logarithms of the Gumbel transform. As a lower bound it
@@ -175,22 +176,26 @@ def pixels(images: Tensor) -> int:
     return images.shape[2] * images.shape[3]
 
 
+class LossTerms(NamedTuple):
+    """The terms of :func:`joint_loss`, at one training step."""
+
+    step: int | Tensor
+    spec: LatentSpec
+    cont: Capacity | None
+    disc: Capacity | None
+    channel_reduction: ChannelReduction = "mean"
+    disc_measure: DiscreteMeasure = "kl"
+    images: int | None = None  # of the whole batch, where it is in parts
+
+
 def joint_loss(
-    logits: Tensor,
-    target: Tensor,
-    means: Tensor,
-    step: int | Tensor,
-    spec: LatentSpec,
-    cont: Capacity | None,
-    disc: Capacity | None,
-    channel_reduction: str,
-    disc_measure: str,
-    images: int | None = None,
+    logits: Tensor, target: Tensor, means: Tensor, terms: LossTerms
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss divided by the pixels, reconstruction, C_z(t) and C_c(t); see functional.joint_loss.
 
     ``means`` are the batch means (Z + D + sum K,) of :func:`divergences`.
     """
+    step, spec, cont, disc, channel_reduction, disc_measure, images = terms
     kl_cont, kl_disc, category_mean = spec.split_means(means)
     total = reconstruction = bernoulli_reconstruction(logits, target, channel_reduction, images)
     zero = torch.zeros_like(reconstruction)

@@ -1,0 +1,87 @@
+"""The terms of a loss, one by one: divergences, their penalty, the reconstruction."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fastjvae.functional.backends import reference
+from fastjvae.functional.backends.choice import use_triton
+from fastjvae.functional.batch_parts import Part, enclosing_part, whole_reconstruction
+from fastjvae.functional.checks import (
+    ChannelReduction,
+    check_categories,
+    check_channel_reduction,
+    check_gamma,
+    check_gaussian,
+    check_images,
+    check_weight,
+)
+
+
+def kl_gaussian(mean: Tensor, logvar: Tensor) -> Tensor:
+    """Batch mean of KL(N(mean, exp(logvar)) || N(0, 1)) of every unit: (N, Z) -> (Z,), nats."""
+    check_gaussian(mean, logvar)
+    if use_triton(mean):
+        from fastjvae.functional.backends.triton.latent import divergences
+
+        return divergences(mean, logvar, mean[:, :0], ())
+    return reference.kl_gaussian(mean, logvar)
+
+
+def kl_categorical(logits: Tensor) -> Tensor:
+    """Batch mean of KL(softmax(logits) || uniform): (N, K) -> (), nats; between 0 and log K."""
+    check_categories(logits)
+    if use_triton(logits, logits.shape[1]):
+        from fastjvae.functional.backends.triton.latent import divergences
+
+        none = logits[:, :0]
+        return divergences(none, none, logits, (logits.shape[1],))[0]
+    return reference.kl_categorical(logits)
+
+
+def capacity_loss(kl: Tensor, capacity: float | Tensor, gamma: float | Tensor) -> Tensor:
+    """gamma |sum kl - capacity| in nats (paper eq. 8); ``kl`` of any shape is summed first.
+
+    Plain PyTorch on every device; :func:`kl_capacity_loss` is the fused form from the parameters.
+    """
+    if not isinstance(capacity, Tensor):
+        check_weight("the capacity", capacity)
+    check_gamma(gamma, kl)
+    return reference.capacity_loss(kl, capacity, gamma)
+
+
+def bernoulli_reconstruction(
+    logits: Tensor,
+    target: Tensor,
+    channel_reduction: ChannelReduction = "mean",
+    *,
+    part: Part | None = None,
+) -> Tensor:
+    """Cross-entropy of the target's pixels under Bernoulli(sigmoid(logits)), nats per image.
+
+    Args:
+        logits: (N, C, H, W).
+        target: the same shape; uint8 0..255, or floats 0..1.
+        channel_reduction: the sum over pixels is averaged over channels ("mean", as the published
+            code has it and its gammas are tuned to) or summed over them ("sum").
+        part: the part of a batch that these images are; by default that of the enclosing
+            :func:`part_of_batch`, if there is one.
+
+    Returns:
+        Scalar batch mean, float32 (float64 for float64 logits).
+
+    Raises:
+        ArgumentError: shapes differ, or the target has another integer dtype.
+    """
+    check_images(logits, target)
+    check_channel_reduction(channel_reduction)
+    part = part or enclosing_part()
+    images = part.images if part else None
+    if use_triton(logits, target=target):
+        from fastjvae.functional.backends.triton import losses
+
+        divisor = reference.divisor(logits, channel_reduction, images)
+        share = losses.bernoulli_reconstruction(logits, target, divisor)
+    else:
+        share = reference.bernoulli_reconstruction(logits, target, channel_reduction, images)
+    return whole_reconstruction(part, share) if part else share

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import fastjvae
 from benchmarks.operations.workloads import Outputs, Workload
-from fastjvae.functional.backends import philox, reference
+from fastjvae.functional.backends import philox
 from fastjvae.functional.backends.choice import Backend
 
 CUDA = torch.cuda.is_available()
@@ -39,8 +39,8 @@ Draw = Callable[..., Tensor]  # (seed, rows, columns, stream) -> (rows, columns)
 def reference_noise(normal: Draw, uniform: Draw) -> Iterator[None]:
     """Let the reference draw by other functions than its Philox."""
     with (
-        patch.object(reference, "philox_normal", normal),
-        patch.object(reference, "philox_uniform", uniform),
+        patch.object(philox, "philox_normal", normal),
+        patch.object(philox, "philox_uniform", uniform),
     ):
         yield
 

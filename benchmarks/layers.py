@@ -29,11 +29,10 @@ from benchmarks.training.loops import MATMUL_SIDE
 from benchmarks.training.processes import Spread, spread
 from fastjvae.files import write_json
 from fastjvae.model.cpu_convolutions import with_channels_last
-from fastjvae.model.cpu_layers import layer_forward
+from fastjvae.model.cpu_layers import input_gradient, layer_forward, weight_gradient
 from fastjvae.training.allocator import keep_freed_memory
 
 SIZES = {"32x32x1": (1, 32, 32), "64x64x3": (3, 64, 64)}
-PASSES = ("forward", "input gradient", "weight gradient")
 GEOMETRY = [2, 2], [1, 1], [1, 1]  # stride, padding, dilation
 
 Outputs = tuple[Tensor, ...]
@@ -94,23 +93,22 @@ def passes(layer: Layer, rows: int) -> dict[str, dict[str, Callable[[], Outputs]
         by_weight = weight_gradient(convolution, own_grad, own_x, weight)
         return by_weight, own_grad.sum((0, 2, 3))
 
-    forward, input_gradient, weight_gradient = PASSES
     ways: dict[str, dict[str, Callable[[], Outputs]]] = {
-        forward: {
+        "forward": {
             "pytorch": lambda: (torch.convolution(x, weight, bias, *geometry),),
             "fastjvae": lambda: (layer_forward(convolution, own_x, iter((weight, bias))),),
         },
-        input_gradient: {
+        "input gradient": {
             "pytorch": lambda: gradients([True, False, False]),
             "fastjvae": lambda: (input_gradient(convolution, own_grad, own_x, weight),),
         },
-        weight_gradient: {
+        "weight gradient": {
             "pytorch": lambda: gradients([False, True, True]),
             "fastjvae": own_weight_gradient,
         },
     }
     if layer.first:
-        del ways[input_gradient]
+        del ways["input gradient"]
     return ways
 
 

@@ -106,13 +106,7 @@ def save_animation(pages: Sequence[Image.Image], path: str | Path) -> None:
     palette = Image.fromarray(below_each_other).quantize(256, method=method, dither=plain)
     pages = [page.quantize(palette=palette, dither=plain) for page in pages]
     each = round(min(max(1000 * _SECONDS / len(pages), _SHORTEST_MS), _LONGEST_MS))
-    file = io.BytesIO()
-    pages[0].save(
-        file,
-        format="gif",
-        save_all=True,
-        append_images=pages[1:],
-        duration=[each] * (len(pages) - 1) + [_LAST_MS],
-        loop=0,
-    )
+    shown_ms = [each] * (len(pages) - 1) + [_LAST_MS]
+    file, rest = io.BytesIO(), pages[1:]
+    pages[0].save(file, "gif", save_all=True, append_images=rest, duration=shown_ms, loop=0)
     write_bytes(Path(path), file.getvalue())

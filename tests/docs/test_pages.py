@@ -1,0 +1,95 @@
+"""What the documentation shows works as it stands there: code, commands, links, numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from examples import some
+from pages import blocks, broken_links, fastjvae_commands, inline_code
+
+from fastjvae.cli.parser import parse
+
+DOCS = ROOT / "docs"
+# The tutorial has a test that runs it; the page of results is made by a program.
+PAGES = {
+    path.stem: path
+    for path in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+    if path.stem not in ("tutorial", "results")
+}
+TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
+SHORTER = {"steps=1000": "steps=2"}
+SLOW = {"data", "figures", "metrics"}  # their examples train, draw and grow trees
+PLACEHOLDERS = {"COMMAND", "--help"}
+
+
+def commands_of(text: str) -> list[tuple[str, ...]]:
+    code = [*blocks(text, "sh"), *(c for c in inline_code(text) if c.startswith("fastjvae "))]
+    return [tuple(words) for each in code for words in fastjvae_commands(each)]
+
+
+@pytest.mark.parametrize("page", [*PAGES, "tutorial"])
+def test_every_link_leads_somewhere(page: str) -> None:
+    assert broken_links(PAGES.get(page, DOCS / f"{page}.md")) == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    for page in DOCS.glob("*.md"):
+        assert f"(docs/{page.name})" in TEXTS["README"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    some(
+        dict.fromkeys(
+            words
+            for text in TEXTS.values()
+            for words in commands_of(text)
+            if len(words) > 1 and PLACEHOLDERS.isdisjoint(words)
+        ),
+        few=12,
+    ),
+    ids=" ".join,
+)
+def test_every_command_is_one_that_the_parser_takes(words: tuple[str, ...]) -> None:
+    parse(list(words))
+
+
+@pytest.mark.parametrize(
+    "page",
+    some(
+        sorted((page for page in TEXTS if blocks(TEXTS[page], "python")), key=SLOW.__contains__),
+        few=6,
+    ),
+)
+def test_the_python_examples_run_one_after_the_other(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": page}
+    for example in blocks(TEXTS[page], "python"):
+        for longer, shorter in SHORTER.items():
+            example = example.replace(longer, shorter)
+        exec(example, names)
+    if page == "own-loop":
+        assert names["reconstruction"].shape == (8, 1, 32, 32)
+        assert names["images"].shape == (1497, 1, 32, 32)
+    if page == "metrics":
+        assert set(names["scores"]) > {"factor_vae", "beta_vae", "mig", "sap"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_make_targets_exist(page: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for code in [*blocks(TEXTS[page], "sh"), *inline_code(TEXTS[page])]:
+        for target in re.findall(r"^make (\w[\w-]*)", code, flags=re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_accuracies_are_those_of_the_results_page() -> None:
+    spreads = re.findall(r"\d\.\d+ ± \d\.\d+", TEXTS["types"])
+    assert len(spreads) == 3
+    assert [s for s in spreads if s not in (DOCS / "results.md").read_text()] == []

@@ -9,7 +9,7 @@ from faults import one_sentence_with
 from PIL import Image
 
 from fastjvae.data import DataSource, ImageData, load
-from fastjvae.data.facts import arrays
+from fastjvae.data.datasets import arrays
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 6), dtype=np.uint8)
 GREY = PIXELS[:, 0]

@@ -23,7 +23,7 @@ from fastjvae.data import (
     cache,
     load,
 )
-from fastjvae.data.facts import images
+from fastjvae.data.datasets import images
 
 
 @pytest.fixture

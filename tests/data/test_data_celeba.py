@@ -17,7 +17,7 @@ from fastjvae.data import (
     load,
     memory,
 )
-from fastjvae.data.facts import celeba
+from fastjvae.data.datasets import celeba
 
 # Most of what is tested needs no official list.
 pytestmark = pytest.mark.filterwarnings("ignore:no list_eval_partition.txt is beside")

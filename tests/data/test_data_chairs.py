@@ -15,7 +15,7 @@ from fastjvae.data import (
     load,
     memory,
 )
-from fastjvae.data.facts import chairs
+from fastjvae.data.datasets import chairs
 
 AZIMUTHS = (11, 23, 348)
 

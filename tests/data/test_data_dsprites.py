@@ -13,7 +13,7 @@ from faults import one_sentence_with
 from PIL import Image
 
 from fastjvae.data import DataSource, ImageData, load
-from fastjvae.data.facts import dsprites
+from fastjvae.data.datasets import dsprites
 
 OFFICIAL = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 COUNT = 30

@@ -11,7 +11,7 @@ from faults import one_sentence_with
 from PIL import Image
 
 from fastjvae.data import DataSource, load
-from fastjvae.data.facts import mnist as mnist_module
+from fastjvae.data.datasets import mnist as mnist_module
 
 PIXELS = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
 

@@ -25,7 +25,7 @@ from fastjvae.data import (
     memory,
     npy,
 )
-from fastjvae.data.facts import arrays
+from fastjvae.data.datasets import arrays
 from fastjvae.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 3, 4, 6), dtype=np.uint8)

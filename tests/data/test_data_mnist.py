@@ -12,7 +12,7 @@ from faults import one_sentence_with
 from torchvision import datasets, transforms
 
 from fastjvae.data import DataSource, load, memory
-from fastjvae.data.facts import mnist as mnist_module
+from fastjvae.data.datasets import mnist as mnist_module
 from fastjvae.errors import DataError
 
 LABELS = np.array([3, 0, 9, 9, 1], np.uint8)

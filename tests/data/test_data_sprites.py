@@ -23,8 +23,8 @@ from fastjvae.data import (
     cache,
     load,
 )
+from fastjvae.data.datasets import sprites
 from fastjvae.data.factors import GRID, grid_words, parse_grid
-from fastjvae.data.facts import sprites
 from fastjvae.errors import ArgumentError
 
 CORNERS = ("x=0,31", "y=0,31")

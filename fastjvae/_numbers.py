@@ -1,7 +1,5 @@
 """Which arguments count as numbers, Python's and NumPy's but not booleans; numbers as text."""
 
-from __future__ import annotations
-
 import math
 from numbers import Integral, Real
 from typing import TypeGuard

@@ -1,7 +1,5 @@
 """Errors: each message is one sentence that repeats what was passed and says what is right."""
 
-from __future__ import annotations
-
 
 class FastJVAEError(Exception):
     """Base of every error that fastjvae raises on purpose.

@@ -1,7 +1,5 @@
 """Files that a reader sees whole, old or new, while they are written; and JSON without NaN."""
 
-from __future__ import annotations
-
 import errno
 import json
 import math

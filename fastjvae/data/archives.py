@@ -1,7 +1,5 @@
 """Zip files: what they say of their members is compared with their size before it is unpacked."""
 
-from __future__ import annotations
-
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipInfo
 
 from fastjvae.data.prepare import shown

@@ -9,8 +9,6 @@ Images whose prepared form is too large for memory are a .npy file instead, whic
 of either kind is read once when it is opened, to check it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

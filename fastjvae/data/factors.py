@@ -1,7 +1,5 @@
 """The five factors of variation of dSprites, which sprites shares, and parts of their grid."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

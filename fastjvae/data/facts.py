@@ -1,7 +1,5 @@
 """One row of facts for each data set: what is known before it is loaded."""
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple, get_args
 
 DatasetName = Literal[

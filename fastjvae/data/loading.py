@@ -1,7 +1,5 @@
 """``load``: from a ``DataSource`` to ``ImageData``, through the cache where that saves time."""
 
-from __future__ import annotations
-
 import warnings
 from importlib import import_module
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Numpy's files: their headers are compared with the file's size before anything is allocated."""
 
-from __future__ import annotations
-
 import errno
 import math
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Capacity of a latent part over training: linear growth, clipped (paper eq. 8 and appendix C)."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Checks of arguments that several modules share: one sentence with what was passed."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

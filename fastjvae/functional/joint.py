@@ -1,7 +1,5 @@
 """All latent variables of a batch at once, and the loss that is made of them (paper eq. 8)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 

@@ -1,7 +1,5 @@
 """The terms of a loss, one by one: divergences, their penalty, the reconstruction."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from fastjvae.functional.backends import reference

@@ -1,7 +1,5 @@
 """Where the noise of a sample comes from: given, drawn from a Philox key, or from a generator."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Samples of one latent variable: Gumbel-softmax and the Gaussian reparametrization."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

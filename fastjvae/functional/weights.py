@@ -1,7 +1,5 @@
 """Weights to begin with: those of a seed alone, in any thread, and those of He et al. 2015."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

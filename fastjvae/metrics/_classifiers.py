@@ -1,7 +1,5 @@
 """scikit-learn's classifiers as the metrics use them: seeded, silent, also with a single class."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

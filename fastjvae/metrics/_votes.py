@@ -4,8 +4,6 @@ The metrics of Higgins et al. and of Kim & Mnih hold one factor fixed and draw i
 sorted by each factor's value once; a draw is then an index into them, however many there are.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastjvae.errors import ArgumentError

@@ -1,7 +1,5 @@
 """The disentanglement metric of the beta-VAE paper (Higgins et al. 2017)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Agreement of an unsupervised category with class labels (paper section 4.3)."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import numpy as np

@@ -7,8 +7,6 @@ the ReLUs of a layer of the encoder have turned off for every image, and no grad
 on again.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Disentanglement, completeness and informativeness (Eastwood & Williams 2018)."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Evaluation of a model on a data set: reconstruction, divergences, categories and factors."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

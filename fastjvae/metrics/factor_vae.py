@@ -1,7 +1,5 @@
 """Kim & Mnih's disentanglement score, in the two protocols that are in use."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, NamedTuple
 
 import numpy as np

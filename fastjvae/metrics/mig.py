@@ -1,7 +1,5 @@
 """Mutual information gap (Chen et al. 2018)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Separated attribute predictability (Kumar et al. 2018)."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Unsupervised Disentanglement Ranking: which of several models to trust, without labels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any

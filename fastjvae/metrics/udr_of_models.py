@@ -1,7 +1,5 @@
 """UDR of trained models: their codes of the same images, compared without any label."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

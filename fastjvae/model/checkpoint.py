@@ -1,7 +1,5 @@
 """The checkpoint of a run that goes on: finding, reading and writing it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """4x4 convolutions of stride 2 in the forms that are cheapest on a CPU."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -18,8 +18,6 @@ container. In a training step on a CPU one autograd function takes the whole cha
 ``python -m benchmarks.layers`` measures every convolution both ways.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, compress
 from typing import Any

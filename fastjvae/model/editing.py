@@ -1,7 +1,5 @@
 """Editing images by their latent variables: encode, change some, decode (paper fig. 8b)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A whole data set through the encoder: deterministic codes, categories and the KL of each unit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple

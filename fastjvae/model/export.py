@@ -1,7 +1,5 @@
 """Writing a model in the forms of other programs: the published code and ``torch.export``."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from pathlib import Path

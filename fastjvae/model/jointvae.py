@@ -1,7 +1,5 @@
 """The JointVAE model: a convolutional encoder and decoder around joint latent variables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

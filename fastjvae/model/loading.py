@@ -1,7 +1,5 @@
 """Loading a model from whatever fastjvae or the published code wrote."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from functools import partial

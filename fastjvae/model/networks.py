@@ -1,7 +1,5 @@
 """The standard encoder and decoder, and the sizes of images that they take."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -4,8 +4,6 @@ The published model has one linear layer per latent parameter; ours has one head
 parameter row, so its slices are those layers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

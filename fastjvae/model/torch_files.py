@@ -1,7 +1,5 @@
 """Files of torch.save that anybody may have made: tensors are read, code never runs."""
 
-from __future__ import annotations
-
 import io
 import re
 import warnings

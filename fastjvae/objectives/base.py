@@ -1,7 +1,5 @@
 """What every objective returns, and the terms of the bound that most of them share."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, Protocol
 
 import torch

@@ -1,7 +1,5 @@
 """The objectives of beta-VAE (Higgins et al. 2017) and CC-beta-VAE (Burgess et al. 2018)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -31,8 +31,6 @@ Lazaro-Gredilla 2015, local expectation gradients). Both are unbiased for the ba
 It takes M^2 (Z + sum K) numbers of memory.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -16,8 +16,6 @@ The paper permutes rows of a second batch. Here they are the same batch's, as in
 disentanglement_lib, which saves encoding a second one; the permuted rows have the same marginals.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any

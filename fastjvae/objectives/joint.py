@@ -1,7 +1,5 @@
 """The objective of JointVAE (paper eq. 8)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The information about an image that c holds and that the other images of its group hold too."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol

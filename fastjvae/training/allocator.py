@@ -5,8 +5,6 @@ activations fault in page by page once more. Without that, a step runs in memory
 before.
 """
 
-from __future__ import annotations
-
 import ctypes
 import sys
 

@@ -1,7 +1,5 @@
 """A training step as a CUDA graph: warmed up on a stream of its own, captured, replayed."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager

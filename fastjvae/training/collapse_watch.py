@@ -1,7 +1,5 @@
 """A watch over a training for the collapse that :mod:`fastjvae.metrics.collapse` measures."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Any
 

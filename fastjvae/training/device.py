@@ -1,7 +1,5 @@
 """The device of a run and its precision: TF32, a switch of the whole process, and autocast."""
 
-from __future__ import annotations
-
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple

@@ -7,8 +7,6 @@ A field says what it takes by its annotation::
 so that a value is checked in one way, whether it comes from a flag, from JSON or from Python.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import os

@@ -1,7 +1,5 @@
 """The training images of a run: the batches made of them, and the words about them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -3,8 +3,6 @@
 The numbers of each step stay on the device and are read in bulk every ``log_every`` steps.
 """
 
-from __future__ import annotations
-
 import platform
 import time
 from collections.abc import Callable, Iterator

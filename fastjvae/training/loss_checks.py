@@ -1,7 +1,5 @@
 """Ends a run whose losses or parameters cannot be right, before any of them is saved."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NoReturn
 

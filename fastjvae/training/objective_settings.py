@@ -4,8 +4,6 @@ A further objective is a module of :mod:`fastjvae.objectives`, a name in :data:`
 case of :func:`build_objective`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

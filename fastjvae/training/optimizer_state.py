@@ -1,7 +1,5 @@
 """Adam's moments out of a checkpoint, checked before an optimizer takes them up."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Shows that a training goes on: a bar where somebody watches, a line a minute elsewhere."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Training settings by name: the paper's (appendix C), and some for data sets it does not have."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from fastjvae.data import DATASETS, DatasetName

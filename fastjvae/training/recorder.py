@@ -1,7 +1,5 @@
 """The numbers of single steps, kept on the device until a logging step reads them in bulk."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

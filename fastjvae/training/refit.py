@@ -7,8 +7,6 @@ many of them are fitted, from random beginnings, and the best takes the place of
 which k-means does with its restarts. The measure is the objective's; no label takes part.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

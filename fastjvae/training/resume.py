@@ -3,8 +3,6 @@
 The file itself is written and read by :mod:`fastjvae.model.checkpoint`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

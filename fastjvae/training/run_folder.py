@@ -1,7 +1,5 @@
 """The run folder: configuration, metrics, lock and where everything lies."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Reads the settings of any run as config.json and checkpoints have them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastjvae._numbers import shown

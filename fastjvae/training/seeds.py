@@ -4,8 +4,6 @@ The runs lie in ``FOLDER/seedN``, each as ``fastjvae train --seed N`` would leav
 is compared in :mod:`fastjvae.training.seeds_table`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import re

@@ -3,8 +3,6 @@
 No label takes part in the choice by UDR: it is the model that is most like the others.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import statistics

@@ -1,7 +1,5 @@
 """SIGINT, SIGTERM and SIGHUP end a loop after the step at hand."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ parts. It reads nothing back from the device. Its inputs and results stay at the
 that a CUDA graph of it can be replayed.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

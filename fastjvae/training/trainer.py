@@ -1,7 +1,5 @@
 """Training of a JointVAE: its model, objective and step, for :mod:`fastjvae.training.loop`."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Matrices and numbers as the launchers pass them to the kernels."""
 
-from __future__ import annotations
-
 import triton
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Which blocks the kernels run with: plain functions of sizes, no tuning at run time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate

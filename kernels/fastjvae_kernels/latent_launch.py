@@ -1,7 +1,5 @@
 """Launchers of the latent kernels: tensors in, tensors out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Random rotations, shears, scales and shifts of a batch, on its device."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

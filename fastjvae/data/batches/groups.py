@@ -1,7 +1,5 @@
 """Groups of images that are likely to show the same thing: an image and some of its neighbours."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Batches of images in one array: resident on the device, or streamed from where they lie."""
 
-from __future__ import annotations
-
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """Batches of a DataLoader of one's own, in an order that a resumed run repeats."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

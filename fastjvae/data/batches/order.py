@@ -1,7 +1,5 @@
 """Which images a step gets, by the seed and the step's number alone."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

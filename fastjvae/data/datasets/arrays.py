@@ -8,8 +8,6 @@ A .npy file of uint8 images in the layout (N, H, W) or (N, C, H, W) is left on d
 so is what had to be converted but is too large for memory.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

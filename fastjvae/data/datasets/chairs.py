@@ -6,8 +6,6 @@ whole degrees rounded down, r its distance. There are 2 elevations and 31 azimut
 apart.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from itertools import compress

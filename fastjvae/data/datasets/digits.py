@@ -1,7 +1,5 @@
 """The embedded default: scikit-learn's 1,797 handwritten digits, there without any download."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """dSprites (Matthey et al. 2017): 737,280 shapes and their factors, from the official .npz file."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path

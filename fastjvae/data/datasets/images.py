@@ -1,7 +1,5 @@
 """Any folder of pictures: flat, or with one subfolder for each class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path

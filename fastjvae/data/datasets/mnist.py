@@ -4,8 +4,6 @@ The 28 x 28 images become 32 x 32 by PIL bilinear, which is what torchvision's `
 to a PIL image. The result is uint8 again, so keeping it loses nothing against ``ToTensor``.
 """
 
-from __future__ import annotations
-
 import gzip
 import math
 import os

@@ -5,8 +5,6 @@ the order of the images are the same; outlines and sizes are this module's own, 
 are 40 equal parts of a turn, of which dSprites' first and last are the same.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The choice of a backend for each call: the Triton kernels, the CPU form or the reference."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Iterator

@@ -7,8 +7,6 @@ A gradient of a gradient is not written out: it comes from the reference.
 Shapes as in :mod:`fastjvae.functional.backends.reference`; S = Z + D + sum K.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Random numbers from a key: Philox-4x32-10 (Salmon et al. 2011), the same on every device."""
 
-from __future__ import annotations
-
 import math
 
 import torch

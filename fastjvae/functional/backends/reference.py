@@ -8,8 +8,6 @@ Shapes: N images, Z continuous units, D categorical variables of sizes K_1..K_D,
 L = Z + sum K (:class:`fastjvae.LatentSpec`).
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -15,8 +15,6 @@ whose samples, traversals and metrics compare directly. It is evaluated on real 
 has never been told a code.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

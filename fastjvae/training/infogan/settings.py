@@ -1,7 +1,5 @@
 """The settings of a training run of InfoGAN."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any
 

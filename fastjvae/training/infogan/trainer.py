@@ -1,7 +1,5 @@
 """Training of InfoGAN: its networks and step, for :mod:`fastjvae.training.loop`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any

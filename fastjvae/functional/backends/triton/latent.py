@@ -1,7 +1,5 @@
 """All latent variables at once: samples and divergences, or the divergences alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Literal
 

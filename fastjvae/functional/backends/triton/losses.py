@@ -1,7 +1,5 @@
 """The Bernoulli cross-entropy of images, alone and in the loss of a JointVAE (paper eq. 8)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """How a forward and a backward launch become one differentiable operation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

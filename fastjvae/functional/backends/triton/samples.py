@@ -1,7 +1,5 @@
 """Samples of one variable: Gumbel-softmax and the Gaussian reparametrization."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -21,8 +21,8 @@ from typing import Any
 
 from benchmarks.training.on_paper import Call, step_on_paper
 from fastjvae.files import write_json
-from fastjvae.training.recipes import recipe
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.recipes import recipe
+from fastjvae.training.settings.train import TrainConfig
 
 STEPS: dict[str, tuple[TrainConfig, tuple[int, int, int]]] = {
     "paper_32": (recipe("mnist"), (1, 32, 32)),

@@ -6,9 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fastjvae.training.objective_settings import CapacityConfig, FactorConfig
-from fastjvae.training.recipes import recipe
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.objective import CapacityConfig, FactorConfig
+from fastjvae.training.settings.recipes import recipe
+from fastjvae.training.settings.train import TrainConfig
 
 Method = Literal["train", "published way", "k-means", "published"]
 

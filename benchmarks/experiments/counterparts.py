@@ -12,7 +12,7 @@ import fastjvae
 from fastjvae.data import load
 from fastjvae.metrics import cluster_accuracy
 from fastjvae.metrics.evaluation import evaluate
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.train import TrainConfig
 
 _INITIALISATIONS = 10  # of k-means, the best of which by its own objective is taken
 

@@ -39,7 +39,7 @@ from fastjvae.metrics.evaluation import evaluate
 from fastjvae.model.pretrained import WEIGHTS
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.seeds import parse_seeds
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.train import TrainConfig
 from fastjvae.training.trainer import Trainer
 
 RESULTS = Path(__file__).parents[1] / "results" / "experiments"

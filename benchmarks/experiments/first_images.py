@@ -6,7 +6,7 @@ import torch
 
 from fastjvae.data import ImageData, load
 from fastjvae.errors import ArgumentError
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.train import TrainConfig
 
 
 def first_images(config: TrainConfig, count: int) -> ImageData:

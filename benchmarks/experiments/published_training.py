@@ -20,7 +20,7 @@ from fastjvae import JointVAE
 from fastjvae.data import load
 from fastjvae.files import write_bytes
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.settings import TrainConfig, build_model
+from fastjvae.training.settings.train import TrainConfig, build_model
 
 _PICTURE_SIZE = (28, 28)  # as they come
 _IMAGE_SIZE = (1, 32, 32)  # as the loader makes them, one by one

@@ -38,10 +38,10 @@ from benchmarks.training.steps import PROVIDERS, obstacle
 from fastjvae.data import ImageData
 from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer
-from fastjvae.training.objective_settings import build_objective
-from fastjvae.training.recipes import recipe
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.settings import TrainConfig, build_model
+from fastjvae.training.settings.objective import build_objective
+from fastjvae.training.settings.recipes import recipe
+from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.trainer import Trainer
 
 CUDA = DEVICE == "cuda"

@@ -14,8 +14,8 @@ from benchmarks.gpu.parts import Deadline, Save, say
 from benchmarks.training.problems import DEVICE, mnist_like
 from benchmarks.training.processes import synchronize
 from fastjvae.data import ImageData
-from fastjvae.training.recipes import recipe
 from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.settings.recipes import recipe
 from fastjvae.training.trainer import Trainer
 
 CUDA = DEVICE == "cuda"

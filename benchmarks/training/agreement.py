@@ -19,7 +19,7 @@ from benchmarks.training.steps import FastTraining, Training
 from fastjvae.data import ImageData
 from fastjvae.training.device import TF32, allow_tf32, tf32
 from fastjvae.training.run_folder import RunFolder, read_metrics
-from fastjvae.training.settings import build_model
+from fastjvae.training.settings.train import build_model
 from fastjvae.training.trainer import Trainer
 
 

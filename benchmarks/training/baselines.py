@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from fastjvae import JointVAE
-from fastjvae.training.objective_settings import CapacityConfig
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.objective import CapacityConfig
+from fastjvae.training.settings.train import TrainConfig
 
 HIDDEN = 256
 EPS = 1e-12  # of the published way, inside its logarithms

@@ -11,9 +11,9 @@ from torch import Tensor
 import fastjvae
 from fastjvae.data import DatasetName
 from fastjvae.data.prepare import fit_images
-from fastjvae.training.objective_settings import build_objective
-from fastjvae.training.recipes import recipe
-from fastjvae.training.settings import TrainConfig, build_model
+from fastjvae.training.settings.objective import build_objective
+from fastjvae.training.settings.recipes import recipe
+from fastjvae.training.settings.train import TrainConfig, build_model
 
 # Asked where a process has its work to do: one that has looked for a GPU cannot be forked.
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -14,12 +14,12 @@ from benchmarks.training.baselines import Losses, PublishedTraining, TunedTraini
 from benchmarks.training.problems import DEVICE, SEED
 from fastjvae import JointVAE
 from fastjvae.data.batches import Batches
-from fastjvae.training.objective_settings import build_objective
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.recorder import loss_recorder
 from fastjvae.training.resume import Trained
-from fastjvae.training.settings import TrainConfig, build_model
+from fastjvae.training.settings.objective import build_objective
+from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
 
 

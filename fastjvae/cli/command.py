@@ -18,8 +18,8 @@ from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE, load
 from fastjvae.model.encoding import Encoding, encode
 from fastjvae.training.device import resolve_device
-from fastjvae.training.recipes import RECIPES
 from fastjvae.training.run_folder import RunFolder, last_step, run_of
+from fastjvae.training.settings.recipes import RECIPES
 
 RunPath = Positional[Annotated[str, arg(metavar="RUN")]]
 

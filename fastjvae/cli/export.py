@@ -7,7 +7,7 @@ from typing import Any, Literal
 from fastjvae.cli.command import Command, RunPath
 from fastjvae.model import export, load
 from fastjvae.training.run_folder import RunFolder, run_of
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.train import TrainConfig
 
 
 class Export(Command):

@@ -8,8 +8,8 @@ from fastjvae.cli.train import SeedsFlag, Train
 from fastjvae.data import DatasetName
 from fastjvae.data.facts import FACTS
 from fastjvae.training.infogan.settings import InfoGANConfig
-from fastjvae.training.recipes import recipe
-from fastjvae.training.run_settings import RunConfig
+from fastjvae.training.settings.recipes import recipe
+from fastjvae.training.settings.run import RunConfig
 
 
 @dataclass(frozen=True)

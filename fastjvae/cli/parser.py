@@ -21,7 +21,7 @@ from fastjvae.cli.train import Resume, Train
 from fastjvae.cli.usage import did_you_mean, usage_sentence
 from fastjvae.cli.words import as_read
 from fastjvae.errors import ArgumentError
-from fastjvae.training.recipes import RECIPES
+from fastjvae.training.settings.recipes import RECIPES
 
 COMMANDS: tuple[type[Command], ...] = (Train, InfoGAN, Evaluate, Figures, Edit, Export)
 

@@ -14,12 +14,12 @@ from fastjvae.cli.training_runs import train_run, train_seeds
 from fastjvae.data import DatasetName
 from fastjvae.data.facts import FACTS
 from fastjvae.errors import ArgumentError
-from fastjvae.training.fields import check_heeded
-from fastjvae.training.recipes import RECIPES, RecipeName, recipe
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.run_settings import RunConfig
 from fastjvae.training.seeds import parse_seeds
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.fields import check_heeded
+from fastjvae.training.settings.recipes import RECIPES, RecipeName, recipe
+from fastjvae.training.settings.run import RunConfig
+from fastjvae.training.settings.train import TrainConfig
 
 # Where the first recipe of a data set is neither its own setting of the paper nor that for MNIST.
 _SETTINGS = {

@@ -16,11 +16,11 @@ from fastjvae.training.infogan.trainer import InfoGANTrainer
 from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes, join_processes
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.run_settings import RunConfig
 from fastjvae.training.seeds import is_finished, seed_configs, seeds_folder, visible_gpus
 from fastjvae.training.seeds import train_seeds as train_each
 from fastjvae.training.seeds_table import summarise
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.run import RunConfig
+from fastjvae.training.settings.train import TrainConfig
 from fastjvae.training.trainer import Trainer
 
 _TRAIN_FROM_STDIN = "import sys, fastjvae.cli; sys.exit(fastjvae.cli.train_from_stdin())"

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fastjvae.training.recipes import recipe
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.settings import TrainConfig, build_model
+from fastjvae.training.settings.recipes import recipe
+from fastjvae.training.settings.train import TrainConfig, build_model
 
 if TYPE_CHECKING:
     from fastjvae.training.trainer import Trainer

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from fastjvae.errors import ArgumentError
-from fastjvae.training.run_settings import Precision
+from fastjvae.training.settings.run import Precision
 
 
 def resolve_device(name: str) -> torch.device:

@@ -11,7 +11,7 @@ from fastjvae.data.batches.groups import Groups, nearest_neighbours
 from fastjvae.data.source import check_image_data
 from fastjvae.functional.checks import check_unit_interval
 from fastjvae.training.processes import Processes
-from fastjvae.training.run_settings import RunConfig
+from fastjvae.training.settings.run import RunConfig
 
 
 def training_batches(

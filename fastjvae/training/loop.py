@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-import fastjvae
+from fastjvae._version import __version__
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.figures.frames import FrameRecorder
@@ -25,7 +25,7 @@ from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.resume import Trained, restore, training_state
 from fastjvae.training.run_folder import MetricsLog, RunFolder
-from fastjvae.training.run_settings import RunConfig
+from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.signals import Stopped, stop_signals
 
 Record = dict[str, Any]  # a line of metrics.jsonl
@@ -197,7 +197,7 @@ class TrainingLoop:
             "model": pretrained.model_config(self.model),
             "data": self._described,
             "versions": {
-                "fastjvae": fastjvae.__version__,
+                "fastjvae": __version__,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
             },

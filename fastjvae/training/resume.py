@@ -16,8 +16,8 @@ from fastjvae.model import JointVAE, checkpoint, pretrained
 from fastjvae.objectives.base import call_if_offered
 from fastjvae.training.optimizer_state import restore_optimizer
 from fastjvae.training.recorder import Recorder
-from fastjvae.training.run_settings import RUN_SETTINGS, RunConfig
-from fastjvae.training.saved_settings import config_from_dict
+from fastjvae.training.settings.run import RUN_SETTINGS, RunConfig
+from fastjvae.training.settings.saved import config_from_dict
 
 
 @dataclass

@@ -17,8 +17,8 @@ from fastjvae.files import (
     write_bytes,
     write_json,
 )
-from fastjvae.training.run_settings import RunConfig
-from fastjvae.training.saved_settings import config_from_dict, unknown_settings
+from fastjvae.training.settings.run import RunConfig
+from fastjvae.training.settings.saved import config_from_dict, unknown_settings
 
 
 class RunFolder:

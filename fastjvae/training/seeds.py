@@ -22,8 +22,8 @@ from fastjvae.errors import ArgumentError, NonFiniteLossError, RunError
 from fastjvae.files import cannot_write, parse_json, to_json
 from fastjvae.model import pretrained
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.run_settings import RunConfig
-from fastjvae.training.saved_settings import config_from_dict
+from fastjvae.training.settings.run import RunConfig
+from fastjvae.training.settings.saved import config_from_dict
 from fastjvae.training.signals import stop_signals
 
 _MOST_SEEDS = 10_000  # beyond it a number is mistyped

@@ -19,8 +19,8 @@ from fastjvae.errors import RunError
 from fastjvae.files import read_json
 from fastjvae.metrics.udr_of_models import udr_of_runs
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.run_settings import RunConfig
 from fastjvae.training.seeds import is_finished, seed_configs
+from fastjvae.training.settings.run import RunConfig
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from fastjvae.training.device import autocast
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import loss_numbers
 from fastjvae.training.resume import Trained
-from fastjvae.training.run_settings import Precision
+from fastjvae.training.settings.run import Precision
 
 
 class TrainingStep:

@@ -14,13 +14,13 @@ from fastjvae.objectives.base import Objective, call_if_offered
 from fastjvae.objectives.shared import SharedObjective
 from fastjvae.training.collapse_watch import CollapseWatch
 from fastjvae.training.loop import Record, TrainingLoop
-from fastjvae.training.objective_settings import build_objective
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import loss_recorder
 from fastjvae.training.refit import refit_categories
 from fastjvae.training.resume import Trained
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.settings import TrainConfig, build_model
+from fastjvae.training.settings.objective import build_objective
+from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
 
 
@@ -39,7 +39,7 @@ class Trainer(TrainingLoop):
             with the others'; ``state_dict()`` and ``load_state_dict()``, kept in checkpoints;
             ``named_parameters()``, which are never saved when one is not finite.
         resuming: the run that is in the folder goes on under ``config``, which may differ from the
-            folder's in :data:`fastjvae.training.run_settings.RUN_SETTINGS`.
+            folder's in :data:`fastjvae.training.settings.run.RUN_SETTINGS`.
         processes: the processes that train together, see :func:`.processes.join_processes`; every
             one makes a Trainer, and rank 0 writes the folder.
 

@@ -19,7 +19,7 @@ from tiny import fails, tiny_flags, write_arrays
 from fastjvae import JointVAE, load, load_published
 from fastjvae.cli import main
 from fastjvae.training.run_folder import RunFolder, read_metrics
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.train import TrainConfig
 
 FIGURES = ["categories-c0.png", "kl-growth.png", "reconstructions.png", "traversals.png"]
 

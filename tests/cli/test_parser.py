@@ -12,8 +12,8 @@ from tiny import fails
 from fastjvae.cli import main
 from fastjvae.cli.parser import parse
 from fastjvae.data import DATASETS
-from fastjvae.training.recipes import RECIPES, recipe
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.recipes import RECIPES, recipe
+from fastjvae.training.settings.train import TrainConfig
 
 
 def _config(*argv: str) -> TrainConfig:

@@ -21,7 +21,7 @@ from fastjvae.model import Encoder
 from fastjvae.model.checkpoint import read_checkpoint
 from fastjvae.model.networks import initialise_he
 from fastjvae.training.run_folder import RunFolder, read_metrics
-from fastjvae.training.settings import TrainConfig, build_model
+from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.trainer import Trainer
 
 CPU = torch.device("cpu")

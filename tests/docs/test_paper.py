@@ -11,7 +11,7 @@ from pages import blocks, broken_links, fastjvae_commands, inline_code
 
 from fastjvae.cli.parser import parse
 from fastjvae.training import recipe
-from fastjvae.training.objective_settings import CapacityConfig
+from fastjvae.training.settings.objective import CapacityConfig
 
 PAGE = ROOT / "docs" / "paper.md"
 TEXT = PAGE.read_text()

@@ -13,7 +13,7 @@ from torch import nn
 from fastjvae import FactorObjective, SharedObjective
 from fastjvae.functional.capacity import Capacity
 from fastjvae.functional.weights import Seeded
-from fastjvae.training.settings import TrainConfig, build_model
+from fastjvae.training.settings.train import TrainConfig, build_model
 
 
 def _factor(seed: int) -> nn.Module:

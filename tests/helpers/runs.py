@@ -11,7 +11,7 @@ import pytest
 from fastjvae.data import load as load_data
 from fastjvae.model.checkpoint import read_checkpoint
 from fastjvae.training.run_folder import RunFolder, read_metrics
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.train import TrainConfig
 from fastjvae.training.trainer import Trainer
 
 

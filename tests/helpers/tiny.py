@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastjvae.training.objective_settings import CapacityConfig
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.objective import CapacityConfig
+from fastjvae.training.settings.train import TrainConfig
 
 IMAGES = 40
 # Settings of categories that are shared by groups of images.

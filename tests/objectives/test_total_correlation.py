@@ -28,9 +28,9 @@ from fastjvae.errors import ArgumentError, NonFiniteLossError
 from fastjvae.functional import Noise, divergence_sums, joined_rows, latent_sample
 from fastjvae.functional.batch_parts import part_of_batch
 from fastjvae.objectives.beta_tc import decompose
-from fastjvae.training.objective_settings import FactorConfig
 from fastjvae.training.run_folder import RunFolder, read_metrics
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.objective import FactorConfig
+from fastjvae.training.settings.train import TrainConfig
 from fastjvae.training.step import LossModule
 from fastjvae.training.trainer import Trainer
 

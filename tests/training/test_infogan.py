@@ -26,8 +26,8 @@ from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import SCALARS, InfoGANTrainer
 from fastjvae.training.processes import Processes
 from fastjvae.training.run_folder import RunFolder, read_metrics
-from fastjvae.training.saved_settings import config_from_dict
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.saved import config_from_dict
+from fastjvae.training.settings.train import TrainConfig
 
 
 @pytest.fixture

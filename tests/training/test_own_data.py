@@ -20,7 +20,7 @@ from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError
 from fastjvae.metrics.evaluation import evaluate
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.train import TrainConfig
 from fastjvae.training.trainer import Trainer
 
 PIXELS = torch.arange(IMAGES * 256, dtype=torch.uint8).reshape(IMAGES, 1, 16, 16)

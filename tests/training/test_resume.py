@@ -23,8 +23,8 @@ from fastjvae.errors import (
     CheckpointError,
 )
 from fastjvae.model.checkpoint import read_checkpoint, write_checkpoint
-from fastjvae.training.objective_settings import FactorConfig
 from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.settings.objective import FactorConfig
 from fastjvae.training.trainer import Trainer
 
 

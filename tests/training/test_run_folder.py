@@ -14,7 +14,7 @@ from tiny import tiny_config
 
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
 from fastjvae.training.run_folder import MetricsLog, RunFolder, last_step, read_metrics, run_of
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.train import TrainConfig
 
 
 @pytest.fixture

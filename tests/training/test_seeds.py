@@ -24,10 +24,10 @@ from fastjvae.metrics import udr, udr_of_models
 from fastjvae.metrics.udr_of_models import comparable_units
 from fastjvae.training import seeds
 from fastjvae.training import seeds_table as comparison
-from fastjvae.training.recipes import RECIPES, recipe
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.seeds import parse_seeds, train_seeds
 from fastjvae.training.seeds_table import SeedResult, SeedsSummary, summarise
+from fastjvae.training.settings.recipes import RECIPES, recipe
 from fastjvae.training.trainer import Trainer
 
 

@@ -18,9 +18,9 @@ from benchmarks.environment import has_compiler
 from fastjvae.data import load as load_data
 from fastjvae.data.batches import StreamedBatches
 from fastjvae.errors import ArgumentError
-from fastjvae.training.objective_settings import FactorConfig, build_objective
 from fastjvae.training.run_folder import RunFolder, read_metrics
-from fastjvae.training.settings import TrainConfig, build_model
+from fastjvae.training.settings.objective import FactorConfig, build_objective
+from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.trainer import Trainer
 
 aten = torch.ops.aten

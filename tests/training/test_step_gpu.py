@@ -20,8 +20,8 @@ from fastjvae import Capacity, JointObjective
 from fastjvae.data import load as load_data
 from fastjvae.data.batches import StreamedBatches
 from fastjvae.training.capture import refused_waiting
-from fastjvae.training.objective_settings import FactorConfig
 from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.settings.objective import FactorConfig
 from fastjvae.training.trainer import Trainer
 
 pytestmark = [

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastjvae.functional.latents import LatentSpec
-from fastjvae.training.fields import Bounds
-from fastjvae.training.run_settings import Rate, RunConfig, Weight
+from fastjvae.training.settings.fields import Bounds
+from fastjvae.training.settings.run import Rate, RunConfig, Weight
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from benchmarks.experiments.published_training import train_the_published_way
 from benchmarks.training.baselines import PublishedTraining
 from fastjvae import JointVAE
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.train import TrainConfig
 
 COMMITTED = driver.RESULTS
 

@@ -14,8 +14,8 @@ import fastjvae
 from benchmarks.training.baselines import PublishedTraining, TunedTraining, published_loader
 from benchmarks.training.problems import batch_of, flops_per_image, mnist_like, pictures, problem_of
 from fastjvae.model import published
-from fastjvae.training.objective_settings import build_objective
-from fastjvae.training.settings import build_model
+from fastjvae.training.settings.objective import build_objective
+from fastjvae.training.settings.train import build_model
 
 
 def _rounded(dtype: torch.dtype) -> dict[str, float]:

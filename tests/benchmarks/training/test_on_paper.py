@@ -22,9 +22,9 @@ from benchmarks.training import on_paper
 from benchmarks.training.on_paper import step_on_paper
 from fastjvae.data.batches.groups import Groups
 from fastjvae.data.batches.order import Order
-from fastjvae.training.objective_settings import build_objective
-from fastjvae.training.recipes import recipe
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.objective import build_objective
+from fastjvae.training.settings.recipes import recipe
+from fastjvae.training.settings.train import TrainConfig
 
 PAPER, FAST = recipe("mnist"), recipe("mnist", "fast")
 SIZE = (1, 32, 32)

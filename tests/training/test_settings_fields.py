@@ -12,11 +12,11 @@ from tiny import tiny_config
 from fastjvae.cli.parser import parse
 from fastjvae.errors import ArgumentError, RunError
 from fastjvae.training.infogan.settings import InfoGANConfig
-from fastjvae.training.objective_settings import CapacityConfig, FactorConfig
-from fastjvae.training.recipes import recipe
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.saved_settings import config_from_dict
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.objective import CapacityConfig, FactorConfig
+from fastjvae.training.settings.recipes import recipe
+from fastjvae.training.settings.saved import config_from_dict
+from fastjvae.training.settings.train import TrainConfig
 
 # A value that a setting cannot have, in JSON and in Python, and what the sentence says of it.
 WRONG: list[tuple[str, Any, str]] = [

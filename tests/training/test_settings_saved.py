@@ -12,8 +12,8 @@ from fastjvae.cli import main
 from fastjvae.data import load
 from fastjvae.model.checkpoint import read_checkpoint
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.saved_settings import config_from_dict, unknown_settings
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.saved import config_from_dict, unknown_settings
+from fastjvae.training.settings.train import TrainConfig
 from fastjvae.training.trainer import Trainer
 
 

@@ -19,10 +19,10 @@ from fastjvae import (
 )
 from fastjvae.data import DATASETS, DatasetName
 from fastjvae.errors import ArgumentError
-from fastjvae.training.objective_settings import CapacityConfig, FactorConfig, build_objective
-from fastjvae.training.recipes import RECIPES, recipe
-from fastjvae.training.saved_settings import config_from_dict
-from fastjvae.training.settings import TrainConfig, build_model
+from fastjvae.training.settings.objective import CapacityConfig, FactorConfig, build_objective
+from fastjvae.training.settings.recipes import RECIPES, recipe
+from fastjvae.training.settings.saved import config_from_dict
+from fastjvae.training.settings.train import TrainConfig, build_model
 
 # Appendix C of the paper: units and categories, lr, epochs, C_z, C_c, steps of their growth, gamma.
 PAPER = {

@@ -4,8 +4,8 @@ from typing import Literal
 
 from fastjvae.data import DATASETS, DatasetName
 from fastjvae.errors import ArgumentError
-from fastjvae.training.objective_settings import CapacityConfig
-from fastjvae.training.settings import TrainConfig
+from fastjvae.training.settings.objective import CapacityConfig
+from fastjvae.training.settings.train import TrainConfig
 
 RecipeName = Literal["paper", "fast", "default"]
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from fastjvae.functional.weights import Seeded
 from fastjvae.model import Encoder, JointVAE
 from fastjvae.model.networks import initialise_he
-from fastjvae.training.fields import Bounds, from_mapping, only_heeded
-from fastjvae.training.objective_settings import ObjectiveConfig
-from fastjvae.training.run_settings import Rate, StepsOrNone
+from fastjvae.training.settings.fields import Bounds, from_mapping, only_heeded
+from fastjvae.training.settings.objective import ObjectiveConfig
+from fastjvae.training.settings.run import Rate, StepsOrNone
 
 Initialisation = Literal["torch", "he"]
 

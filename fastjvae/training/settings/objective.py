@@ -16,8 +16,8 @@ from fastjvae.objectives.beta_tc import BetaTCObjective
 from fastjvae.objectives.factor import FactorObjective
 from fastjvae.objectives.joint import JointObjective
 from fastjvae.objectives.shared import SharedObjective
-from fastjvae.training.fields import Bounds, HeededWith, check_heeded
-from fastjvae.training.run_settings import MOST_STEPS, Rate, RunConfig, Steps, StepsOrNone, Weight
+from fastjvae.training.settings.fields import Bounds, HeededWith, check_heeded
+from fastjvae.training.settings.run import MOST_STEPS, Rate, RunConfig, Steps, StepsOrNone, Weight
 
 ObjectiveName = Literal["joint", "beta", "cc-beta", "factor", "beta-tc"]
 Measure = Literal[DiscreteMeasure, "shared"]

@@ -13,7 +13,7 @@ from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource
 from fastjvae.data.source import MAX_PIXELS
 from fastjvae.functional.checks import ChannelReduction
 from fastjvae.functional.latents import LatentSpec
-from fastjvae.training.fields import Bounds, check_fields
+from fastjvae.training.settings.fields import Bounds, check_fields
 
 # Settings that may change between a checkpoint and its resumption: when to stop and what to write,
 # where the data lie (their content is compared) and where to compute.

@@ -4,10 +4,15 @@ from typing import Any
 
 from fastjvae._numbers import shown
 from fastjvae.errors import ArgumentError
-from fastjvae.training.fields import from_mapping, only_heeded, unknown_fields, without_fields
 from fastjvae.training.infogan.settings import InfoGANConfig
-from fastjvae.training.run_settings import RunConfig
-from fastjvae.training.settings import TrainConfig, with_current_names
+from fastjvae.training.settings.fields import (
+    from_mapping,
+    only_heeded,
+    unknown_fields,
+    without_fields,
+)
+from fastjvae.training.settings.run import RunConfig
+from fastjvae.training.settings.train import TrainConfig, with_current_names
 
 
 def config_from_dict(values: object) -> RunConfig:

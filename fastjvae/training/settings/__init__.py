@@ -1,0 +1,1 @@
+"""The settings of a training run: what there is, what is allowed, the recipes of the data sets."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fastjvae.errors import CheckpointError
-from fastjvae.functional import category_imbalance
+from fastjvae.functional import information
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.objectives.base import LossOutput
 
@@ -127,8 +127,8 @@ def loss_recorder(spec: LatentSpec, rows: int = 100) -> Recorder:
     """
 
     def derived(columns: Columns) -> Columns:
-        imbalance = [category_imbalance(mean, spec) for mean in columns["category_mean"]]
-        return {"information": columns["kl_disc"] - torch.stack(imbalance)}
+        steps = zip(columns["kl_disc"], columns["category_mean"], strict=True)
+        return {"information": torch.stack([information(kl, mean, spec) for kl, mean in steps])}
 
     numbers = dict.fromkeys(("loss", "reconstruction", "capacity_cont", "capacity_disc"))
     vectors = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import fails, tiny_flags, write_arrays
+from tiny_runs import fails, tiny_flags, write_arrays
 
 from fastjvae import JointVAE, load, load_published
 from fastjvae.cli import main

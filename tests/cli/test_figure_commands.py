@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
-from drawn import model_of
+from figure_checks import model_of
 from matplotlib.figure import Figure
 from PIL import Image
-from tiny import fails, tiny_flags, write_arrays
+from tiny_runs import fails, tiny_flags, write_arrays
 
 from fastjvae import JointVAE, figures, load
 from fastjvae.cli import main

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny import fails
+from tiny_runs import fails
 
 from fastjvae.cli import main
 from fastjvae.cli.parser import parse

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from faults import one_sentence_with
+from error_sentences import one_sentence_with
 from PIL import Image
 
 from fastjvae.data import DataSource, ImageData, load

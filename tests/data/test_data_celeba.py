@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from faults import one_sentence_with
+from error_sentences import one_sentence_with
 from PIL import Image
 
 from fastjvae.data import (

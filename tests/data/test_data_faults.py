@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import one_sentence_with
+from error_sentences import one_sentence_with
 from PIL import Image
 
 from fastjvae.data import DataSource, load

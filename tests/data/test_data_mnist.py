@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from faults import one_sentence_with
+from error_sentences import one_sentence_with
 from torchvision import datasets, transforms
 
 from fastjvae.data import DataSource, load, memory

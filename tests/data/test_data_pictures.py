@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faults import one_sentence_with
+from error_sentences import one_sentence_with
 from PIL import Image
 
 from fastjvae.data import DataSource, ImageData, load, pictures

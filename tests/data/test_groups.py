@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import assert_same_state, tiny_config, write_arrays
+from tiny_runs import assert_same_state, tiny_config, write_arrays
 from torch import Tensor
 
 from fastjvae.data import load

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import QUANTILES, decoded, model_of
+from figure_checks import QUANTILES, decoded, model_of
 from PIL import Image
-from tiny import tiny_config, write_arrays
+from tiny_runs import tiny_config, write_arrays
 
 from fastjvae import figures
 from fastjvae.data import load

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from drawn import assert_texts_apart
+from figure_checks import assert_texts_apart
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from drawn import (
+from figure_checks import (
     cells,
     growth,
     model_of,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn import (
+from figure_checks import (
     growth,
     record,
     title,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn import assert_texts_apart, column_labels, title
+from figure_checks import assert_texts_apart, column_labels, title
 from matplotlib.figure import Figure
 
 from fastjvae import figures

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import (
+from figure_checks import (
     assert_texts_apart,
     growth,
     model_of,

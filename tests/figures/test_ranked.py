@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from drawn import (
+from figure_checks import (
     cells,
     decoded,
     model_of,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from drawn import (
+from figure_checks import (
     cells,
     model_of,
     row_labels,

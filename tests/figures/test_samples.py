@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from drawn import (
+from figure_checks import (
     cells,
     decoded,
     model_of,

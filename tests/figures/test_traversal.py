@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from drawn import (
+from figure_checks import (
     MINUS,
     QUANTILES,
     cells,

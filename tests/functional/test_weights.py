@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import assert_same_state
+from tiny_runs import assert_same_state
 from torch import nn
 
 from fastjvae import FactorObjective, SharedObjective

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from examples import examples
 from mutations import assert_read_or_refused, mutated
-from tiny import tiny_config, write_arrays
+from tiny_runs import tiny_config, write_arrays
 
 from fastjvae import load, load_published
 from fastjvae.data import load as load_data

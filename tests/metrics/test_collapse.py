@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_config, write_arrays
+from tiny_runs import tiny_config, write_arrays
 from torch.nn.functional import binary_cross_entropy
 
 from fastjvae.data import load

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_config, write_arrays
+from tiny_runs import tiny_config, write_arrays
 
 from fastjvae import JointVAE
 from fastjvae.data import load as load_data

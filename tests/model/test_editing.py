@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import (
+from figure_checks import (
     MINUS,
     QUANTILES,
     assert_texts_apart,

@@ -11,7 +11,7 @@ import torch
 from examples import in_ci
 from multiprocess import run_processes
 from relative_error import relative
-from tiny import tiny_config, write_arrays
+from tiny_runs import tiny_config, write_arrays
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import write_arrays
+from tiny_runs import write_arrays
 
 # Faults of a step with 16 MiB of activations, as the mean of 8 steps after 6.
 SCRIPT = """
@@ -17,7 +17,7 @@ from pathlib import Path
 from fastjvae.data import DataSource, load
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.trainer import Trainer
-from tiny import tiny_config
+from tiny_runs import tiny_config
 data = Path(sys.argv[1])
 config = tiny_config(data, batch_size=512, keep_freed_memory=sys.argv[2] == "keep", steps=1)
 trainer = Trainer(config, load(DataSource("arrays", data)), RunFolder(sys.argv[3]))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from streams import Streams
-from tiny import tiny_config, write_arrays
+from cuda_stand_ins import Streams
+from tiny_runs import tiny_config, write_arrays
 
 from fastjvae.data import load as load_data
 from fastjvae.training.capture import capture

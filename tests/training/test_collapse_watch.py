@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_config, write_arrays
+from tiny_runs import tiny_config, write_arrays
 
 from fastjvae.data import load
 from fastjvae.metrics.collapse import mean_image_loss

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from examples import in_ci
-from tiny import assert_same_state, flags_of, tiny_settings, write_arrays
+from tiny_runs import assert_same_state, flags_of, tiny_settings, write_arrays
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 

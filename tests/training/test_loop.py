@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from runs import stop_at, trainer_of
-from tiny import assert_same_state, tiny_config, write_arrays
+from tiny_runs import assert_same_state, tiny_config, write_arrays
 
 from fastjvae import load
 from fastjvae.data import load as load_data

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from runs import stop_at, trainer_of
-from tiny import tiny_config, write_arrays
+from tiny_runs import tiny_config, write_arrays
 
 from fastjvae.errors import (
     DataError,

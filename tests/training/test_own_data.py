@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import IMAGES, tiny_config, tiny_flags, write_arrays
+from tiny_runs import IMAGES, tiny_config, tiny_flags, write_arrays
 from torch.utils.data import DataLoader, TensorDataset
 
 from fastjvae import JointVAE, metrics

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from programs import Program
-from tiny import tiny_config, tiny_flags, write_arrays
+from tiny_runs import tiny_config, tiny_flags, write_arrays
 
 from fastjvae.cli import main
 from fastjvae.data import load as load_data

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_config, write_arrays
+from tiny_runs import tiny_config, write_arrays
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 

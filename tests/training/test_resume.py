@@ -16,7 +16,7 @@ import torch
 from examples import EVERYTHING
 from programs import Program
 from runs import comparable, stop_at, trainer_of
-from tiny import assert_same_state, tiny_config, tiny_flags, write_arrays
+from tiny_runs import assert_same_state, tiny_config, tiny_flags, write_arrays
 
 from fastjvae.data import load as load_data
 from fastjvae.errors import (

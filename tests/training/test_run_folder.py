@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import tiny_config
+from tiny_runs import tiny_config
 
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
 from fastjvae.training.run_folder import MetricsLog, RunFolder, last_step, read_metrics, run_of

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_config, tiny_flags, write_arrays
+from tiny_runs import tiny_config, tiny_flags, write_arrays
 
 from fastjvae import load
 from fastjvae.cli import main

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import tiny_config
+from tiny_runs import tiny_config
 
 from fastjvae.cli.parser import parse
 from fastjvae.errors import ArgumentError, RunError

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from tiny import SHARED, tiny_config, write_arrays
+from tiny_runs import SHARED, tiny_config, write_arrays
 
 from fastjvae.cli import main
 from fastjvae.data import load

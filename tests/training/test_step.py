@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from examples import some
-from tiny import SHARED, tiny_config, write_arrays
+from tiny_runs import SHARED, tiny_config, write_arrays
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from runs import stop_at, trainer_of
-from tiny import assert_same_state, tiny_config, write_arrays
+from tiny_runs import assert_same_state, tiny_config, write_arrays
 
 from fastjvae import BetaObjective, JointVAE
 from fastjvae.data import load as load_data

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import assert_same_state, tiny_config, write_arrays
+from tiny_runs import assert_same_state, tiny_config, write_arrays
 
 from benchmarks.experiments import counterparts, driver
 from benchmarks.experiments.catalogue import EXPERIMENTS, Experiment

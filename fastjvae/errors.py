@@ -45,6 +45,6 @@ class BackendError(FastJVAEError, RuntimeError):
 
 
 def first_sentence(error: Exception) -> str:
-    """What a library says of an error, as a part of a sentence: without lines and full stops."""
+    """A library's words about an error, fit for a sentence: without lines and full stops."""
     text = str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
     return text.splitlines()[0].strip().split(". ")[0].rstrip(".")

@@ -221,7 +221,7 @@ class ImageData:
         return len(self.images)
 
     def loaded_from(self, source: DataSource) -> ImageData:
-        """The same data, which say where they come from."""
+        """Return the data with the source that they come from."""
         return replace(self, source=source, known_digest=self._digest)
 
     @property

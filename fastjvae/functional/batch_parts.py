@@ -22,7 +22,7 @@ from fastjvae.functional.backends.reference import compute_dtype
 
 
 class Part(NamedTuple):
-    """What a part knows of its batch; see :func:`part_of_batch`."""
+    """A part of a batch, and what it knows of the whole; see :func:`part_of_batch`."""
 
     images: int
     sums: Tensor | None
@@ -118,8 +118,9 @@ def joined_rows(*rows: Tensor) -> Tensor:
 
 
 def batch_share(rows: int, *, part: Part | None = None) -> float:
-    """What a loss that every part computes of the whole batch is multiplied by in a part of
-    ``rows`` images, so that the gradients of all parts add up to the whole batch's once.
+    """The factor of a loss that every part of a batch computes of the whole, ``rows`` in this one.
+
+    With it the gradients of all parts add up to the whole batch's once.
     """
     part = part or enclosing_part()
     return rows * part.processes / part.images if part else 1.0

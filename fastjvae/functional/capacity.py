@@ -1,4 +1,4 @@
-"""Capacity of a latent part over training: linear growth, clipped (paper eq. 8 and appendix C)."""
+"""Capacity of latent variables over training: linear growth, clipped (paper eq. 8, appendix C)."""
 
 import math
 from dataclasses import dataclass

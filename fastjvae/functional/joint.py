@@ -140,9 +140,9 @@ def joint_loss(
         spec: sizes of the latent variables.
         step: training step t, counted from 1; an int or an integer tensor of one element on the
             device. While a CUDA graph is being captured it must be a tensor.
-        cont, disc: the capacities; None leaves the part free. C_c(t) never exceeds sum log K.
+        cont, disc: the capacities; None leaves the variables free. C_c(t) never exceeds sum log K.
         channel_reduction: see :func:`bernoulli_reconstruction`.
-        disc_measure: "kl", or "information" for the part of KL_c that tells images apart, see
+        disc_measure: "kl", or "information" for what of KL_c tells images apart, see
             :class:`fastjvae.JointObjective`.
         part: the part of a batch that these images are, see :func:`bernoulli_reconstruction`.
 

@@ -77,17 +77,13 @@ class LatentSpec:
         return cls(spec.get("cont", 0), spec.get("disc", ()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the published form; a part that is absent has no key."""
-        parts: dict[str, Any] = {}
-        if self.cont:
-            parts["cont"] = self.cont
-        if self.disc:
-            parts["disc"] = list(self.disc)
-        return parts
+        """Return the published form, without a key for what the model does not have."""
+        sizes = {"cont": self.cont, "disc": list(self.disc)}
+        return {name: size for name, size in sizes.items() if size}
 
     @property
     def num_categories(self) -> int:
-        """sum K, the width of the categorical part of either row."""
+        """sum K, the width of the categories in either row."""
         return sum(self.disc)
 
     @property
@@ -122,7 +118,7 @@ class LatentSpec:
 
     @property
     def variables(self) -> tuple[slice, ...]:
-        """Each categorical variable within the categorical part alone, as in ``category_mean``."""
+        """Each categorical variable among the categories alone, as in ``category_mean``."""
         return self._variables(offset=0)
 
     def split_means(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:

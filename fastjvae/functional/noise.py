@@ -72,7 +72,7 @@ def noise_tensors(like: Tensor, noise: Noise, units: int, categories: int) -> tu
     if seed is not None:
         normal = philox.philox_normal(seed, rows, units)
         uniform = philox.philox_uniform(seed, rows, categories, philox.GUMBEL_STREAM)
-    # Explicit noise that is missing is that of a part without columns.
+    # Explicit noise that is missing is that of no columns.
     none = like.new_empty(rows, 0)
     return none if normal is None else normal, none if uniform is None else uniform
 

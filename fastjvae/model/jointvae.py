@@ -98,8 +98,8 @@ class JointVAE(Saved):
 
         Returns:
             The reconstruction (N, C, H, W), contiguous, and
-            ``{'cont': [mean, logvar], 'disc': [alpha_1, ...]}`` with probabilities alpha; a part
-            that the model does not have has no key.
+            ``{'cont': [mean, logvar], 'disc': [alpha_1, ...]}`` with probabilities alpha;
+            without continuous units or discrete variables their key is missing.
         """
         params = self.encode_params(x)
         sample = functional.latent_sample(
@@ -116,14 +116,14 @@ class JointVAE(Saved):
 
         Relaxed samples in training mode; means and one-hot categories in evaluation mode.
         """
-        parts = [*latent_dist["cont"]] if self.is_continuous else []
+        params = [*latent_dist["cont"]] if self.is_continuous else []
         if self.is_discrete:
-            parts += [
+            params += [
                 alpha.clamp_min(torch.finfo(alpha.dtype).tiny).log()
                 for alpha in latent_dist["disc"]
             ]
         return functional.latent_sample(
-            torch.cat(parts, dim=1), self.spec, self.temperature, training=self.training
+            torch.cat(params, dim=1), self.spec, self.temperature, training=self.training
         )
 
     def decode(self, latent_sample: Tensor) -> Tensor:
@@ -232,7 +232,7 @@ class JointVAE(Saved):
         out = objective.loss(self, x, step, Noise(normal, uniform, seed, generator))
         if not isinstance(out, LossOutput):
             raise ArgumentError(
-                f"the loss of an objective must be a LossOutput, whose first part is what backward"
+                f"the loss of an objective must be a LossOutput, whose first value is what backward"
                 f" is called on, {type(objective).__name__} has returned a {type(out).__name__}"
             )
         return out

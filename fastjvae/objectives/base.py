@@ -1,4 +1,4 @@
-"""What every objective returns, and the terms of the bound that most of them share."""
+"""The result of every objective, and the terms of the bound that most of them share."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -33,7 +33,7 @@ class LatentModel(Protocol):
 
 
 class LossOutput(NamedTuple):
-    """The loss of one batch and its parts.
+    """The loss of one batch and its terms.
 
     ``loss`` alone carries gradients. The other numbers are reported: detached, undivided, in nats
     per image. An objective of one's own is built from :mod:`fastjvae.functional`, whose results
@@ -110,7 +110,7 @@ def loss_output(
     extra: dict[str, Tensor] | None = None,
     own: Tensor | None = None,
 ) -> LossOutput:
-    """The output of an objective without capacities of the two parts.
+    """The output of an objective without capacities of its own for units and variables.
 
     ``total`` is the model's loss, undivided; ``own`` that of the objective's own parameters, of
     which only the gradient is in the output.
@@ -140,15 +140,15 @@ def check_model(model: LatentModel, spec: LatentSpec) -> None:
         )
 
 
-def needed(capacity: Capacity | None, size: int, name: str, part: str) -> Capacity | None:
-    """The capacity of a part of the latent variables; None where the model does not have the part.
+def needed(capacity: Capacity | None, size: int, name: str, latents: str) -> Capacity | None:
+    """The capacity of some latent variables; None where the model has none of them.
 
     Raises:
-        ArgumentError: it has the part, but there is no capacity.
+        ArgumentError: it has them, but there is no capacity.
     """
     if size and capacity is None:
         raise ArgumentError(
-            f"the model has {part} but the objective has no {name}=Capacity(lo, hi, iters, gamma);"
-            f" gamma=0.0 leaves them free"
+            f"the model has {latents} but the objective has no"
+            f" {name}=Capacity(lo, hi, iters, gamma); gamma=0.0 leaves them free"
         )
     return capacity if size else None

@@ -85,7 +85,7 @@ def shared_information(params: Tensor, spec: LatentSpec, group: int) -> SharedIn
 
 
 def shared_by(p: Tensor, group: int) -> SharedInformation:
-    """That of the probabilities (..., N, K) of one variable, for each of the leading indices."""
+    """Shared information of one variable's probabilities (..., N, K), for each leading index."""
     images, categories = p.shape[-2:]
     totals = p.view(*p.shape[:-2], -1, group, categories).sum(dim=-2)  # (..., N / group, K)
     with torch.autocast(p.device.type, enabled=False):

@@ -142,7 +142,7 @@ class TrainingStep:
     def _look_ahead(
         self, parts: list[tuple[Tensor, ...]], first: int, whole: int
     ) -> tuple[Tensor, Tensor]:
-        """What each part needs of the others: sums of divergences, and the whole batch's rows."""
+        """The whole batch's sums of divergences and its rows, which each part needs."""
         model, sums, own = self.model, [], []
         for images, normal, uniform in parts:
             noise = Noise(normal, uniform)

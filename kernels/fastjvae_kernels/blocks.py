@@ -27,7 +27,7 @@ _WIDEST = _MOST_THREADS * _PER_THREAD
 
 
 class Tile(NamedTuple):
-    """What one program of the latent kernels works on at a time."""
+    """The tile that one program of the latent kernels works on at a time."""
 
     rows: int
     units: int

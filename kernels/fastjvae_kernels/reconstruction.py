@@ -153,7 +153,7 @@ def reconstruction_forward(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class DivergenceSlopes(NamedTuple):
-    """What the backward launch needs to give the gradient of the latent kernel's partials, too."""
+    """Arguments of the backward launch for the gradient of the latent kernel's partials."""
 
     report: Tensor  # (5 + Z + D + C,)
     sizes: Sequence[int]

@@ -144,7 +144,7 @@ def obstacle(tensor: Tensor, largest_variable: int, constants: dict[str, Any]) -
 
 
 def _launch_failure(device: torch.device) -> str | None:
-    """What Triton says where it cannot compile or launch, such as without a C compiler.
+    """The reason why Triton cannot compile or launch, such as without a C compiler, or None.
 
     A small launch finds out, once on each GPU. Where there is none yet, as for fake tensors, and
     where it would become part of a compiled or captured program, Triton is taken to work.

@@ -87,7 +87,7 @@ class _JointLatent(Function):
         grad_kl, grad_kl_disc, grad_p = spec.split_means(grad_means / rows)
         grad_z = grad_sample[:, : spec.cont]
         # d z / d logvar = deviation / 2, d KL / d logvar = (exp(logvar) - 1) / 2
-        parts = [
+        grads = [
             torch.addcmul(grad_z, mean, grad_kl),
             logvar.expm1().mul_(grad_kl).addcmul_(grad_z, deviation).mul_(0.5),
         ]
@@ -96,10 +96,10 @@ class _JointLatent(Function):
             variable = spec.variables[d]
             columns = slice(spec.cont + variable.start, spec.cont + variable.stop)
             # Rows of the first gradient sum to 0, so log_softmax passes it on unchanged.
-            part = _softmax_backward(grad_sample[:, columns], sample[:, columns]).div_(tau)
+            slope = _softmax_backward(grad_sample[:, columns], sample[:, columns]).div_(tau)
             slopes = torch.addcmul(grad_p[variable], log_p, grad_kl_disc[d])
-            parts.append(part.add_(_softmax_backward(slopes, p)))
-        return torch.cat(parts, dim=1), None, None, None, None
+            grads.append(slope.add_(_softmax_backward(slopes, p)))
+        return torch.cat(grads, dim=1), None, None, None, None
 
 
 class _JointLoss(Function):

@@ -102,9 +102,9 @@ def kl_categorical(logits: Tensor) -> Tensor:
 
 def category_imbalance(category_mean: Tensor, spec: LatentSpec) -> Tensor:
     """KL(batch-mean category probabilities || uniform) per variable: (sum K,) -> (D,), nats."""
-    parts = [category_mean[variable] for variable in spec.variables]
+    means = [category_mean[variable] for variable in spec.variables]
     tiny = torch.finfo(category_mean.dtype).tiny  # 0 log 0 = 0, also in the gradient
-    divergences = [math.log(len(p)) + (p * p.clamp_min(tiny).log()).sum() for p in parts]
+    divergences = [math.log(len(p)) + (p * p.clamp_min(tiny).log()).sum() for p in means]
     return torch.stack(divergences) if divergences else category_mean.new_zeros(0)
 
 
@@ -164,7 +164,7 @@ def bernoulli_reconstruction(
 
 
 def divisor(logits: Tensor, channel_reduction: str, images: int | None = None) -> int:
-    """What a sum over the elements of (N, C, H, W) is divided by to be nats per image."""
+    """The divisor that turns a sum over the elements of (N, C, H, W) into nats per image."""
     rows, channels = logits.shape[:2]
     return (images or max(rows, 1)) * (channels if channel_reduction == "mean" else 1)
 

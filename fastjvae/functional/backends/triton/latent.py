@@ -51,7 +51,7 @@ def joint_latent(
 def divergences(
     mean: Tensor, logvar: Tensor, logits: Tensor, sizes: tuple[int, ...], *, sums: Sums = "means"
 ) -> Tensor:
-    """The second part of :func:`joint_latent` alone, of (N, Z), (N, Z) and (N, sum K)."""
+    """The sums of :func:`joint_latent` alone, of (N, Z), (N, Z) and (N, sum K)."""
     return _DIVERGENCES(mean, logvar, logits, sizes, sums)  # type: ignore[no-any-return]
 
 
@@ -63,7 +63,7 @@ def _views(params: Tensor, cont: int) -> LatentParams:
 
 
 def _batch_scale(rows: int) -> float:
-    """What turns a sum over the batch into its mean; the share of an empty batch is 0."""
+    """The factor from a sum over the batch to its mean; the share of an empty batch is 0."""
     return 1 / max(rows, 1)
 
 
@@ -201,8 +201,8 @@ def _divergences_fake(
 
 
 def _divergences_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *parts, ctx.sizes, ctx.sums = inputs
-    ctx.save_for_backward(*parts)
+    *params, ctx.sizes, ctx.sums = inputs
+    ctx.save_for_backward(*params)
 
 
 def _divergences_backward(
@@ -213,11 +213,11 @@ def _divergences_backward(
     sizes: Sequence[int],
     sums: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    parts = LatentParams(mean, logvar, logits)
-    grads = LatentParams(*(torch.empty_like(part) for part in parts))
+    params = LatentParams(mean, logvar, logits)
+    grads = LatentParams(*map(torch.empty_like, params))
     upstream, scale = _upstream_of_partials(grad_sums, mean.shape[0], sums)
     latent_backward(
-        parts, sizes, None, 1.0, None, None, None, upstream, scale, grads
+        params, sizes, None, 1.0, None, None, None, upstream, scale, grads
     )  # fmt: skip
     return tuple(grads)  # type: ignore[return-value]
 
@@ -232,6 +232,6 @@ _DIVERGENCES = Operation(
     backward_schema="(Tensor mean, Tensor logvar, Tensor logits, Tensor grad_sums, int[] sizes,"
     " str sums) -> (Tensor, Tensor, Tensor)",
     backward=_divergences_backward,
-    backward_fake=lambda *inputs: tuple(torch.empty_like(part) for part in inputs[:3]),
+    backward_fake=lambda *inputs: tuple(map(torch.empty_like, inputs[:3])),
     spread=lambda _ctx, gradients: (*gradients, None, None),
 )

@@ -4,8 +4,6 @@ Results and notices go to stdout; progress, warnings and, last, one line ``fastj
 error to stderr. The exit code is 0, 1 for a failure, 2 for wrong usage, 128 + a signal.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import signal

@@ -1,7 +1,5 @@
 """Turns tyro's message about wrong usage into one sentence, with the right form or likely word."""
 
-from __future__ import annotations
-
 import difflib
 import itertools
 import re

@@ -1,7 +1,5 @@
 """Turns the words of a command line, as people type them, into those that tyro reads."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -14,7 +14,6 @@ from fastjvae.model.torch_files import check_archive, read_torch, serialised
 
 CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.pt", "checkpoint.previous.pt"
 
-_CHECKPOINT_FORMAT = "fastjvae-checkpoint-1"
 _FORMAT = "fastjvae-checkpoint-1"
 _REQUIRED = {"config", "model_config", "model", "optimizer", "step", "rng", "metrics", "data"}
 

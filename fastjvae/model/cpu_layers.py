@@ -268,6 +268,3 @@ def weight_gradient(layer: nn.Module, grad: Tensor, x: Tensor, weight: Tensor) -
         return gradient
     # One channel may have any stride, and DistributedDataParallel warns of another than its own.
     return gradient.as_strided(weight.shape, weight.stride())
-
-
-# --- convolutions ---------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """The processes of one training run, as torchrun starts them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from fastjvae import JointVAE
 from fastjvae.data import ImageData
-from fastjvae.figures.image_grid import Block, Images, image_grid
-from fastjvae.functional.backends.reference import unit_interval
+from fastjvae.figures.image_grid import Block, image_grid
+from fastjvae.functional import unit_interval
 from fastjvae.metrics.clusters import contingency
 from fastjvae.model.encoding import encode, evenly_spread
-from fastjvae.model.latent_moves import Latent, decoded_rows, first_categories
+from fastjvae.model.latent_moves import Images, Latent, decoded_rows, first_categories
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fastjvae.errors import DataError
-from fastjvae.figures.image_grid import Images, check_channels, plain_pixels
+from fastjvae.figures.image_grid import check_channels, plain_pixels
 from fastjvae.figures.saving import save_picture
 from fastjvae.files import cannot_write
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model import JointVAE
-from fastjvae.model.latent_moves import Latent, all_latents, swept_images
+from fastjvae.model.latent_moves import Images, Latent, all_latents, swept_images
 
 COLUMNS = 10  # all categories where a variable has ten
 _MOST_UNITS = 32

@@ -22,8 +22,7 @@ from fastjvae.figures.page import (
     title_above,
 )
 from fastjvae.functional import unit_interval
-
-Images = NDArray[np.float32]  # (n, C, H, W) in [0, 1], C 1 or 3
+from fastjvae.model.latent_moves import Images
 
 _LEAST_CELL = (42, 54)  # height, width in pixels of the page: room for two lines, for "−1.64"
 _BETWEEN_BLOCKS, _BETWEEN_COLUMNS = 14, 28  # pixels of the page

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae import functional
@@ -15,7 +14,7 @@ from fastjvae.data import ImageData
 from fastjvae.data.source import check_image_data
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.checks import ChannelReduction
-from fastjvae.metrics._items import COLLAPSED_NATS
+from fastjvae.metrics._items import COLLAPSED_NATS, Integers
 from fastjvae.metrics.clusters import cluster_accuracy
 from fastjvae.metrics.collapse import is_collapsed, is_too_short, mean_image_loss
 from fastjvae.metrics.scores import SCORE_TITLES, Scores, disentanglement_scores
@@ -23,8 +22,6 @@ from fastjvae.model import JointVAE
 from fastjvae.model.encoding import Encoding, encode
 
 _LONGEST = 56  # characters of what may be long in a line of the table
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

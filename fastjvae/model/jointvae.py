@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from fastjvae import functional
 from fastjvae.errors import ArgumentError, CheckpointError
-from fastjvae.functional.backends import reference
 from fastjvae.functional.checks import check_temperature, check_unit_interval
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.noise import Noise, check_generator, prior_sample
@@ -167,7 +166,7 @@ class JointVAE(Saved):
             raise ArgumentError(
                 f"images must be uint8 (0..255) or floating point (0..1), got {x.dtype}"
             )
-        return reference.unit_interval(x, self.dtype)
+        return functional.unit_interval(x, self.dtype)
 
     def decode_logits(self, latent_sample: Tensor) -> Tensor:
         """Sample rows (N, L) -> logits of the pixels (N, C, H, W), in any memory layout."""
@@ -226,7 +225,7 @@ class JointVAE(Saved):
         if x.device.type == "cpu":
             if x.dtype == torch.uint8:
                 # Once for encoder and target; a GPU reads a quarter of the bytes twice instead.
-                x = reference.unit_interval(x, self.dtype)
+                x = functional.unit_interval(x, self.dtype)
             else:
                 check_unit_interval(x)
         out = objective.loss(self, x, step, Noise(normal, uniform, seed, generator))

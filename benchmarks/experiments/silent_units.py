@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastjvae import JointVAE
-from fastjvae.functional.backends.reference import unit_interval
+from fastjvae.functional import unit_interval
 from fastjvae.model import Encoder
 from fastjvae.model.encoding import evenly_spread
 

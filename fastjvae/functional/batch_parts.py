@@ -22,12 +22,12 @@ from fastjvae.functional.backends.reference import compute_dtype
 
 
 class Part(NamedTuple):
-    """A part of a batch, and what it knows of the whole; see :func:`part_of_batch`."""
+    """A part of a batch, and what it knows of the whole: made by :func:`part_of_batch`."""
 
-    images: int
-    sums: Tensor | None
-    rows: Tensor | None
-    first: int
+    images: int  # of the whole batch
+    sums: Tensor | None  # (Z + D + sum K,)
+    rows: Tensor | None  # (images, columns)
+    first: int  # row of the whole batch that this part begins with
     group: dist.ProcessGroup | None
     processes: int
 
@@ -43,8 +43,10 @@ def part_of_batch(
     rows: Tensor | None = None,
     first: int = 0,
     group: dist.ProcessGroup | None = None,
-) -> Iterator[None]:
+) -> Iterator[Part]:
     """Inside, a loss is that of a batch of which its images are a part.
+
+    Yields the part, which functions take as ``part=``; by default they take the enclosing one.
 
     Every process of the group enters with its own part of the batch, which may be empty, and calls
     the model's loss once. Losses, divergences and category means are then the whole batch's on
@@ -87,7 +89,7 @@ def part_of_batch(
     part = Part(images, sums, rows, first, group, processes)
     token = _part.set(part)
     try:
-        yield
+        yield part
     finally:
         _part.reset(token)
 

@@ -211,6 +211,7 @@ def kl_capacity_loss(
     cont: Capacity | None = None,
     disc: Capacity | None = None,
     disc_measure: DiscreteMeasure = "kl",
+    part: Part | None = None,
 ) -> JointLoss:
     """gamma_z |KL_z - C_z(t)| + gamma_c |KL_c - C_c(t)| of parameter rows (N, P), nats per image.
 
@@ -222,7 +223,7 @@ def kl_capacity_loss(
     none = params.new_zeros(0, 1, 1, 1)
     block = LatentBlock(params[:, :0], *_divergences(params, spec, sums="partials"))
     return joint_loss(
-        none, none, block, spec, step, cont=cont, disc=disc, disc_measure=disc_measure
+        none, none, block, spec, step, cont=cont, disc=disc, disc_measure=disc_measure, part=part
     )
 
 

@@ -160,8 +160,8 @@ def _features(step: TrainingStep, model: JointVAE, first: int) -> Tensor:
         batch = step.augmented(step.batches.gather(step.batches.select(number)), whole)
         with step.autocast():
             hidden = model.encode_hidden(batch)
-        with part_of_batch(whole):
-            (rows,) = functional.batch_rows(hidden)
+        with part_of_batch(whole) as part:
+            (rows,) = functional.batch_rows(hidden, part=part)
         found.append(rows)
         images += whole
         number += 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -168,7 +169,8 @@ def test_a_process_may_have_no_image():
     run_processes(_empty_part, 3)
 
 
-def test_operations_of_their_own_are_the_whole_batchs():
+@pytest.mark.parametrize("named", [False, True], ids=["enclosing", "named"])
+def test_operations_of_their_own_are_the_whole_batchs(named: bool):
     problem = Problem(torch.float64)
     spec = problem.model.spec
     params = problem.model.encode_params(problem.images).detach()
@@ -177,12 +179,18 @@ def test_operations_of_their_own_are_the_whole_batchs():
     whole = call(params, normal=problem.normal, uniform=problem.uniform)
     sums = divergence_sums(params, spec)
     shares = []
-    for part in (slice(0, 2), slice(2, 7)):
-        with part_of_batch(7, sums=sums):
-            found = call(params[part], normal=problem.normal[part], uniform=problem.uniform[part])
-            shares.append(functional.bernoulli_reconstruction(logits[part], problem.images[part]))
-            loss = functional.kl_capacity_loss(params[part], spec, 1, cont=Capacity(1, 1, 1, 2.0))
-        assert torch.equal(found.sample, whole.sample[part])
+    for own in (slice(0, 2), slice(2, 7)):
+        noise = {"normal": problem.normal[own], "uniform": problem.uniform[own]}
+        # A part that is named counts, and not the one around the call.
+        around = part_of_batch(99) if named else nullcontext()
+        with part_of_batch(7, sums=sums) as part, around:
+            given: Any = {"part": part} if named else {}
+            found = call(params[own], **noise, **given)
+            share = functional.bernoulli_reconstruction(logits[own], problem.images[own], **given)
+            capacity = Capacity(1, 1, 1, 2.0)
+            loss = functional.kl_capacity_loss(params[own], spec, 1, cont=capacity, **given)
+        shares.append(share)
+        assert torch.equal(found.sample, whole.sample[own])
         torch.testing.assert_close(found.kl_cont, whole.kl_cont)
         torch.testing.assert_close(loss.kl_disc, whole.kl_disc)
     total = functional.bernoulli_reconstruction(logits, problem.images)

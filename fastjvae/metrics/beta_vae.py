@@ -91,11 +91,11 @@ def _votes(
     """Mean differences (votes, Z + D) and the factors (votes,) that were held fixed."""
     fixed = by_value.draw_factors(generator, votes)
     features = np.empty((votes, items.units))
-    for part in chunks(votes, observations):
-        each_pair = np.repeat(fixed[part, None], observations, axis=1)
+    for some in chunks(votes, observations):
+        each_pair = np.repeat(fixed[some, None], observations, axis=1)
         groups = by_value.draw_groups(generator, each_pair)
         one, other = (by_value.draw_items(generator, groups, observations) for _ in range(2))
         differences = [np.abs(unit[one] - unit[other]) for unit in items.codes.T]
         differences += [variable[one] != variable[other] for variable in items.discrete.T]
-        features[part] = np.stack([each.mean(axis=1) for each in differences], axis=1)
+        features[some] = np.stack([each.mean(axis=1) for each in differences], axis=1)
     return features, fixed

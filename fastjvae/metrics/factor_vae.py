@@ -142,11 +142,11 @@ def _votes(
     counts = np.zeros((by_value.factors, items.units))
     fixed = by_value.draw_factors(generator, votes)
     groups = by_value.draw_groups(generator, fixed[:, None])
-    for part in chunks(votes, observations):
-        drawn = by_value.draw_items(generator, groups[part], observations)
+    for some in chunks(votes, observations):
+        drawn = by_value.draw_items(generator, groups[some], observations)
         ratio = _variances(items, drawn) / spread
         least = ratio == np.nanmin(ratio, axis=1, keepdims=True)
-        np.add.at(counts, fixed[part], least / least.sum(axis=1, keepdims=True))
+        np.add.at(counts, fixed[some], least / least.sum(axis=1, keepdims=True))
     return counts
 
 

@@ -69,7 +69,7 @@ def taking_up(path: Path) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except Exception as error:  # parts of another form can raise anything
+    except Exception as error:  # entries of another form can raise anything
         raise CheckpointError(
             f"{path} is damaged: its content cannot be taken up"
             f" ({type(error).__name__}: {first_sentence(error)}){_hint_to_previous(path)}"

@@ -32,7 +32,7 @@ def decode(model: JointVAE, sample: Tensor) -> Images:
     """Sample rows (n, L) of any device and dtype -> images (n, C, H, W)."""
     rows = sample.to(model.device, model.dtype)
     with evaluating(model):
-        images = [model.decode(part).float().cpu() for part in torch.split(rows, _DECODED_AT_ONCE)]
+        images = [model.decode(some).float().cpu() for some in torch.split(rows, _DECODED_AT_ONCE)]
     return torch.cat(images).numpy()
 
 

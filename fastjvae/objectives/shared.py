@@ -35,7 +35,7 @@ class HeadedModel(LatentModel, Protocol):
 
 
 class SharedInformation(NamedTuple):
-    """Nats, differentiable."""
+    """Two terms of the loss, nats, differentiable."""
 
     information: Tensor  # I(c; c')
     imbalance: Tensor  # KL(category mean || uniform)
@@ -76,11 +76,11 @@ def shared_information(params: Tensor, spec: LatentSpec, group: int) -> SharedIn
             f"the images of a batch must be groups of {group}, at least 2 each, one after the"
             f" other, got {len(params)} images"
         )
-    parts = [shared_by(params[:, logits].softmax(dim=1), group) for logits in spec.logits]
+    found = [shared_by(params[:, logits].softmax(dim=1), group) for logits in spec.logits]
     zero = params.new_zeros(())
     return SharedInformation(
-        sum((part.information for part in parts), start=zero),
-        sum((part.imbalance for part in parts), start=zero),
+        sum((each.information for each in found), start=zero),
+        sum((each.imbalance for each in found), start=zero),
     )
 
 

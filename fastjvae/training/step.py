@@ -125,13 +125,13 @@ class TrainingStep:
         if len(parts) > 1:
             sums, rows = self._look_ahead(parts, first, whole)
         outs: list[LossOutput] = []
-        for part, n, u in parts:
+        for own, n, u in parts:
             more = len(outs) < len(parts) - 1
             among = part_of_batch(whole, sums=sums, rows=rows, first=first)
             with among, self._without_exchange(more), self.autocast():
-                outs.append(self.loss(part, self.step, n, u))
+                outs.append(self.loss(own, self.step, n, u))
                 outs[-1].loss.backward()  # type: ignore[no-untyped-call]
-            first += len(part)
+            first += len(own)
         # Every part's loss has its own share of the reconstruction, and the whole batch's rest.
         rest = [out.reconstruction for out in outs[:-1]]
         reconstruction = sum(rest, outs[-1].reconstruction)

@@ -44,7 +44,7 @@ class LatentNoise(NamedTuple):
 
 
 def latent_forward(
-    parts: LatentParams,
+    params: LatentParams,
     sizes: Sequence[int],
     noise: LatentNoise | None,
     tau: float | Tensor,
@@ -58,7 +58,7 @@ def latent_forward(
     ``noise`` None computes divergences alone; ``diverge`` False samples alone and returns an empty
     tensor.
     """
-    mean, logvar, logits = parts
+    mean, logvar, logits = params
     rows, units, categories = mean.shape[0], mean.shape[1], logits.shape[1]
     blocks = latent_blocks(rows, units, tuple(sizes))
     columns = units + len(sizes) + categories
@@ -91,7 +91,7 @@ def latent_forward(
 
 
 def latent_backward(
-    parts: LatentParams,
+    params: LatentParams,
     sizes: Sequence[int],
     noise: LatentNoise | None,
     tau: float | Tensor,
@@ -107,7 +107,7 @@ def latent_backward(
     ``grad_sums`` (programs, Z + D + C) times ``scale`` is the upstream gradient of the partials;
     None where there is none. ``noise`` None means that there is none of the samples.
     """
-    mean, logvar, logits = parts
+    mean, logvar, logits = params
     rows, units, categories = mean.shape[0], mean.shape[1], logits.shape[1]
     if rows == 0:
         return

@@ -82,10 +82,10 @@ class LoaderBatches(Batches):
         seed = epoch_seed(self._seed, epoch)
         self._random_state = torch.Generator().manual_seed(seed).get_state()
         loader = self._loader
-        for part in (loader, loader.sampler, loader.batch_sampler):
-            if isinstance(generator := getattr(part, "generator", None), torch.Generator):
+        for each in (loader, loader.sampler, loader.batch_sampler):
+            if isinstance(generator := getattr(each, "generator", None), torch.Generator):
                 generator.manual_seed(seed)
-            if set_epoch := getattr(part, "set_epoch", None):
+            if set_epoch := getattr(each, "set_epoch", None):
                 set_epoch(epoch)
         with self._own_random_numbers():
             self._iterator = iter(loader)

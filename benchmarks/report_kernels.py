@@ -36,7 +36,7 @@ class ReportError(Exception):
 
 
 class Case(NamedTuple):
-    """What every provider was given."""
+    """The inputs that every provider was given."""
 
     operation: str
     direction: str
@@ -46,7 +46,7 @@ class Case(NamedTuple):
 
 
 class Time(NamedTuple):
-    """Of one provider, in microseconds."""
+    """The time of one provider, in microseconds."""
 
     median: float
     iqr: float
@@ -55,6 +55,8 @@ class Time(NamedTuple):
 
 
 class Measured(NamedTuple):
+    """The content of a file of measurements."""
+
     times: dict[Case, dict[str, Time]]  # by provider, in the order of the file
     environment: dict[str, Any]
     copy_bandwidth: float | None  # bytes per second

@@ -1,4 +1,4 @@
-"""Which arguments count as numbers, Python's and NumPy's but not booleans; numbers as text."""
+"""Checks that an argument is a number, Python's or NumPy's and no boolean; numbers as text."""
 
 import math
 from numbers import Integral, Real

@@ -1,1 +1,1 @@
-"""What is learned, over seeds: ``docs/results.md`` and everything that it is made from."""
+"""Experiments over seeds: ``docs/results.md`` and everything that it is made from."""

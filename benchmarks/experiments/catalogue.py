@@ -15,7 +15,7 @@ Method = Literal["train", "published way", "k-means", "published"]
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is measured over seeds.
+    """One experiment: what is trained or counted, and over which seeds.
 
     Attributes:
         recipe: data set whose recipe the settings start from.
@@ -69,7 +69,7 @@ def _long(**changes: Any) -> Experiment:
 
 
 def _half_as_long(number: int, images: int | None = None, **changes: Any) -> Experiment:
-    """With a number of categories."""
+    """Half the steps of :func:`_long`, with another number of categories."""
     capacity = CapacityConfig(0.0, 5.0, 12_500, 30.0)
     settings = {"disc": (number,), "steps": 15_000, **changes}
     return Experiment(
@@ -88,7 +88,7 @@ def _begun(lr: float, **changes: Any) -> Experiment:
 
 
 def _gone_on(start: str, seeds: tuple[int, ...]) -> Experiment:
-    """With the paper's objective at the end of its schedules, from a trained model."""
+    """A trained model that goes on with the paper's objective at the end of its schedules."""
     grown = CapacityConfig(5.0, 5.0, 1, 30.0)
     settings = {"steps": 20_000, "cont_capacity": grown, "disc_capacity": grown, "warmup": 500}
     return Experiment("mnist", settings, seeds, start=start)

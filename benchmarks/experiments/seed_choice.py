@@ -130,7 +130,7 @@ def chosen_seeds(results: Results, compared: Mapping[str, Any]) -> dict[str, Cho
 
 
 def _chosen(rows: Results, key: str, best: Callable[..., Any]) -> int:
-    """Of equals, as the two seeds of a pair are by UDR, the one with the lower objective."""
+    """The best seed; of equals, as UDR's two of a pair are, the one with the lower objective."""
     value = best(row[key] for row in rows)
     equals = [row for row in rows if row[key] == value]
     return int(min(equals, key=lambda row: float(row["objective"]))["seed"])

@@ -116,6 +116,8 @@ class Passes(NamedTuple):
 
 
 class Provider(NamedTuple):
+    """A way to compute an operation, and the backend that it takes."""
+
     backend: Backend
     build: Callable[[Problem], Passes]
 

@@ -121,6 +121,8 @@ class _OneBatch(Batches):
 
 
 class Provider(NamedTuple):
+    """A way to train, made of a recipe, the size of the images and a device."""
+
     build: Callable[[TrainConfig, tuple[int, int, int], str], Training]
     keep_freed_memory: bool = False
 

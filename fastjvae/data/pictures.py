@@ -251,7 +251,7 @@ def intact(
 
 
 def _count(damaged: Sequence[PictureError], number: int) -> str:
-    """How many of so many pictures are damaged, and the first of them."""
+    """The words for damaged pictures: how many of so many, and the first of them."""
     first = ", ".join(f"{error.name} ({error.why})" for error in damaged[:_NAMED])
     others = f" and {len(damaged) - _NAMED:,} more" if len(damaged) > _NAMED else ""
     return f"{len(damaged):,} of {number:,} pictures cannot be read: {first}{others}"

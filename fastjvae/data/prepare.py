@@ -61,7 +61,7 @@ def fit_images(images: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDAr
 
 
 def held_out(count: int) -> int:
-    """How many of so many are the test split, where a data set has no split of its own."""
+    """The size of the test split of so many, where a data set has no split of its own."""
     return max(1, count // 10)
 
 

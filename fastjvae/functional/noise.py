@@ -1,4 +1,4 @@
-"""Where the noise of a sample comes from: given, drawn from a Philox key, or from a generator."""
+"""The noise of a sample: given, drawn from a Philox key, or from a generator."""
 
 from typing import Any, NamedTuple
 

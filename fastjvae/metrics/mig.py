@@ -104,7 +104,7 @@ def _mutual_information(first: Integers, second: Integers) -> float:
 
 
 def _joint_counts(first: Integers, second: Integers) -> tuple[Floats, Floats, Floats]:
-    """Of every pair that appears: how often it does, how often its first part, its second part."""
+    """The counts of every pair that appears, of its first and of its second number."""
     width = int(second.max()) + 1
     pairs = first * width + second
     if (int(first.max()) + 1) * width <= _LARGEST_TABLE:

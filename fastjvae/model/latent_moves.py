@@ -153,14 +153,14 @@ class Latent(NamedTuple):
         return torch.eye(shown, size), [str(k) for k in range(shown)]
 
     def label(self, spec: LatentSpec, steps: int, text: str | None = None) -> str:
-        """Its name or ``text``, and how many categories a row of ``steps`` images has of it."""
+        """The variable's name or ``text``, and how many of its categories ``steps`` images show."""
         text = str(self) if text is None else text
         if self.kind == "z" or spec.disc[self.number] <= steps:
             return text
         return f"{text}\nfirst {steps} of {spec.disc[self.number]}"
 
     def place(self, spec: LatentSpec) -> slice:
-        """Where the variable stands in a sample row."""
+        """The variable's place in a sample row."""
         return (
             slice(self.number, self.number + 1)
             if self.kind == "z"

@@ -51,7 +51,7 @@ class Progress:
                 self._bar = None
 
     def advance(self) -> None:
-        """One more step has been taken."""
+        """Count one more step."""
         self._step += 1
         if self._bar is not None:
             self._bar.update()

@@ -1,4 +1,4 @@
-"""The run folder: configuration, metrics, lock and where everything lies."""
+"""The run folder: its files, configuration, metrics and lock."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping

@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class Stopped:
-    """True once a signal has come, and which; ``signal`` is None until then."""
+    """Whether a signal has come, and which one; ``signal`` is None until then."""
 
     def __init__(self) -> None:
         self.signal: int | None = None

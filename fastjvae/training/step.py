@@ -78,7 +78,7 @@ class TrainingStep:
         self._prepared: dict[torch.Size, CapturedStep | None] = {}
 
     def take(self, selected: Tensor, number: int) -> None:
-        """One step on the images of a selection."""
+        """Take one step on the images of a selection."""
         images = self.augmented(self.batches.gather(selected), self.batches.whole(number))
         self.step += 1
         self.optimizer.zero_grad(set_to_none=True)
@@ -192,7 +192,7 @@ class TrainingStep:
             self.take(selected, number)
 
     def _possible(self, compiled: bool, graph: bool) -> tuple[bool, bool]:
-        """Which of the two can be done here; says what cannot, and why."""
+        """Whether this run can be compiled and whether captured; says what cannot, and why."""
         graph = graph and self.device.type == "cuda"
         if compiled and self.in_parts:
             self.say("torch.compile takes whole batches: this run trains without it")

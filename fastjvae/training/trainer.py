@@ -40,8 +40,9 @@ class Trainer(TrainingLoop):
             ``named_parameters()``, which are never saved when one is not finite.
         resuming: the run that is in the folder goes on under ``config``, which may differ from the
             folder's in :data:`fastjvae.training.settings.run.RUN_SETTINGS`.
-        processes: the processes that train together, see :func:`.processes.join_processes`; every
-            one makes a Trainer, and rank 0 writes the folder.
+        processes: the processes that train together, see
+            :func:`fastjvae.training.processes.join_processes`; every one makes a Trainer, and rank
+            0 writes the folder.
 
     Raises:
         ArgumentError: the precision is not one of the device; the objective cannot be trained by

@@ -1,4 +1,4 @@
-"""Which blocks the kernels run with: plain functions of sizes, no tuning at run time."""
+"""The blocks that the kernels run with: plain functions of sizes, no tuning at run time."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -85,7 +85,7 @@ def power_of_2(n: int) -> int:
 
 
 def warps(threads: int, device: torch.device) -> int:
-    """How many warps so many threads are."""
+    """The warps that so many threads are."""
     return threads // _lanes(device)
 
 

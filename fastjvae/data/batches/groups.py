@@ -13,7 +13,7 @@ _DISTANCES = 2**24  # that are held at once
 
 
 class Groups(NamedTuple):
-    """How batches are made of groups, whose images follow one another."""
+    """Groups that batches are made of; their images follow one another."""
 
     size: int  # images of a group, at least 2
     # (N, k) int64, the nearest neighbours of each image, of which k >= size - 1; with k = 0 a group

@@ -1,4 +1,4 @@
-"""Which images a step gets, by the seed and the step's number alone."""
+"""The order of a run's images: the seed and a step's number alone decide which the step gets."""
 
 import torch
 from torch import Tensor

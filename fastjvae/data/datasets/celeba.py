@@ -141,7 +141,7 @@ class _Partition(NamedTuple):
 def _opened(
     files: Sequence[Path], max_pixels: int
 ) -> Iterator[tuple[dict[str, _Reader], _Partition | None]]:
-    """For each picture's full name what reads it; and the list in the zip, if they are in one."""
+    """A reader of each picture by its full name, and the list in the zip, if they are in one."""
     path = files[0]
     if path.suffix.lower() != ".zip":
         yield (

@@ -109,7 +109,7 @@ def category_imbalance(category_mean: Tensor, spec: LatentSpec) -> Tensor:
 
 
 def information(kl_disc: Tensor, category_mean: Tensor, spec: LatentSpec) -> Tensor:
-    """That part of KL_c (D,) which tells the images of a batch apart, nats per variable.
+    """The part of KL_c (D,) that tells the images of a batch apart, nats per variable.
 
     It is their mutual information H(category mean) - mean H(p), KL_c less the imbalance.
     """

@@ -44,7 +44,7 @@ class Bounds:
         return None
 
     def finite(self, number: float) -> str | None:
-        """The same for any number that has to be finite."""
+        """The bound that a number breaks, in words, where it has to be finite as well."""
         right = self.broken_by(number)
         if right is None or right.startswith("above"):
             return right and f"a finite number {right}"

@@ -1,4 +1,4 @@
-"""How a forward and a backward launch become one differentiable operation."""
+"""A differentiable operation, made of a forward and a backward launch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

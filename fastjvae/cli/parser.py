@@ -17,9 +17,9 @@ from fastjvae.cli.export import Export
 from fastjvae.cli.figures import FIGURES
 from fastjvae.cli.figures.run import Figures
 from fastjvae.cli.infogan import InfoGAN
+from fastjvae.cli.spellings import as_tyro_reads
 from fastjvae.cli.train import Resume, Train
 from fastjvae.cli.usage import did_you_mean, usage_sentence
-from fastjvae.cli.words import as_read
 from fastjvae.errors import ArgumentError
 from fastjvae.training.settings.recipes import RECIPES
 
@@ -40,7 +40,7 @@ def parse(argv: Sequence[str]) -> Command:
         ArgumentError: wrong usage; names the flag, what was given and what is right.
         SystemExit: help was asked for, and printed.
     """
-    words = as_read(argv)
+    words = as_tyro_reads(argv)
     _check_figure(words)
     first, second = [*words, "", ""][:2]
     given = {word.split("=")[0] for word in words}

@@ -5,7 +5,7 @@ import itertools
 import re
 from collections.abc import Collection, Sequence
 
-from fastjvae.cli.words import NUMBER_LISTS
+from fastjvae.cli.spellings import NUMBER_LISTS
 
 _UNKNOWN = re.compile(r"Unrecognized options: ([^\s,=]+)")
 _NO_TYPE = re.compile(r"Error parsing (\S+): no type matching \{None\}\|(\S+) could be")

@@ -37,9 +37,9 @@ Box = tuple[int, int, int, int]  # left, top, width, height in pixels of the pag
 
 def new_page() -> Figure:
     """An empty figure, which a notebook shows by itself."""
-    from fastjvae.figures.shown import ShownFigure
+    from fastjvae.figures.notebook import NotebookFigure
 
-    return ShownFigure(dpi=DPI)
+    return NotebookFigure(dpi=DPI)
 
 
 def add_plot(figure: Figure) -> Axes:

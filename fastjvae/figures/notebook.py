@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from fastjvae.figures.saving import rendered
 
 
-class ShownFigure(Figure):
+class NotebookFigure(Figure):
     """A matplotlib figure that a notebook draws as the value of a cell."""
 
     def _repr_png_(self) -> bytes:

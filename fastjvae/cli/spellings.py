@@ -22,12 +22,12 @@ _HOME = re.compile(r"((?:[^=/]*=)?)(~[^/]*(?:/.*)?)", flags=re.DOTALL)
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?")
 
 
-def as_read(words: Sequence[str]) -> list[str]:
+def as_tyro_reads(words: Sequence[str]) -> list[str]:
     """Words with the home folder for ~, flags by their present names, and lists of numbers apart.
 
-    >>> as_read(["train", "images", "--disc", "10,10", "--image-size=64x64", "--seed", "1"])
+    >>> as_tyro_reads(["train", "images", "--disc", "10,10", "--image-size=64x64", "--seed", "1"])
     ['train', 'images', '--disc', '10', '10', '--image-size', '64', '64', '--seed', '1']
-    >>> as_read(["--image-size", "64", "--discrete-capacity=shared"])
+    >>> as_tyro_reads(["--image-size", "64", "--discrete-capacity=shared"])
     ['--image-size', '64', '64', '--disc-measure=shared']
 
     Raises:

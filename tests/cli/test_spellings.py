@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastjvae.cli.parser import parse
-from fastjvae.cli.words import as_read
+from fastjvae.cli.spellings import as_tyro_reads
 from fastjvae.errors import ArgumentError
 
 NUMBERS = st.lists(st.integers(0, 10**6), min_size=1, max_size=5)
@@ -24,10 +24,10 @@ def test_a_list_of_numbers_is_read_in_every_form(
     word = form.format(separator.join(map(str, numbers)))
     words = [f"--disc={word}"] if equals else ["--disc", word]
     read = ["--disc", *map(str, numbers), "--seed", "1"]
-    assert as_read([*words, "--seed", "1"]) == read
-    assert as_read(read) == read
+    assert as_tyro_reads([*words, "--seed", "1"]) == read
+    assert as_tyro_reads(read) == read
     apart = ["--disc", *(f"{number}," for number in numbers), "--seed", "1"]
-    assert as_read(apart) == read
+    assert as_tyro_reads(apart) == read
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_list_that_cannot_be_says_the_right_form(words: list[str], message: st
 
 
 def test_a_size_that_lacks_a_number_is_no_size():
-    assert as_read(["--image-size", "64x"]) == ["--image-size", "64x"]
+    assert as_tyro_reads(["--image-size", "64x"]) == ["--image-size", "64x"]
 
 
 def test_home_in_every_path(monkeypatch: pytest.MonkeyPatch):
@@ -89,7 +89,7 @@ def test_home_in_every_path(monkeypatch: pytest.MonkeyPatch):
         "x~": "x~",
         "~nobody-here/c": "~nobody-here/c",  # as a shell does
     }
-    assert as_read([*expected]) == [*expected.values()]
+    assert as_tyro_reads([*expected]) == [*expected.values()]
 
 
 @pytest.mark.parametrize("word", ["~/a", "--out=~/a", "~"])
@@ -100,5 +100,5 @@ def test_a_user_without_a_home_folder(word: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     with pytest.raises(ArgumentError, match=f"{word} cannot be found: .* no home folder"):
-        as_read(["figures", "run", word])
-    assert as_read(["figures", str(Path("/a"))]) == ["figures", "/a"]
+        as_tyro_reads(["figures", "run", word])
+    assert as_tyro_reads(["figures", str(Path("/a"))]) == ["figures", "/a"]

@@ -125,8 +125,7 @@ def follow_angle(means: Floats, angles: Floats, unit: int | None = None) -> Angl
     """
     if len(means) < _LEAST_IMAGES:
         raise ArgumentError(
-            f"how well a unit follows an angle shows on at least {_LEAST_IMAGES} images,"
-            f" got {len(means)}"
+            f"an angle is read from at least {_LEAST_IMAGES} images, got {len(means)}"
         )
     radians = np.deg2rad(angles)
     waves = [wave(k * radians) for k in range(1, _HARMONICS + 1) for wave in (np.cos, np.sin)]

@@ -34,8 +34,7 @@ def read_picture(path: str | Path, img_size: tuple[int, int, int]) -> Tensor:
     channels, height, width = img_size
     if channels not in (1, 3):
         raise ArgumentError(
-            f"pictures are of 1 channel (grey) or 3 (RGB), the model's images are not: these have"
-            f" {channels}"
+            f"a model of pictures has images of 1 channel (grey) or 3 (RGB), these have {channels}"
         )
     picture = open_picture(Path(path), str(path), hint=": make it smaller")
     picture = picture.convert("L" if channels == 1 else "RGB")

@@ -134,8 +134,7 @@ class Latent(NamedTuple):
         match = re.fullmatch(r"([zc])([0-9]+)", str(name))
         if match is None:
             raise ArgumentError(
-                f"a latent variable is named z and the number of a continuous unit, or c and that"
-                f" of a discrete variable, such as z3 or c0, got {name!r}"
+                f"a latent variable is named by its kind and number, such as z3 or c0, got {name!r}"
             )
         index = int(match[2])
         return continuous_unit(index, spec) if match[1] == "z" else discrete_variable(index, spec)

@@ -164,7 +164,7 @@ class SharedObjective(nn.Module):
         check_seed(seed)
         if not self.spec.disc:
             raise ArgumentError(
-                f"shared information is of categorical variables, got {self.spec.to_dict()}"
+                f"shared information needs categorical variables, got {self.spec.to_dict()}"
             )
         if not is_integer(group) or group < 2:
             raise ArgumentError(

@@ -57,7 +57,7 @@ class Recorder:
         elif len(row) != self._rows.shape[1]:
             raise CheckpointError(
                 f"the checkpoint has {self._rows.shape[1]} numbers of each step and this run"
-                f" {len(row)}: its objective or latent variables are other ones"
+                f" {len(row)}: its objective or latent variables differ"
             )
         self._rows.index_copy_(0, self._next, row[None])
         self._next.add_(1).remainder_(len(self._rows))

@@ -133,7 +133,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
         for parameter in group["params"]:
             moments = optimizer.state.get(parameter, {})
             if moments and moments.keys() != _MOMENTS:
-                raise ValueError(f"the optimizer has {sorted(moments)} of a parameter")
+                raise ValueError(f"Adam has {sorted(_MOMENTS)}, got {sorted(moments)}")
             for name, value in moments.items():
                 _check_moment(name, value, parameter)
                 if name != "step" and value.stride() != parameter.stride():

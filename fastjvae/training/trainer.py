@@ -65,7 +65,7 @@ class Trainer(TrainingLoop):
         processes: Processes | None = None,
     ) -> None:
         if config.refits and isinstance(data, DataLoader):
-            raise ArgumentError("--refits take images, which can be asked for twice, no DataLoader")
+            raise ArgumentError("--refits take images that can be read twice, not a DataLoader")
         super().__init__(
             config, data, run, processes, group=config.group, neighbours=config.neighbours
         )

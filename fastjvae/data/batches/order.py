@@ -31,8 +31,8 @@ class Order:
         self._group = groups.size if groups else 1
         if batch_size % self._group:
             raise ArgumentError(
-                f"a batch of groups of {self._group} images has a multiple of as many, got a batch"
-                f" size of {batch_size}"
+                f"a batch must be whole groups of {self._group} images each,"
+                f" got a batch size of {batch_size}"
             )
         self._drawn = batch_size // self._group  # from the permutation
         self.largest = min(self._drawn, images) * self._group

@@ -2,7 +2,7 @@
 
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipInfo
 
-from fastjvae.data.prepare import shown
+from fastjvae.data.prepare import legible
 
 # A byte of deflate's output takes 1/1032 of a byte at least: 258 bytes for two bits.
 DEFLATE_RATIO = 1032
@@ -18,6 +18,6 @@ def check_member(info: ZipInfo, archive_size: int) -> None:
     packed = info.compress_size
     if packed > archive_size or (most is not None and info.file_size > most * packed):
         raise ValueError(
-            f"its member {shown(info.filename)} announces {info.file_size:,} bytes in {packed:,} of"
-            f" {archive_size:,}"
+            f"its member {legible(info.filename)} announces {info.file_size:,} bytes in {packed:,}"
+            f" of {archive_size:,}"
         )

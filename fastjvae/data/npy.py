@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fastjvae.data.archives import check_member
 from fastjvae.data.memory import check_room
-from fastjvae.data.prepare import reading, reason, shown
+from fastjvae.data.prepare import legible, reading, reason
 
 MAGIC = b"\x93NUMPY"
 
@@ -116,7 +116,7 @@ class Archive(Mapping[str, npt.NDArray[Any]]):
         """
         with self.opened(name) as (header, _):
             if header.dtype.hasobject:
-                raise ValueError(f"Object arrays such as {shown(name)} are not read")
+                raise ValueError(f"Object arrays such as {legible(name)} are not read")
             check_room(header.nbytes)
         with reading(self.path, "a numpy file"), self._zip.open(self._members[name]) as member:
             array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fastjvae.data.prepare import own_limits, reason, shown
+from fastjvae.data.prepare import legible, own_limits, reason
 from fastjvae.data.source import MAX_PIXELS
 from fastjvae.errors import DataError
 
@@ -134,7 +134,7 @@ def open_picture(
     """
     from PIL import Image, ImageOps
 
-    name = shown(name)
+    name = legible(name)
     try:
         with own_limits():
             opened = Image.open(file, formats=tuple(FORMATS))

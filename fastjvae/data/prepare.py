@@ -67,10 +67,10 @@ def held_out(count: int) -> int:
 
 def reason(error: Exception) -> str:
     """A library's error as part of a sentence: its first sentence, without the full stop."""
-    return shown(first_sentence(error))
+    return legible(first_sentence(error))
 
 
-def shown(text: str) -> str:
+def legible(text: str) -> str:
     """A name out of a file as it can stand in a sentence: in quotes if it would break the line."""
     return text if text.isprintable() else repr(text)
 

@@ -21,7 +21,7 @@ import torch
 from fastjvae.data.cache import Pixels, gather
 from fastjvae.data.memory import tensor_on
 from fastjvae.data.npy import MAGIC, Archive, map_array, open_archive
-from fastjvae.data.prepare import fit_images, reading, shown
+from fastjvae.data.prepare import fit_images, legible, reading
 from fastjvae.data.source import DataSource, ImageData
 from fastjvae.errors import DataError
 
@@ -120,7 +120,7 @@ def _form(arrays: _Arrays, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 def _image_key(path: Path, arrays: _Arrays, key: str | None) -> str:
     """The name of the images, also where none is given."""
-    names = ", ".join(map(shown, arrays)) or "of no array"
+    names = ", ".join(map(legible, arrays)) or "of no array"
     if key is not None:
         if key not in arrays:
             raise DataError(f"{path} has no array named {key}, got the names {names}")
@@ -161,10 +161,11 @@ def _labels_beside(
     others = [name for name in arrays if name in fitting or (name in usual and name != image_key)]
     if not others:
         return None, ()
-    names = ", ".join(map(shown, others))
+    names = ", ".join(map(legible, others))
     return None, (
-        f"{path} has no labels under a known name, and nothing is taken from {names}: if one of "
-        f"them has the labels, as {count} integers, name it by --labels {path}:{shown(others[0])}",
+        f"{path} has no labels under a known name, and nothing is taken from {names}: if one of"
+        f" them has the labels, as {count} integers, name it by --labels"
+        f" {path}:{legible(others[0])}",
     )
 
 
@@ -188,7 +189,7 @@ def _read_labels(text: str) -> tuple[Path, npt.NDArray[Any]]:
         if labels is None:
             raise DataError(
                 f"{path} has no array named {key or ' or '.join(LABEL_KEYS)}, "
-                f"got the names {', '.join(map(shown, arrays))}"
+                f"got the names {', '.join(map(legible, arrays))}"
             )
     return path, labels
 

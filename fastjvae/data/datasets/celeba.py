@@ -28,7 +28,7 @@ from fastjvae.data.pictures import (
     is_picture,
     open_picture,
 )
-from fastjvae.data.prepare import fit, held_out, reading, reason, shown
+from fastjvae.data.prepare import fit, held_out, legible, reading, reason
 from fastjvae.data.source import SIZES, DataSource, ImageData
 from fastjvae.errors import DataError
 
@@ -163,7 +163,7 @@ def _opened(
         if lists:
             with reading(path, "a zip file"):
                 content = _read_member(archive, path, lists[0], _MOST_OF_A_LIST)
-            partition = _parse_listing(f"{shown(lists[0])} in {path}", content)
+            partition = _parse_listing(f"{legible(lists[0])} in {path}", content)
         yield (
             {name: partial(_read_picture, archive, path, name, max_pixels) for name in members},
             partition,
@@ -191,7 +191,7 @@ def _read_member(archive: ZipFile, path: Path, name: str, most: int) -> bytes:
 
 
 def _read_picture(archive: ZipFile, path: Path, name: str, max_pixels: int) -> Image.Image:
-    where = f"{shown(name)} in {path}"
+    where = f"{legible(name)} in {path}"
     try:
         # 8 bytes a pixel and a MiB: no picture of the formats that are read takes more.
         content = _read_member(archive, path, name, 8 * max_pixels + 2**20)
@@ -215,14 +215,14 @@ def _of_split(source: DataSource, partition: _Partition | None, names: list[str]
         if len(names) < 2:
             raise DataError(
                 f"{source.path} must hold at least 2 pictures, one of them for the test split, "
-                f"got only {shown(names[0])}"
+                f"got only {legible(names[0])}"
             )
         start = len(names) - held_out(len(names))
         return names[start:] if source.split == "test" else names[:start]
     listing, parts = partition
     unknown = next((name for name in names if _stem(name) not in parts), None)
     if unknown is not None:
-        raise DataError(f"{listing} does not say which part {shown(unknown)} belongs to")
+        raise DataError(f"{listing} does not say which part {legible(unknown)} belongs to")
     chosen = [name for name in names if parts[_stem(name)] == _PARTS[source.split]]
     if not chosen:
         raise DataError(
@@ -258,7 +258,7 @@ def _parse_listing(path: str, content: bytes) -> _Partition:
             name, part = _stem(match["name"]), match["part"]
             if parts.setdefault(name, part) != part:
                 raise DataError(
-                    f"{path} puts {shown(match['name'])} into parts {parts[name]} and {part}"
+                    f"{path} puts {legible(match['name'])} into parts {parts[name]} and {part}"
                 )
         elif line.strip() and (number > 1 or not path.split(" in ")[0].endswith(".csv")):
             raise DataError(

@@ -13,7 +13,7 @@ from fastjvae.data.cache import gather
 from fastjvae.data.factors import FULL_TURN, GRID, SHAPES, values_of_grid
 from fastjvae.data.memory import tensor_on
 from fastjvae.data.npy import open_archive
-from fastjvae.data.prepare import fit_images, shown
+from fastjvae.data.prepare import fit_images, legible
 from fastjvae.data.source import SIZES, DataSource, ImageData
 from fastjvae.errors import DataError
 
@@ -75,7 +75,7 @@ def _read_factors(path: Path) -> torch.Tensor:
         if not {_IMAGES, _CLASSES} <= {*archive}:
             raise DataError(
                 f"{path} must hold the arrays {_IMAGES} and {_CLASSES} as {_FILE} does, "
-                f"got {', '.join(map(shown, archive)) or 'none'}"
+                f"got {', '.join(map(legible, archive)) or 'none'}"
             )
         shape, fortran, dtype, _ = archive.header(_IMAGES)
         classes = archive[_CLASSES]

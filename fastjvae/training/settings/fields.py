@@ -14,8 +14,7 @@ import types
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
-from typing import get_type_hints as _get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -177,13 +176,13 @@ def only_heeded(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _hints(kind: Any) -> dict[str, Any]:
     """The annotation of each field."""
-    return _resolved_hints(kind)
+    return _resolved_hints(kind)  # through Any: mypy takes no dataclass for hashable
 
 
 @cache
 def _resolved_hints(kind: Any) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(kind)}
-    hints = _get_type_hints(kind, include_extras=True)
+    hints = get_type_hints(kind, include_extras=True)
     return {name: hint for name, hint in hints.items() if name in names}
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import subprocess
@@ -12,8 +13,15 @@ from pathlib import Path
 import pytest
 
 from fastjvae import files
-from fastjvae.errors import RunError
-from fastjvae.files import remove_leftovers, replacing, write_bytes, write_json
+from fastjvae.errors import DataError, RunError
+from fastjvae.files import (
+    parse_json,
+    read_json,
+    remove_leftovers,
+    replacing,
+    write_bytes,
+    write_json,
+)
 
 
 def test_content_replaces_the_file_and_makes_its_folder(tmp_path: Path):
@@ -177,3 +185,39 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"cannot write .*file/inner: "):
         write_json(tmp_path / "file" / "inner", 1)
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_json(tmp_path: Path):
+    value = {"a": [1.5, float("nan"), (float("inf"), None)], "b": {"c": -float("inf"), "d": True}}
+    write_json(tmp_path / "x.json", value)
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name)) == {
+        "a": [1.5, None, [None, None]],
+        "b": {"c": None, "d": True},
+    }
+
+
+def test_older_files_are_read():
+    assert parse_json('{"a": NaN}')["a"] != parse_json('{"a": NaN}')["a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "is not readable JSON: it is nested too deeply"),
+        (b"{", "is not readable JSON: "),
+        (b"\xff\xff", "is not readable JSON: "),
+        (b"1" * 5000, "is not readable JSON: "),
+    ],
+)
+def test_what_is_no_json_is_one_sentence(tmp_path: Path, content: bytes, message: str):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"x.json {message}") as error:
+        read_json(path, DataError)
+    assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_json(tmp_path, DataError)

@@ -14,12 +14,12 @@ nothing, so the sum of dl is 0. n is drawn again in the backward pass from its s
 
 Each program owns a range of rows and walks over column tiles, rows inside columns, so that sums
 over its rows stay in registers; they go to one row of `partials`, which a second kernel adds up in
-a fixed order. No atomics: results repeat bitwise. Every part has its own pointer and strides, so
+a fixed order. No atomics: results repeat bitwise. Every matrix has its own pointer and strides, so
 the same two kernels serve the joint row and each operation alone.
 
 Pointers are moved to the program's first row in int64; offsets from there are int32, or int64 with
-WIDE, where the launcher finds that a program's part of a matrix may reach 2^31 elements.
-ALIGNED says that rows, columns of every part, and starts and sizes of the variables are multiples
+WIDE, where the launcher finds that a program's rows of a matrix may reach 2^31 elements.
+ALIGNED says that rows, columns of every matrix, and starts and sizes of the variables are multiples
 of 4 elements, so that a thread moves 4 of them at once. A variable's tile begins at the multiple of
 4 below its first column, as the noise does; EXACT lets it begin at the column itself, where the
 former would double a large tile, and pays for it by drawing each number's whole block.

@@ -1,7 +1,5 @@
 """Options of the benchmarks, and what pytest-benchmark writes about the machine."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -12,8 +12,6 @@ The JSON has, for each step, how many kernels there are in all and of each kind:
 ``{"paper_32": {"kernels": n, "kinds": {...}}, ...}``.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections import Counter
 from pathlib import Path

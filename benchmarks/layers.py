@@ -11,8 +11,6 @@ with fewer operations than the convolution's can take less.
 Both alternate in one process, which keeps freed memory. Before that their results are compared.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Callable, Iterator

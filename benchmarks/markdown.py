@@ -1,7 +1,5 @@
 """Tables of the pages that are written from results."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -15,8 +15,6 @@ The JSON has, for each key, ``{"median": x, "iqr": [low, high]}``:
 - ``step_vs_tuned_eager_same_allocator``: the same where both keep freed memory.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Mapping

@@ -6,8 +6,6 @@ reads ``quick.json``, ``epoch.json``, ``step.json``, ``layers.json`` and ``gpu.j
 ``benchmarks/results``; of a file that is not there the page says "not measured".
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Callable, Iterable, Iterator

@@ -14,8 +14,6 @@ elements of its tiles, each loop counted once. Bytes are those of all kernels of
 (:mod:`benchmarks.operations.traffic`), over the minimum.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -4,8 +4,6 @@ What is measured without a GPU replaces kernels by objects that record their lau
 looked up in every module of a package, so a kernel or a function may move between its modules.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache

@@ -1,7 +1,5 @@
 """The experiments of ``docs/results.md`` and their settings."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal

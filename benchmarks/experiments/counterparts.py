@@ -1,7 +1,5 @@
 """Results to compare trained models with: k-means on pixels, and the authors' model."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Any

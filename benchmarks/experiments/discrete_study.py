@@ -14,8 +14,6 @@ writes ``benchmarks/results/discrete.json``, where what was found in models that
   images.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

@@ -1,7 +1,5 @@
 """Training images by number, for the question how much of what is learned the number decides."""
 
-from __future__ import annotations
-
 import torch
 
 from fastjvae.data import ImageData, load

@@ -5,8 +5,6 @@
 Rows whose experiments have no result yet say so.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence

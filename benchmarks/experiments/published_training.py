@@ -4,8 +4,6 @@ The step and the loader are those of :mod:`benchmarks.training.baselines`. A sto
 on from the end of its last epoch, with the numbers that it would have drawn.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import statistics

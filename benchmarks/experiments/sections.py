@@ -1,7 +1,5 @@
 """The sections of ``docs/results.md``: their texts, the lines of their tables, their pictures."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

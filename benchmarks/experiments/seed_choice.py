@@ -6,8 +6,6 @@ minimised, in nats per image: its reconstruction error and its penalties, as the
 training steps recorded them, when all capacities have grown to their end; lower is better.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Counts the units of an encoder that no image turns on: a collapse begins with them."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

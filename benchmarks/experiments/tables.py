@@ -3,8 +3,6 @@
 A table that has no line is left out, its head included.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence

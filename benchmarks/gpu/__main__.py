@@ -19,8 +19,6 @@ them with the machine and the versions; ``benchmarks/results/gpu.json`` is what
 left out, and sizes are tiny.
 """
 
-from __future__ import annotations
-
 import argparse
 from importlib import import_module
 from pathlib import Path

@@ -5,8 +5,6 @@ A fault of the device ends its process, and with it no other check.
     python -m benchmarks.gpu.contact "graph paper"    # one of them
 """
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import json

@@ -1,7 +1,5 @@
 """Training end to end by fastjvae's own loop, with its loading, its log and its checkpoints."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import tempfile

@@ -1,7 +1,5 @@
 """The kernels' operations beside PyTorch eager and compiled, for the paper's MNIST latents."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Parts of a run that have a time limit each, and do not stop one another when they fail."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

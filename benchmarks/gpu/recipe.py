@@ -1,7 +1,5 @@
 """The main job by the command line, to its accuracy: ``fastjvae train digits``."""
 
-from __future__ import annotations
-
 import json
 import statistics
 import subprocess

@@ -1,7 +1,5 @@
 """The section of ``benchmarks/README.md`` about a GPU, from ``gpu.json``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

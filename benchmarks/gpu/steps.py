@@ -3,8 +3,6 @@
 Time, images per second, operations per second, peak memory, and the kernels that the GPU runs.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The tests that need a GPU, and those that hold the compiled kernels against the reference."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import tempfile

@@ -1,7 +1,5 @@
 """Times of several things that take turns in one process."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from typing import Any

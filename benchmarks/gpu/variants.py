@@ -1,7 +1,5 @@
 """The kinds of training that have to run on a GPU: settings beside those of the paper."""
 
-from __future__ import annotations
-
 from typing import Any
 
 VARIANTS: dict[str, dict[str, Any]] = {

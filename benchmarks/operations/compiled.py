@@ -4,8 +4,6 @@ The launchers run as in training, with stand-ins for the kernels that record eac
 compiled has the types, alignments and block shapes of real launches. No GPU is needed.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 import tempfile

@@ -8,8 +8,6 @@ writes it: the reference emulates the kernels' Philox in int64 tensors, and that
 longer than the rest. While they are checked they get the seed's noise as tensors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial

@@ -6,8 +6,6 @@ prints a JSON object of bytes per image by specification and operation. Each pro
 rows, the fewest that a program has in a batch of 8,192 rows and more.
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Iterator

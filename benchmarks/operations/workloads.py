@@ -3,8 +3,6 @@
 One list for everything that is measured of them: times, compiled resources, bytes moved.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple

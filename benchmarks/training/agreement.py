@@ -1,7 +1,5 @@
 """Compares what providers compute: losses after some steps, beside those of the reference."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import tempfile

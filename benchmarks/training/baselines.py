@@ -15,8 +15,6 @@ can be compared step by step. Losses are in nats per image but for ``loss``, whi
 H * W pixels.
 """
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 from typing import Any, NamedTuple

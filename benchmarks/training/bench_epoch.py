@@ -16,8 +16,6 @@ Blocks are 50 steps, so that each holds one line of the log. Otherwise everythin
 ``--sizes=smallest`` takes a few steps on a few images.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

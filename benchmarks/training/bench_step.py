@@ -17,8 +17,6 @@ system gives.
 the default), of 64 alone (small), or a few short blocks (smallest).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

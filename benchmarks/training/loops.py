@@ -4,8 +4,6 @@ Each takes some steps before it is timed, and reports their losses as the fact "
 agree with the reference (:mod:`benchmarks.training.agreement`).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import json

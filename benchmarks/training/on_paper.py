@@ -26,10 +26,10 @@ from fastjvae.objectives import call_if_offered
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.recorder import loss_recorder
-from fastjvae.training.resume import Trained
 from fastjvae.training.settings.objective import build_objective
 from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
+from fastjvae.training.trained import Trained
 from fastjvae.training.trainer import adam
 
 GPU = torch.device("meta")

@@ -1,7 +1,5 @@
 """The models that the benchmarks train, and their images; nothing is downloaded."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import NamedTuple
 

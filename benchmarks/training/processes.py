@@ -16,8 +16,6 @@ A task is a function that is given :class:`Turns` and takes one step for each::
 It lies in a module that can be imported, and so do its arguments' types.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import signal
 import statistics

@@ -6,8 +6,6 @@ pytest-benchmark reads times from a clock alone, a test lets one that otherwise 
 forward by the seconds of each block. pytest-benchmark computes the statistics and writes the JSON.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

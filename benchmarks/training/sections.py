@@ -1,7 +1,5 @@
 """Sections of ``benchmarks/README.md`` about training: lines of Markdown from a file of results."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 

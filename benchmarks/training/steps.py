@@ -1,7 +1,5 @@
 """The training steps that are compared, by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -17,10 +15,10 @@ from fastjvae.data.batches import Batches
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.recorder import loss_recorder
-from fastjvae.training.resume import Trained
 from fastjvae.training.settings.objective import build_objective
 from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
+from fastjvae.training.trained import Trained
 
 
 class Training(Protocol):

@@ -4,7 +4,14 @@ JointVAE (paper eq. 8), beta-VAE (Higgins et al. 2017), CC-beta-VAE (Burgess et 
 (Kim & Mnih 2018) and beta-TCVAE (Chen et al. 2018).
 """
 
-from fastjvae.objectives.base import LossOutput, Objective, call_if_offered, encode_rows
+from fastjvae.objectives.base import (
+    LossOutput,
+    Objective,
+    bound_terms,
+    call_if_offered,
+    encode_rows,
+    loss_output,
+)
 from fastjvae.objectives.beta import BetaObjective, CCBetaObjective
 from fastjvae.objectives.beta_tc import BetaTCObjective
 from fastjvae.objectives.factor import FactorObjective
@@ -21,8 +28,10 @@ __all__ = [
     "Objective",
     "SharedInformation",
     "SharedObjective",
+    "bound_terms",
     "call_if_offered",
     "encode_rows",
+    "loss_output",
     "paper_mnist",
     "shared_information",
 ]

@@ -23,10 +23,11 @@ from fastjvae.training.images import described, training_batches
 from fastjvae.training.loss_checks import check_numbers
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
-from fastjvae.training.resume import Trained, restore, training_state
+from fastjvae.training.resume import restore, training_state
 from fastjvae.training.run_folder import MetricsLog, RunFolder
 from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.signals import Stopped, stop_signals
+from fastjvae.training.trained import Trained
 
 Record = dict[str, Any]  # a line of metrics.jsonl
 

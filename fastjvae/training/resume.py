@@ -4,7 +4,6 @@ The file itself is written and read by :mod:`fastjvae.model.checkpoint`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,13 @@ from torch import Tensor
 from fastjvae._numbers import shown
 from fastjvae.data.batches.order import epoch_seed
 from fastjvae.errors import CheckpointError
-from fastjvae.model import JointVAE, checkpoint, pretrained
+from fastjvae.model import checkpoint, pretrained
 from fastjvae.objectives.base import call_if_offered
-from fastjvae.training.recorder import Recorder
 from fastjvae.training.settings.run import RUN_SETTINGS, RunConfig
 from fastjvae.training.settings.saved import config_from_dict
+from fastjvae.training.trained import Trained
 
 _MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # of Adam, for each parameter that has had a step
-
-
-@dataclass
-class Trained:
-    """Everything that changes from step to step."""
-
-    model: JointVAE
-    objective: Any  # may offer state_dict() and load_state_dict(), and parameters of its own
-    optimizer: torch.optim.Optimizer  # over all parameters
-    recorder: Recorder  # of the numbers of each step
-    noise: torch.Generator  # on the device of the run
-    step: Tensor = field(init=False)  # (), int64 on the device: steps taken
-
-    def __post_init__(self) -> None:
-        self.step = torch.zeros((), dtype=torch.int64, device=self.model.device)
 
 
 def training_state(

@@ -26,8 +26,8 @@ from fastjvae.training.capture import CapturedStep, capture
 from fastjvae.training.device import autocast
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import loss_numbers
-from fastjvae.training.resume import Trained
 from fastjvae.training.settings.run import Precision
+from fastjvae.training.trained import Trained
 
 
 class TrainingStep:

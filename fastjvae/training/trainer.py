@@ -17,11 +17,11 @@ from fastjvae.training.loop import Record, TrainingLoop
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import loss_recorder
 from fastjvae.training.refit import refit_categories
-from fastjvae.training.resume import Trained
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.settings.objective import build_objective
 from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
+from fastjvae.training.trained import Trained
 
 
 class Trainer(TrainingLoop):

@@ -19,8 +19,8 @@ from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.loop import Record, TrainingLoop
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import Recorder
-from fastjvae.training.resume import Trained
 from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.trained import Trained
 
 _BETAS = (0.5, 0.999)  # of Adam, as in DCGAN (Radford et al. 2016), whose training InfoGAN follows
 

@@ -56,7 +56,14 @@ def bounds_of(figure: Figure) -> Bbox:
     """The rectangle that the figure's content covers, in whole pixels at :data:`DPI`."""
     from matplotlib.transforms import Bbox
 
-    points = (figure.get_tightbbox().get_points() * DPI).round(3)  # an edge on a pixel stays there
+    inches = figure.dpi_scale_trans.inverted()
+    # Before 3.11 matplotlib leaves out what of a label is wider than its axis.
+    labels = [axis.label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    boxes = [
+        figure.get_tightbbox(),
+        *(each.get_window_extent().transformed(inches) for each in labels if each.get_text()),
+    ]
+    points = (Bbox.union(boxes).get_points() * DPI).round(3)  # an edge on a pixel stays there
     return Bbox([np.floor(points[0]), np.ceil(points[1])])
 
 

@@ -1,7 +1,6 @@
 """``fastjvae train``: begin a run or several, and ``fastjvae train --resume``: go on with one."""
 
 import dataclasses
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,5 +162,9 @@ class Resume(Command):
 
 def _recipe_in(words: Sequence[str]) -> str | None:
     """The recipe that is named last; the parser is built with it, and then reads it too."""
-    named = re.findall(r"(?:^| )--recipe[ =](\S+)", " ".join(words))
-    return named[-1] if named else None
+    name = None
+    for word, following in zip(words, [*words[1:], None], strict=False):  # words may be none
+        flag, equals, value = word.partition("=")
+        if flag == "--recipe":
+            name = value if equals else following
+    return name

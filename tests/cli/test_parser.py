@@ -31,6 +31,8 @@ def test_a_recipe_is_the_defaults_that_other_flags_override(monkeypatch: pytest.
     changed = dataclasses.replace(other, lr=0.5)
     assert _config("mnist", "--recipe=default", "--lr", "0.5") == changed
     assert _config("mnist", "--lr", "0.5", "--recipe", "default") == changed
+    named = "runs --recipe default"  # no flag, but words of a folder's name
+    assert _config("mnist", "--out", named) == dataclasses.replace(paper, out=named)
     assert _config("digits", "--recipe", "default") == recipe("digits")
 
 

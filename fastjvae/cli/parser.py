@@ -21,6 +21,7 @@ from fastjvae.cli.spellings import as_tyro_reads
 from fastjvae.cli.train import Resume, Train
 from fastjvae.cli.usage import did_you_mean, usage_sentence
 from fastjvae.errors import ArgumentError
+from fastjvae.training.settings.fields import flag
 from fastjvae.training.settings.recipes import RECIPES
 
 COMMANDS: tuple[type[Command], ...] = (Train, InfoGAN, Evaluate, Figures, Edit, Export)
@@ -69,7 +70,7 @@ def parse(argv: Sequence[str]) -> Command:
         named = [word for word in words if not word.startswith("-")][:2]
         usage = " ".join(["fastjvae", *(word for word in named if word in known)])
         fields = dataclasses.fields(kind.flags()) if kind else ()
-        flags = [f"--{field.name.replace('_', '-')}" for field in fields]
+        flags = [flag(field.name) for field in fields]
         sentence = usage_sentence(box.getvalue(), words, [*known, *flags])
         raise ArgumentError(f"{sentence}; see {usage} --help") from None
     command.check(given)

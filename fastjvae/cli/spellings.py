@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 
 from fastjvae.errors import ArgumentError
+from fastjvae.training.settings.fields import flag
+from fastjvae.training.settings.train import FORMER_NAMES
 
 # Flags that take several numbers, and how they are written.
 NUMBER_LISTS = {
@@ -15,8 +17,11 @@ NUMBER_LISTS = {
     "--category": "numbers of categories, such as 0 3",
 }
 
-# Flags that had another name before.
-_FORMER_NAMES = dict.fromkeys(["--discrete-capacity", "--discrete_capacity"], "--disc-measure")
+_FORMER_FLAGS = {
+    spelling: flag(now)
+    for before, now in FORMER_NAMES.items()
+    for spelling in (flag(before), f"--{before}")
+}
 
 _HOME = re.compile(r"((?:[^=/]*=)?)(~[^/]*(?:/.*)?)", flags=re.DOTALL)
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?")
@@ -36,17 +41,17 @@ def as_tyro_reads(words: Sequence[str]) -> list[str]:
     read: list[str] = []
     waiting = list(map(_with_home, words))[::-1]
     while waiting:
-        flag, equals, value = waiting.pop().partition("=")
-        if flag not in NUMBER_LISTS:
-            read.append(_FORMER_NAMES.get(flag, flag) + equals + value)
+        word, equals, value = waiting.pop().partition("=")
+        if word not in NUMBER_LISTS:
+            read.append(_FORMER_FLAGS.get(word, word) + equals + value)
             continue
         values = [value] if equals else []
         while not equals and waiting and not waiting[-1].startswith("--"):
             values.append(waiting.pop())
-        numbers = [number for word in values for number in _numbers(word)]
-        if flag == "--image-size" and len(numbers) == 1 and _NUMBER.fullmatch(numbers[0]):
+        numbers = [number for each in values for number in _numbers(each)]
+        if word == "--image-size" and len(numbers) == 1 and _NUMBER.fullmatch(numbers[0]):
             numbers *= 2
-        read += [flag, *numbers]
+        read += [word, *numbers]
     return read
 
 

@@ -58,12 +58,13 @@ class TrainConfig(ObjectiveConfig):
         return from_mapping(cls, only_heeded(cls, with_current_names(values)))
 
 
-_FORMER_NAMES = {"discrete_capacity": "disc_measure"}
+# Of settings, with the names that they have now.
+FORMER_NAMES = {"discrete_capacity": "disc_measure"}
 
 
 def with_current_names(values: dict[str, Any]) -> dict[str, Any]:
     """Settings as a run of before has them, under the names that they have now."""
-    return {_FORMER_NAMES.get(name, name): value for name, value in values.items()}
+    return {FORMER_NAMES.get(name, name): value for name, value in values.items()}
 
 
 def build_model(config: TrainConfig, img_size: tuple[int, int, int]) -> JointVAE:

@@ -20,6 +20,7 @@ from fastjvae.model.encoding import Encoding, encode
 from fastjvae.training.device import resolve_device
 from fastjvae.training.run_folder import RunFolder, last_step, run_of
 from fastjvae.training.settings.recipes import RECIPES
+from fastjvae.training.settings.run import RunConfig
 
 RunPath = Positional[Annotated[str, arg(metavar="RUN")]]
 
@@ -80,6 +81,12 @@ class ModelCommand(Command):
         return run_of(self.model_path)
 
     @cached_property
+    def config(self) -> RunConfig | None:
+        """The settings of the run that the model is of; None where it is of none."""
+        run = self.run_folder
+        return run.read_config() if run.is_run() else None
+
+    @cached_property
     def model(self) -> JointVAE:
         return open_model(self.model_path, self.device)
 
@@ -94,11 +101,10 @@ class ModelCommand(Command):
 
     def evaluation(self, data: ImageData, scores: Scores) -> Evaluation:
         """Evaluate the model with what its run says of it, where it has one."""
-        run = self.run_folder
-        if not run.is_run():
+        if self.config is None:
             return evaluate(self.model, data, scores=scores)
-        reduction = run.read_config().channel_reduction
-        return evaluate(self.model, data, reduction, scores, last_step(run))
+        steps = last_step(self.run_folder)
+        return evaluate(self.model, data, self.config.channel_reduction, scores, steps)
 
     def source(self, split: Literal["train", "test"]) -> DataSource:
         """The data that were named, by default the run's, in the size that the model takes.
@@ -115,8 +121,8 @@ class ModelCommand(Command):
                 f" one of {', '.join(RECIPES)}, or call"
                 f" fastjvae.metrics.evaluation.evaluate(model, data)"
             )
-        is_own = run.is_run() and own is None and run.read_config().dataset == self.dataset
-        if self.dataset is None or is_own:
+        config = self.config if own is None else None
+        if self.dataset is None or (config and config.dataset == self.dataset):
             source = self._own_source(split)
         else:
             split = split if self.dataset in SPLIT_DATASETS else "train"
@@ -128,19 +134,18 @@ class ModelCommand(Command):
         return dataclasses.replace(source, image_size=(height, width))
 
     def _own_source(self, split: Literal["train", "test"]) -> DataSource:
-        run = self.run_folder
-        if not run.is_run():
+        config = self.config
+        if config is None:
             raise ArgumentError(
                 f"{self.model_path} does not say what it was trained on: name a data set,"
                 f" one of {', '.join(RECIPES)}"
             )
-        config = run.read_config()
         if self.data_root is not None:
             config = dataclasses.replace(config, data_root=self.data_root, labels=None)
         try:
             return config.source(split)
         except ArgumentError as error:
-            raise ArgumentError(f"{run.config_file}: {error}") from None
+            raise ArgumentError(f"{self.run_folder.config_file}: {error}") from None
 
 
 def open_model(path: str, device: str) -> JointVAE:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fastjvae.figures.saving import DPI, MARGIN, bounds_of
+from fastjvae.figures.saving import DPI, MARGIN, bounds_of, label_boxes
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -72,7 +72,7 @@ def fit(figure: Figure, boxes: Mapping[Axes, Box]) -> None:
 def text_extent(figure: Figure, boxes: Mapping[Axes, Box]) -> tuple[int, int]:
     """The leftmost and the rightmost pixel of the axes and their text, as boxes count them."""
     _place(figure, boxes, width=100, height=100)
-    bounds = [axes.get_tightbbox() for axes in boxes]
+    bounds = [*(axes.get_tightbbox() for axes in boxes), *label_boxes(boxes)]
     edges = [(bbox.x0, bbox.x1) for bbox in bounds if bbox is not None]
     return math.floor(min(x for x, _ in edges)), math.ceil(max(x for _, x in edges))
 

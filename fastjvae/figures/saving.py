@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from fastjvae.errors import ArgumentError
 from fastjvae.files import write_bytes
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
@@ -57,14 +59,19 @@ def bounds_of(figure: Figure) -> Bbox:
     from matplotlib.transforms import Bbox
 
     inches = figure.dpi_scale_trans.inverted()
-    # Before 3.11 matplotlib leaves out what of a label is wider than its axis.
-    labels = [axis.label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
-    boxes = [
-        figure.get_tightbbox(),
-        *(each.get_window_extent().transformed(inches) for each in labels if each.get_text()),
-    ]
+    boxes = [figure.get_tightbbox()]  # first: it puts the labels in their places
+    boxes += [box.transformed(inches) for box in label_boxes(figure.axes)]
     points = (Bbox.union(boxes).get_points() * DPI).round(3)  # an edge on a pixel stays there
     return Bbox([np.floor(points[0]), np.ceil(points[1])])
+
+
+def label_boxes(axes: Iterable[Axes]) -> list[Bbox]:
+    """The rectangles of the labels of axes, in pixels, where they were put last.
+
+    Before 3.11 matplotlib leaves out of an axes' own box what of a label is wider than the axis.
+    """
+    labels = [axis.label for each in axes for axis in (each.xaxis, each.yaxis)]
+    return [label.get_window_extent() for label in labels if label.get_text()]
 
 
 def save_picture(pixels: NDArray[np.uint8], path: Path) -> None:

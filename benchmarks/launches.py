@@ -25,7 +25,7 @@ from fastjvae.training.settings.train import TrainConfig
 STEPS: dict[str, tuple[TrainConfig, tuple[int, int, int]]] = {
     "paper_32": (recipe("mnist"), (1, 32, 32)),
     "paper_64": (recipe("celeba"), (3, 64, 64)),
-    "fast_types": (recipe("mnist", "fast"), (1, 32, 32)),
+    "fast_types": (recipe("mnist", "fast").phase_configs[0].config, (1, 32, 32)),
 }
 
 _NO_KERNEL = {

@@ -24,6 +24,7 @@ class Experiment:
             authors' code; "k-means" divides the pixels into as many clusters as their discrete
             variable has categories; "published" evaluates the authors' model.
         recipe_name: which recipe of the data set; by default its first.
+        phase: the phase of the recipe that is trained alone; by default all of them are.
         start: the experiment whose model of the same seed the training goes on from, in the place
             of an initialisation.
         images: how many images to train on: the first of the training images and, where these are
@@ -36,19 +37,24 @@ class Experiment:
     final: bool = True
     method: Method = "train"
     recipe_name: str | None = None
+    phase: str | None = None
     start: str | None = None
     images: int | None = None
 
     def config_of(self, seed: int, data_root: str | None) -> TrainConfig:
         own = {} if self.recipe in ("digits", "sprites") else {"data_root": data_root}
+        config = recipe(self.recipe, self.recipe_name)  # type: ignore[arg-type]
+        if self.phase is not None:
+            config = next(p.config for p in config.phase_configs if p.name == self.phase)
         return dataclasses.replace(
-            recipe(self.recipe, self.recipe_name),  # type: ignore[arg-type]
+            config,
             **{"checkpoint_every": 1_000, "figures": False, **own, **self.settings, "seed": seed},
         )
 
 
 # An evaluation of all 60,000 training images, at every checkpoint, takes as long as 300 steps.
 _FASHION = {"steps": 60_000, "checkpoint_every": 5_000}
+_TEN = tuple(range(10))
 CATEGORIES = (5, 10, 20, 128)  # numbers of them
 
 # All shapes and scales, every second orientation, 8 x 8 places: 23,040 images. The capacities grow
@@ -105,13 +111,18 @@ EXPERIMENTS: dict[str, Experiment] = {
     "mnist-joint": _long(),
     "mnist-beta": _long(objective="beta", beta=4.0),
     "mnist-cc-beta": _long(objective="cc-beta"),
-    "mnist-fast": Experiment(
-        "mnist", {"checkpoint_every": 100}, seeds=tuple(range(10)), recipe_name="fast"
+    "mnist-fast": Experiment("mnist", seeds=_TEN, recipe_name="fast"),
+    "mnist-types": Experiment(
+        "mnist", {"checkpoint_every": 100}, seeds=_TEN, recipe_name="fast", phase="types"
     ),
     "mnist-published": Experiment("mnist", seeds=(0,), method="published"),
-    "digits": Experiment("digits", seeds=tuple(range(10))),
+    "digits": Experiment("digits", seeds=_TEN),
+    "digits-types": Experiment("digits", seeds=_TEN, phase="types"),
     "digits-kmeans": Experiment("digits", method="k-means"),
     "fashion-joint": Experiment("fashion-mnist", _FASHION),
+    "fashion-fast": Experiment(
+        "fashion-mnist", {"checkpoint_every": 5_000}, seeds=(0, 1, 2, 3, 4), recipe_name="fast"
+    ),
     "fashion-published-way": Experiment(
         "fashion-mnist", _FASHION, seeds=(0,), method="published way"
     ),
@@ -123,7 +134,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "collapse-2e-3": _begun(2e-3),
     "collapse-2e-3-warmup": _begun(2e-3, warmup=300),
     "collapse-2e-3-he": _begun(2e-3, initialisation="he"),
-    "mnist-from-fast": _gone_on("mnist-fast", seeds=(0, 1, 2)),
+    "mnist-from-fast": _gone_on("mnist-types", seeds=(0, 1, 2)),
     "mnist-from-published": _gone_on("mnist-published", seeds=(0,)),
     "mnist-2500-digits": _half_as_long(10, images=2_500),
     "mnist-20000-digits": _half_as_long(10, images=20_000),

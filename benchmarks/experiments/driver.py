@@ -147,7 +147,7 @@ def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
         "config": _portable(config),
         "start": unit.experiment.start,
         "training_images": len(given),
-        "seconds": preparation_s + seconds_of(records, config.batch_size),
+        **_seconds(records, config, preparation_s),
         "silent": silent_shares(trainer.model, train.images),
         "evaluation": evaluation.to_dict(),
         "curve": read_lines(unit.run.path / "curve.jsonl"),
@@ -189,11 +189,29 @@ def seeds_file(name: str) -> Path:
     return RESULTS / name / "seeds.json"
 
 
-def seconds_of(records: Sequence[dict[str, Any]], batch_size: int) -> float:
-    """Training time, by the median speed: evaluation and disturbances do not count."""
+def _seconds(
+    records: Sequence[dict[str, Any]], config: TrainConfig, preparation_s: float
+) -> dict[str, Any]:
+    """Training time, and where there are phases that of each; the first has the preparation."""
+    phases = {}
+    for phase in config.phase_configs:
+        own = [record for record in records if record.get("phase") == phase.name]
+        phases[phase.name] = seconds_of(own, phase.config.batch_size, phase.first)
+    phases[config.phase_configs[0].name] += preparation_s
+    return {
+        "seconds": sum(phases.values()),
+        **({"phase_seconds": phases} if config.phases else {}),
+    }
+
+
+def seconds_of(records: Sequence[dict[str, Any]], batch_size: int, first: int = 0) -> float:
+    """Training time after step ``first``, by the median speed.
+
+    Evaluation and disturbances do not count.
+    """
     speed = statistics.median(record["images_per_s"] for record in records)
     beside_s = sum(record.get("beside_steps_s", 0.0) for record in records)
-    return float(records[-1]["step"] * batch_size / speed + beside_s)
+    return float((records[-1]["step"] - first) * batch_size / speed + beside_s)
 
 
 def brief(evaluation: dict[str, Any]) -> dict[str, Any]:

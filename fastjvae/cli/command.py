@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-from typing_extensions import dataclass_transform
+from typing_extensions import Self, dataclass_transform
 from tyro.conf import Positional, arg
 
 from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource, ImageData
@@ -19,6 +19,7 @@ from fastjvae.model import JointVAE, load
 from fastjvae.model.encoding import Encoding, encode
 from fastjvae.training.device import resolve_device
 from fastjvae.training.run_folder import RunFolder, last_step, run_of
+from fastjvae.training.settings.fields import flag
 from fastjvae.training.settings.recipes import RECIPES
 from fastjvae.training.settings.run import RunConfig
 
@@ -50,12 +51,22 @@ class Command:
         return cls
 
     @classmethod
+    def flag_names(cls) -> list[str]:
+        """Every flag that the command may have, as the command line has them."""
+        return [flag(field.name) for field in dataclasses.fields(cls.flags())]
+
+    @classmethod
     def grammar(cls, words: Sequence[str]) -> Any:
         """The type that tyro reads; another than the class where the words decide on defaults."""
         return cls
 
-    def check(self, given: Collection[str]) -> None:
-        """Refuse flags that do not go together, of those that were ``given``, such as --seed."""
+    def settled(self, given: Collection[str]) -> Self:
+        """The command, once it is known which flags were ``given``, such as --seed.
+
+        Raises:
+            ArgumentError: flags were given that do not go together.
+        """
+        return self
 
     def run(self) -> int:
         """Do the command's work; returns the exit code."""

@@ -1,7 +1,6 @@
 """Reads the command line: which command, and its flags; wrong usage becomes one sentence."""
 
 import contextlib
-import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from fastjvae.cli.spellings import as_tyro_reads
 from fastjvae.cli.train import Resume, Train
 from fastjvae.cli.usage import did_you_mean, usage_sentence
 from fastjvae.errors import ArgumentError
-from fastjvae.training.settings.fields import flag
 from fastjvae.training.settings.recipes import RECIPES
 
 COMMANDS: tuple[type[Command], ...] = (Train, InfoGAN, Evaluate, Figures, Edit, Export)
@@ -69,12 +67,10 @@ def parse(argv: Sequence[str]) -> Command:
         known = [*_COMMANDS, *RECIPES, *_FIGURES]
         named = [word for word in words if not word.startswith("-")][:2]
         usage = " ".join(["fastjvae", *(word for word in named if word in known)])
-        fields = dataclasses.fields(kind.flags()) if kind else ()
-        flags = [flag(field.name) for field in fields]
+        flags = kind.flag_names() if kind else ()
         sentence = usage_sentence(box.getvalue(), words, [*known, *flags])
         raise ArgumentError(f"{sentence}; see {usage} --help") from None
-    command.check(given)
-    return command
+    return command.settled(given)
 
 
 def _choice(commands: Sequence[type[Command]], words: Sequence[str]) -> Any:

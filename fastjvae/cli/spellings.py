@@ -42,7 +42,7 @@ def as_tyro_reads(words: Sequence[str]) -> list[str]:
     waiting = list(map(_with_home, words))[::-1]
     while waiting:
         word, equals, value = waiting.pop().partition("=")
-        if word not in NUMBER_LISTS:
+        if not takes_numbers(word):
             read.append(_FORMER_FLAGS.get(word, word) + equals + value)
             continue
         values = [value] if equals else []
@@ -53,6 +53,12 @@ def as_tyro_reads(words: Sequence[str]) -> list[str]:
             numbers *= 2
         read += [word, *numbers]
     return read
+
+
+def takes_numbers(word: str) -> str | None:
+    """How the numbers of a flag are written, for one that takes several; also for one phase."""
+    phase, _, name = word.rpartition(".")
+    return NUMBER_LISTS.get(f"--{name}" if phase.startswith("--") else word)
 
 
 def _with_home(word: str) -> str:

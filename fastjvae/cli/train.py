@@ -1,11 +1,15 @@
 """``fastjvae train``: begin a run or several, and ``fastjvae train --resume``: go on with one."""
 
-import dataclasses
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Union
+from __future__ import annotations
 
+import dataclasses
+import operator
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Union, get_type_hints
+
+from typing_extensions import Self
 from tyro.conf import arg, subcommand
 
 from fastjvae.cli.command import Command
@@ -15,7 +19,9 @@ from fastjvae.data.facts import FACTS
 from fastjvae.errors import ArgumentError
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.seeds import parse_seeds
-from fastjvae.training.settings.fields import check_heeded
+from fastjvae.training.settings.fields import flag
+from fastjvae.training.settings.overrides import overridden
+from fastjvae.training.settings.phases import PHASE_SETTINGS
 from fastjvae.training.settings.recipes import RECIPES, RecipeName, recipe
 from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.settings.train import TrainConfig
@@ -26,6 +32,10 @@ _SETTINGS = {
     "sprites": ", with the paper's setting for dSprites",
     "images": ", with the paper's setting for CelebA",
 }
+
+
+_HINTS = get_type_hints(TrainConfig, include_extras=True)
+_OF_PHASES = (*PHASE_SETTINGS, "phases")
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,10 @@ class SeedsFlag:
         names = [field.name for field in dataclasses.fields(self.kind)]
         return self.kind(**{name: getattr(self, name) for name in names})
 
+    def settled(self, given: Collection[str]) -> Self:
+        """The flags, once it is known which settings were ``given``."""
+        return self
+
 
 @dataclass(frozen=True)
 class TrainFlags(SeedsFlag, TrainConfig):
@@ -63,6 +77,42 @@ class TrainFlags(SeedsFlag, TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         recipe(self.dataset, self.recipe)
+
+    def check_objective(self) -> None:
+        """Nothing yet: what a flag goes together with shows once it is settled."""
+
+    def settled(self, given: Collection[str]) -> Self:
+        """A flag without the name of a phase is for all of them, so it has to be known."""
+        before = recipe(self.dataset, self.recipe)
+        if before.phases and "epochs" in given:
+            raise ArgumentError(
+                "the phases of this recipe are counted in steps: give --steps instead of --epochs"
+            )
+        of_run = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(TrainConfig)
+            if f.name not in _OF_PHASES
+        }
+        names = [name for name in given if name.split(".")[0] in (*_OF_PHASES, *_names(before))]
+        chosen = {name: operator.attrgetter(name)(self) for name in names}
+        config = overridden(dataclasses.replace(before, **of_run), chosen)
+        return dataclasses.replace(self, **vars(config))
+
+
+def with_phase_flags(config: TrainConfig) -> TrainFlags:
+    """The flags whose defaults are these settings; those of a phase have its name before theirs."""
+    phases = []
+    for name, _, settings in config.phase_configs:
+        if name is not None:
+            own = [(each, _HINTS[each], getattr(settings, each)) for each in PHASE_SETTINGS]
+            kind = make_dataclass(name, own, frozen=True)
+            phases.append((name, kind, field(default=kind())))
+    flags = make_dataclass("TrainFlags", phases, bases=(TrainFlags,), frozen=True)
+    return flags(**{**vars(config), "phases": ()})  # type: ignore[no-any-return]
+
+
+def _names(config: TrainConfig) -> list[str]:
+    return [phase.name for phase in config.phases]
 
 
 class Train(Command):
@@ -80,13 +130,20 @@ class Train(Command):
         return TrainFlags
 
     @classmethod
+    def flag_names(cls) -> list[str]:
+        recipes = [config for each in RECIPES.values() for config in each.values()]
+        phases = {name for config in recipes for name in _names(config)}
+        own = [f"{phase}.{setting}" for phase in sorted(phases) for setting in PHASE_SETTINGS]
+        return [*super().flag_names(), *map(flag, own)]
+
+    @classmethod
     def defaults(cls, dataset: DatasetName, recipe_name: str | None) -> Any:
         """The flags of a data set; its first recipe stands in for one that it does not have.
 
         That it is missing is an error of ``TrainFlags``, once the data set has been chosen.
         """
         recipes: dict[Any, TrainConfig] = {**RECIPES[dataset]}
-        return TrainFlags(**vars(recipes.get(recipe_name, recipe(dataset))))
+        return with_phase_flags(recipes.get(recipe_name, recipe(dataset)))
 
     @classmethod
     def about(cls, dataset: DatasetName) -> str:
@@ -103,18 +160,18 @@ class Train(Command):
         for name in RECIPES:
             default = cls.defaults(name, recipe_name)
             settings = subcommand(name, default=default, description=cls.about(name))
-            subcommands.append(Annotated[cls.flags(), settings])
+            subcommands.append(Annotated[type(default), settings])
         union: Any = Union[tuple(subcommands)]  # noqa: UP007  made from a tuple, for tyro
         config = {"config": Annotated[union, arg(name="")]}
         return type(cls.__name__, (cls,), {"__annotations__": config, "__doc__": cls.__doc__})
 
-    def check(self, given: Collection[str]) -> None:
+    def settled(self, given: Collection[str]) -> Self:
         if {"--seed", "--seeds"} <= set(given):
             raise ArgumentError(
                 "--seed is for one run and --seeds for several: give one of the two"
             )
-        names = {flag.removeprefix("--").replace("-", "_").split(".")[0] for flag in given}
-        check_heeded(self.config, names)
+        names = [word.removeprefix("--").replace("-", "_") for word in given]
+        return dataclasses.replace(self, config=self.config.settled(names))
 
     def run(self) -> int:
         config = self.config.config()
@@ -135,7 +192,7 @@ class Resume(Command):
     resume: Annotated[str, arg(metavar="RUN")]
     """the run folder"""
     steps: int | None = None
-    """train to this many steps instead of to where the run was to end"""
+    """train to this many steps instead of to where the run was to end; a last phase takes them"""
     data_root: str | None = None
     """where the data lie now, if they were moved"""
     device: str | None = None
@@ -157,7 +214,9 @@ class Resume(Command):
             )
         if "timeout" in given and not hasattr(before, "timeout"):
             raise ArgumentError("--timeout is for several processes, and InfoGAN trains in one")
-        return train_run(dataclasses.replace(before, **given), run, resuming=True)
+        steps = given.pop("steps", None)
+        config = dataclasses.replace(before, **given)
+        return train_run(config if steps is None else config.ending_at(steps), run, resuming=True)
 
 
 def _recipe_in(words: Sequence[str]) -> str | None:

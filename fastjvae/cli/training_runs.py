@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from fastjvae.cli.figures.run import draw_all
+from fastjvae.cli.summary import summary
 from fastjvae.data import SPLIT_DATASETS, ImageData
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, DataError, RunError
@@ -121,6 +122,9 @@ def _train(
     elif config.figures:
         draw_all(model, held_out, evaluation, run.figures, run)
     print(f"model: {run}")
+    print(summary(evaluation, config))
+    if config.figures and (picture := run.figures / "overview.png").exists():
+        print(f"all in one picture: {picture}")
     return 0
 
 

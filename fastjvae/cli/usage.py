@@ -5,9 +5,10 @@ import itertools
 import re
 from collections.abc import Collection, Sequence
 
-from fastjvae.cli.spellings import NUMBER_LISTS
+from fastjvae.cli.spellings import takes_numbers
 
-_UNKNOWN = re.compile(r"Unrecognized options: ([^\s,=]+)")
+_UNKNOWN = re.compile(r"Unrecognized (?:or misplaced )?options: ([^\s,=]+)")
+_TRIED = re.compile(r" (--\S+):")  # tyro names every type that it has tried
 _NO_TYPE = re.compile(r"Error parsing (\S+): no type matching \{None\}\|(\S+) could be")
 
 
@@ -21,10 +22,13 @@ def usage_sentence(box: str, argv: Sequence[str], known: Collection[str]) -> str
     """
     sentence = _message(box)
     if match := _UNKNOWN.match(sentence):
-        return sentence + did_you_mean(match[1], known)
-    for flag, form in NUMBER_LISTS.items():
-        if f" {flag}:" in sentence:  # tyro names every type that it has tried
-            return f"{flag} takes {form}, got {_values_of(flag, argv)}"
+        unknown = match[1]
+        if unknown in known and "." in unknown:
+            phase = unknown.lstrip("-").partition(".")[0]
+            return f"{unknown} is for a recipe with the phase {phase}, this one has none"
+        return sentence + did_you_mean(unknown, known)
+    if (match := _TRIED.search(sentence)) and (form := takes_numbers(match[1])):
+        return f"{match[1]} takes {form}, got {_values_of(match[1], argv)}"
     if match := _NO_TYPE.match(sentence):
         flag, kind = match.groups()
         return f"{flag} takes {kind}, got {_values_of(flag, argv)}"

@@ -13,6 +13,7 @@ from fastjvae.figures.frames import Frame, read_frames
 from fastjvae.figures.grid import traversal_grid
 from fastjvae.figures.kl_growth import kl_growth
 from fastjvae.figures.metrics import metric_comparison, read_scores
+from fastjvae.figures.overview import overview
 from fastjvae.figures.ranked import ranked_units
 from fastjvae.figures.reconstructions import reconstructions
 from fastjvae.figures.samples import samples_by_category
@@ -30,6 +31,7 @@ __all__ = [
     "inferred_angles",
     "kl_growth",
     "metric_comparison",
+    "overview",
     "ranked_units",
     "read_frames",
     "read_scores",

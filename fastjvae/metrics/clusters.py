@@ -1,5 +1,6 @@
 """Agreement of an unsupervised category with class labels (paper section 4.3)."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +58,28 @@ def contingency(
     counts = np.zeros(shape, dtype=np.int64)
     np.add.at(counts, (assignments, labels), 1)
     return counts
+
+
+def commonest_labels(
+    assignments: NDArray[np.integer[Any]],
+    labels: NDArray[np.integer[Any]],
+    categories: int,
+    names: Sequence[str] | None = None,
+) -> list[str | None]:
+    """The label that most items of each category have; None of a category without items.
+
+    >>> commonest_labels(np.array([0, 0, 2]), np.array([1, 1, 0]), 3, ["cat", "dog"])
+    ['dog', None, 'cat']
+
+    Args:
+        assignments: (M,) categories, counted from 0.
+        labels: (M,) labels, counted from 0.
+        categories: how many there are.
+        names: of the labels; by default their numbers.
+    """
+    names = names or [str(label) for label in range(int(labels.max()) + 1)]
+    counts = contingency(assignments, labels, (categories, len(names)))
+    return [names[row.argmax()] if row.any() else None for row in counts]
 
 
 def _integers(name: str, values: Any) -> NDArray[np.integer[Any]]:

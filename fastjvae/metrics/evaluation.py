@@ -15,12 +15,13 @@ from fastjvae.data.source import check_image_data
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.checks import ChannelReduction
 from fastjvae.metrics._items import COLLAPSED_NATS, Integers
-from fastjvae.metrics.clusters import cluster_accuracy
+from fastjvae.metrics.clusters import cluster_accuracy, commonest_labels
 from fastjvae.metrics.collapse import is_collapsed, is_too_short, mean_image_loss
 from fastjvae.metrics.scores import SCORE_TITLES, Scores, disentanglement_scores
 from fastjvae.model import JointVAE
 from fastjvae.model.encoding import Encoding, encode
 
+USED_NATS = 0.25  # a unit with more is in use; with less its traversal changes next to nothing
 _LONGEST = 56  # characters of what may be long in a line of the table
 
 
@@ -35,6 +36,7 @@ class Variable:
     unused: list[int]  # categories that are most probable for no image
     accuracy_majority: float | None  # of argmax alpha as a classifier; None without labels
     accuracy_one_to_one: float | None
+    names: list[str | None] | None = None  # the commonest label of each category, with labels
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,20 @@ class Evaluation:
         """Continuous units with more than 0.01 nats, by decreasing KL."""
         return [unit for unit in self.ranked_units if self.kl_cont[unit] > COLLAPSED_NATS]
 
+    @property
+    def most_telling(self) -> int | None:
+        """The discrete variable that agrees most with the labels, or without labels tells most."""
+        return max(
+            range(len(self.variables)),
+            key=lambda number: _agreement(self.variables[number]),
+            default=None,
+        )
+
+    @property
+    def used_units(self) -> list[int]:
+        """Continuous units with more than 0.25 nats, by decreasing KL."""
+        return [unit for unit in self.ranked_units if self.kl_cont[unit] > USED_NATS]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form, with the sums and rankings that the table shows."""
         return {
@@ -80,6 +96,7 @@ class Evaluation:
             "kl_disc_sum": sum(variable.kl for variable in self.variables),
             "ranked_units": self.ranked_units,
             "active_units": self.active_units,
+            "used_units": self.used_units,
             "collapsed": self.collapsed,
         }
 
@@ -122,6 +139,11 @@ class Evaluation:
         if self.no_scores:
             lines.append(f"  scores: n/a, {self.no_scores}")
         return "\n".join(lines)
+
+
+def _agreement(variable: Variable) -> float:
+    agreeing = variable.accuracy_majority
+    return variable.information if agreeing is None else agreeing
 
 
 def variable_lines(number: int, variable: Variable) -> list[str]:
@@ -217,7 +239,7 @@ def evaluate(
         channel_reduction=channel_reduction,
         kl_cont=kl_cont,
         variables=[
-            _variable(kl, loss, size, categories, labels)
+            _variable(kl, loss, size, categories, labels, data.label_names)
             for kl, loss, size, categories in zip(
                 kl_disc, imbalance, model.spec.disc, encoding.discrete.T, strict=True
             )
@@ -248,13 +270,19 @@ def _scores(
 
 
 def _variable(
-    kl: float, imbalance: float, size: int, categories: Integers, labels: Integers | None
+    kl: float,
+    imbalance: float,
+    size: int,
+    categories: Integers,
+    labels: Integers | None,
+    label_names: Sequence[str] | None,
 ) -> Variable:
     counts = np.bincount(categories, minlength=size)
-    majority, one_to_one = None, None
+    majority, one_to_one, names = None, None, None
     if labels is not None:
         majority = cluster_accuracy(categories, labels)
         one_to_one = cluster_accuracy(categories, labels, "one-to-one")
+        names = commonest_labels(categories, labels, size, label_names)
     return Variable(
         kl=kl,
         information=kl - imbalance,
@@ -263,4 +291,5 @@ def _variable(
         unused=np.flatnonzero(counts == 0).tolist(),
         accuracy_majority=majority,
         accuracy_one_to_one=one_to_one,
+        names=names,
     )

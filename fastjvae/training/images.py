@@ -12,6 +12,7 @@ from fastjvae.data.source import check_image_data
 from fastjvae.functional.checks import check_unit_interval
 from fastjvae.training.processes import Processes
 from fastjvae.training.settings.run import RunConfig
+from fastjvae.training.settings.train import TrainConfig
 
 
 def training_batches(
@@ -19,19 +20,17 @@ def training_batches(
     config: RunConfig,
     device: torch.device,
     processes: Processes,
-    *,
-    group: int = 1,
-    neighbours: int = 0,
 ) -> Batches:
-    """The batches of a run on its device, of groups of images where ``group`` is more than 1."""
+    """The batches of a run on its device, of groups of images where its settings ask for them."""
     if isinstance(data, DataLoader):
         batches = LoaderBatches(data, device, config.seed, processes.world)
         check_unit_interval(batches.select(0))  # before the first step, which does not look
         return batches
     check_image_data(data)
     groups = None
-    if group > 1:
-        groups = Groups(group, nearest_neighbours(data.images, neighbours, device))
+    if isinstance(config, TrainConfig) and config.group > 1:
+        found = nearest_neighbours(data.images, config.neighbours, device)
+        groups = Groups(config.group, found)
     return batches_of(
         data.images,
         batch_size=config.batch_size,

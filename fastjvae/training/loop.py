@@ -3,17 +3,19 @@
 The numbers of each step stay on the device and are read in bulk every ``log_every`` steps.
 """
 
+import gc
 import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
 
 from fastjvae._version import __version__
 from fastjvae.data import ImageData
+from fastjvae.data.batches import Batches
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.figures.frames import FrameRecorder
 from fastjvae.model import JointVAE, checkpoint, pretrained
@@ -25,26 +27,36 @@ from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.resume import restore, training_state
 from fastjvae.training.run_folder import MetricsLog, RunFolder
-from fastjvae.training.settings.run import RunConfig
+from fastjvae.training.settings.run import PhaseConfig, RunConfig
 from fastjvae.training.signals import Stopped, stop_signals
 from fastjvae.training.trained import Trained
 
 Record = dict[str, Any]  # a line of metrics.jsonl
 
 
+class Prepared(NamedTuple):
+    """What trains a phase."""
+
+    trained: Trained  # everything that changes from step to step
+    take: Callable[[int], None]  # takes a step, counted from 0 in the phase, and records a row
+    # Says of a record what its reader should not miss, where there is something.
+    warning: Callable[[Record], str | None] | None = None
+
+
 class TrainingLoop:
     """Trains a model in a run folder; goes on from the folder's checkpoint if there is one.
 
-    The constructor prepares device and batches. A trainer makes a model and a step for them, and
-    hands both to :meth:`begin`.
+    The constructor prepares device and batches. A trainer makes a model for them, and hands it to
+    :meth:`begin` with a function that prepares a phase of the run.
 
     Args:
         config: the run's settings.
         data: the training images, or a DataLoader, see :class:`fastjvae.training.Trainer`.
         run: the run folder, made if it does not exist.
         processes: the processes that train together.
-        group, neighbours: groups of images that batches are made of, as
-            :class:`fastjvae.training.TrainConfig` has them.
+
+    Raises:
+        CheckpointError: the checkpoint there is damaged or foreign.
     """
 
     def __init__(
@@ -53,22 +65,20 @@ class TrainingLoop:
         data: ImageData | DataLoader[Any],
         run: RunFolder,
         processes: Processes | None = None,
-        *,
-        group: int = 1,
-        neighbours: int = 0,
     ) -> None:
-        self.config, self.run = config, run
+        self.config, self.data, self.run = config, data, run
         self.processes = processes or Processes()
         self.progress = Progress(shown=self.processes.is_first)
         self.device = resolve_device(self.processes.device or config.device)
         set_precision(config.precision, self.device)
-        self.batches = training_batches(
-            data, config, self.device, self.processes, group=group, neighbours=neighbours
-        )
+        self.noise = torch.Generator(self.device).manual_seed(config.seed)
+        self.checkpoint = checkpoint.find_checkpoint(run.path)
+        self._state = checkpoint.read_checkpoint(self.checkpoint) if self.checkpoint else None
+        self.step = self._state["step"] if self._state else 0
+        self.phase, *self._later = _phases_from(config, self.step)
+        self.batches = self._phase_batches()
         self.total_steps = config.total_steps(self.batches.steps_per_epoch)
         self.rows = min(config.log_every, self.total_steps)  # most of them between two log lines
-        self.noise = torch.Generator(self.device).manual_seed(config.seed)
-        self.step = 0
         self.stop_signal: int | None = None  # the signal that ended train() early
         self.beside_steps_s = 0.0  # since the last record, of work between steps for the training
         self._described = described(data, config, self.batches.images)
@@ -86,37 +96,41 @@ class TrainingLoop:
 
     def begin(
         self,
-        trained: Trained,
-        take: Callable[[int], None],
+        model: JointVAE,
+        prepare: Callable[[Any], Prepared],
         summary: Callable[[Record], str],
         *,
-        warning: Callable[[Record], str | None] | None = None,
         resuming: bool = False,
     ) -> None:
         """Make the run folder or take up the run that is there.
 
         Args:
-            trained: everything that changes from step to step.
-            take: takes step ``number``, counted from 0, and writes a row of the recorder.
+            model: what the run trains.
+            prepare: prepares a phase of these settings, with a fresh optimizer.
             summary: turns a record into the words of the progress bar.
-            warning: says of a record what its reader should not miss, where there is something.
             resuming: see :class:`fastjvae.training.Trainer`.
 
         Raises:
             ArgumentError: the run has taken more steps already.
             RunError: the folder holds another run, or cannot be written.
-            CheckpointError: the checkpoint is damaged, foreign, of another model or other data.
+            CheckpointError: the checkpoint is of another model or other data.
         """
-        self.trained, self.take, self.summary, self.warning = trained, take, summary, warning
-        self.model, self.objective = trained.model, trained.objective
-        self.optimizer, self.recorder = trained.optimizer, trained.recorder
-        self.device_step = trained.step
-        self.frames = FrameRecorder(self.run.frames, self.model, self.config.animate_every)
+        self.model, self.prepare, self.summary = model, prepare, summary
+        self._begin_phase()
+        self.frames = FrameRecorder(self.run.frames, model, self.config.animate_every)
         if not resuming:
             self.processes.first(lambda: self.run.create(self.config, self.about()))
-        if path := checkpoint.find_checkpoint(self.run.path):
-            with checkpoint.taking_up(path):
-                self.step = restore(trained, path, self.config, self._digest)
+        if self.checkpoint is not None and self._state is not None:
+            with checkpoint.taking_up(self.checkpoint):
+                restore(
+                    self.trained,
+                    self._state,
+                    self.checkpoint,
+                    self.config,
+                    self._digest,
+                    phase_step=self.phase_step,
+                )
+            self._state = None
         elif resuming and (self.run.path / pretrained.WEIGHTS).exists():
             raise CheckpointError(
                 f"{self.run} has the model of a run that ended and no {checkpoint.CHECKPOINT} to go"
@@ -142,7 +156,7 @@ class TrainingLoop:
         if config.keep_freed_memory and self.device.type == "cpu":
             keep_freed_memory()
         with (
-            self.batches,
+            self._batches(),
             self.processes.answering(),
             self._folder() as log,
             stop_signals() as stopped,
@@ -156,15 +170,17 @@ class TrainingLoop:
                 self.train_step()
                 self.progress.advance()
                 self._take_over_folder(first)
-                if self.step % config.log_every == 0 or self.finished:
+                if self.step % config.log_every == 0 or self.step == self.phase_ends:
                     record = self._read_record(since_s)
                     since_s = time.perf_counter()
                     if log is not None:
                         log.append(record)
                     self.progress.record(self.summary(record))
                 self._record_frame()
-                if self.step % config.checkpoint_every == 0 or self.finished:
+                if self.step % config.checkpoint_every == 0 or self.step == self.phase_ends:
                     self.save()
+                if self.step == self.phase_ends and self._later:
+                    self._next_phase()
             self._take_over_folder(first)
             if not self.finished or not (self.run.path / pretrained.WEIGHTS).exists():
                 self.save()
@@ -173,9 +189,19 @@ class TrainingLoop:
 
     def train_step(self) -> None:
         """Take one step."""
-        self.take(self.step)
-        self._images_since += self.batches.whole(self.step)
+        self.take(self.phase_step)
+        self._images_since += self.batches.whole(self.phase_step)
         self.step += 1
+
+    @property
+    def phase_step(self) -> int:
+        """Steps of the phase that have been taken."""
+        return self.step - self.phase.first
+
+    @property
+    def phase_ends(self) -> int:
+        """The run's step at which the phase ends."""
+        return self._later[0].first if self._later else self.total_steps
 
     @property
     def finished(self) -> bool:
@@ -208,6 +234,35 @@ class TrainingLoop:
             },
         }
 
+    # --- phases -----------------------------------------------------------------------------------
+
+    def _phase_batches(self) -> Batches:
+        return training_batches(self.data, self.phase.config, self.device, self.processes)
+
+    def _begin_phase(self) -> None:
+        self.trained, self.take, self.warning = self.prepare(self.phase.config)
+        self.objective, self.optimizer = self.trained.objective, self.trained.optimizer
+        self.recorder, self.device_step = self.trained.recorder, self.trained.step
+
+    def _next_phase(self) -> None:
+        """Go on with the next phase: the weights stay, all else that trains them is made anew."""
+        self.phase = self._later.pop(0)
+        self.batches.close()
+        # What exchanges gradients and what replays a graph hold on to the parameters until they go.
+        del self.trained, self.take, self.warning, self.objective, self.optimizer, self.recorder
+        del self.device_step, self.batches
+        gc.collect()
+        self.batches = self._phase_batches()
+        self._begin_phase()
+
+    @contextmanager
+    def _batches(self) -> Iterator[None]:
+        """Close the batches of the last phase that was begun."""
+        try:
+            yield
+        finally:
+            self.batches.close()
+
     # --- between the steps ------------------------------------------------------------------------
 
     def _write(self) -> None:
@@ -229,7 +284,8 @@ class TrainingLoop:
         self.recorder.clear()
         record = {
             "step": self.step,
-            "epoch": self.step / self.batches.steps_per_epoch,
+            **({"phase": self.phase.name} if self.phase.name else {}),
+            "epoch": self.phase_step / self.batches.steps_per_epoch,
             **self.recorder.record(rows),
             "images_per_s": speed,
         }
@@ -294,3 +350,10 @@ class TrainingLoop:
                 (self.run.path / pretrained.WEIGHTS).unlink(missing_ok=True)
 
         self.processes.first(change)
+
+
+def _phases_from(config: RunConfig, step: int) -> list[PhaseConfig]:
+    """The phase that goes on after a step, and those behind it; the last one ends with the run."""
+    phases = config.phase_configs
+    later = [phase for phase in phases if phase.first > step]
+    return [phases[-1 - len(later)], *later]

@@ -13,7 +13,7 @@ from torch import Tensor
 from fastjvae._numbers import shown
 from fastjvae.data.batches.order import epoch_seed
 from fastjvae.errors import CheckpointError
-from fastjvae.model import checkpoint, pretrained
+from fastjvae.model import pretrained
 from fastjvae.objectives.base import call_if_offered
 from fastjvae.training.settings.run import RUN_SETTINGS, RunConfig
 from fastjvae.training.settings.saved import config_from_dict
@@ -46,13 +46,28 @@ def training_state(
     return state
 
 
-def restore(trained: Trained, path: Path, config: RunConfig, data: dict[str, Any]) -> int:
-    """Take up the state of a checkpoint; returns the steps that it has taken.
+def restore(
+    trained: Trained,
+    state: dict[str, Any],
+    path: Path,
+    config: RunConfig,
+    data: dict[str, Any],
+    *,
+    phase_step: int,
+) -> None:
+    """Take up the state of a checkpoint.
+
+    Args:
+        trained: what takes it up.
+        state: what ``path`` holds.
+        path: of the checkpoint, for messages.
+        config, data: as for :func:`training_state`.
+        phase_step: steps of ``trained``'s phase that the state has taken. At 0 the state is that
+            of the phase before, of which the model and the random numbers alone go on.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, of another model, another run or other data.
+        CheckpointError: the checkpoint is of another model, another run or other data.
     """
-    state = checkpoint.read_checkpoint(path)
     ours = pretrained.model_config(trained.model)
     if state["model_config"] != ours:
         raise CheckpointError(
@@ -61,8 +76,8 @@ def restore(trained: Trained, path: Path, config: RunConfig, data: dict[str, Any
     before = config_from_dict(state["config"])
     if name := config.differing(before, RUN_SETTINGS):
         raise CheckpointError(
-            f"{path} is of another run: {name} is {before.to_dict().get(name)!r} there,"
-            f" {config.to_dict().get(name)!r} in {path.with_name('config.json')}"
+            f"{path} is of another run: {name} is {before.flat().get(name)!r} there,"
+            f" {config.flat().get(name)!r} in {path.with_name('config.json')}"
         )
     if state["data"]["sha256"] != data["sha256"]:
         raise CheckpointError(
@@ -71,14 +86,14 @@ def restore(trained: Trained, path: Path, config: RunConfig, data: dict[str, Any
             f" with"
         )
     trained.model.load_state_dict(state["model"])
+    _restore_generators(trained.noise, state["rng"], epoch_seed(config.seed, state["step"]))
+    if phase_step == 0 < state["step"]:
+        return
     restore_optimizer(trained.optimizer, state["optimizer"])
     if "objective" in state:
         call_if_offered(trained.objective, "load_state_dict", state["objective"])
-    step: int = state["step"]
-    trained.step.fill_(step)
-    _restore_generators(trained.noise, state["rng"], epoch_seed(config.seed, step))
+    trained.step.fill_(phase_step)
     trained.recorder.restore(state["metrics"], trained.noise.device)
-    return step
 
 
 def _restore_generators(noise: torch.Generator, rng: dict[str, Any], seed: int) -> None:

@@ -78,13 +78,13 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self.path, error) from error
-        write_json(self.config_file, {**about, "training": config.to_dict()})
+        write_json(self.config_file, {**about, **_entries(config.to_dict())})
 
     def description(self, config: RunConfig, about: Mapping[str, Any]) -> dict[str, Any]:
         """The new content of config.json, with whatever somebody else has written there."""
         whole = read_json(self.config_file, RunError)
-        unknown = unknown_settings(whole["training"])
-        return {**whole, **about, "training": merged(config.to_dict(), unknown)}
+        unknown = unknown_settings(_settings(whole))
+        return {**whole, **about, **_entries(merged(config.to_dict(), unknown))}
 
     def change_config(self, config: RunConfig) -> None:
         """Replace the settings of the run that is here; the rest of config.json stays."""
@@ -127,7 +127,7 @@ class RunFolder:
             whole = parse_json(self.config_file.read_bytes())
             if not isinstance(whole, dict):
                 raise ArgumentError(f"it must be a JSON object, got {shown(whole)}")
-            settings = whole.get("training")
+            settings = _settings(whole)
             config, unknown = config_from_dict(settings), unknown_settings(settings)
         except (OSError, ValueError) as error:
             raise RunError(
@@ -154,8 +154,8 @@ class RunFolder:
         if name := config.differing(here):
             raise RunError(
                 f"{self} holds a run with another configuration"
-                f" ({name} is {here.to_dict().get(name)!r} there,"
-                f" {config.to_dict().get(name)!r} here);"
+                f" ({name} is {here.flat().get(name)!r} there,"
+                f" {config.flat().get(name)!r} here);"
                 f" choose another folder with --out, or go on with that run: --resume {self}"
             )
 
@@ -281,6 +281,21 @@ def merged(values: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, An
     return {name: found[name] for name in dict.fromkeys((*values, *beside))}
 
 
+def _entries(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as config.json has them: the phases beside the others, where there are some."""
+    training = dict(settings)
+    phases = training.pop("phases", None)
+    return {"training": training, **({"phases": phases} if phases else {})}
+
+
+def _settings(whole: Mapping[str, Any]) -> Any:
+    """The settings in the content of config.json, in one value."""
+    training = whole.get("training")
+    if "phases" in whole and isinstance(training, dict):
+        return {**training, "phases": whole["phases"]}
+    return training
+
+
 def _is_record(record: Any) -> bool:
     """Whether a line of the log can be ours: a step, and numbers and lists of numbers by name."""
     if not isinstance(record, dict) or not is_integer(record.get("step")) or record["step"] < 0:
@@ -293,5 +308,5 @@ def _scalars(record: dict[str, Any]) -> Iterable[tuple[str, float]]:
     for name, value in record.items():
         if isinstance(value, list):
             yield from ((f"{name}/{i}", element) for i, element in enumerate(value))
-        elif name != "step":
+        elif name != "step" and not isinstance(value, str):
             yield name, value

@@ -9,11 +9,10 @@ from torch.utils.data import DataLoader
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError
 from fastjvae.model import JointVAE, load
-from fastjvae.model.checkpoint import find_checkpoint
 from fastjvae.objectives.base import Objective, call_if_offered
 from fastjvae.objectives.shared import SharedObjective
 from fastjvae.training.collapse_watch import CollapseWatch
-from fastjvae.training.loop import Record, TrainingLoop
+from fastjvae.training.loop import Prepared, Record, TrainingLoop
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import loss_recorder
 from fastjvae.training.refit import refit_categories
@@ -64,20 +63,30 @@ class Trainer(TrainingLoop):
         resuming: bool = False,
         processes: Processes | None = None,
     ) -> None:
-        if config.refits and isinstance(data, DataLoader):
+        if isinstance(data, DataLoader) and any(p.config.refits for p in config.phase_configs):
             raise ArgumentError("--refits take images that can be read twice, not a DataLoader")
-        super().__init__(
-            config, data, run, processes, group=config.group, neighbours=config.neighbours
-        )
+        if objective is not None and config.phases:
+            raise ArgumentError(
+                f"an objective of your own trains a run in one piece, this one has the phases"
+                f" {', '.join(phase.name for phase in config.phases)}: give"
+                f" dataclasses.replace(config, phases=())"
+            )
+        super().__init__(config, data, run, processes)
+        self._own_objective = objective
         model = self.on_device(build_model(config, self.batches.img_size))
-        if config.start_from is not None and find_checkpoint(run.path) is None:
+        if config.start_from is not None and self.checkpoint is None:
             _start_from(config.start_from, model)
-        objective = build_objective(config) if objective is None else objective
+        self.begin(model, self._prepared, _summary, resuming=resuming)
+
+    def _prepared(self, config: TrainConfig) -> Prepared:
+        """What trains the model in a phase of these settings."""
+        own = self._own_objective
+        objective = build_objective(config) if own is None else own
         call_if_offered(objective, "to", self.device)
-        optimizer = adam(model, objective, config.lr)
-        recorder = loss_recorder(model.spec, self.rows)
-        trained = Trained(model, objective, optimizer, recorder, self.noise)
-        self._take = TrainingStep(
+        optimizer = adam(self.model, objective, config.lr)
+        recorder = loss_recorder(self.model.spec, self.rows)
+        trained = Trained(self.model, objective, optimizer, recorder, self.noise)
+        take = TrainingStep(
             trained,
             self.batches,
             processes=self.processes,
@@ -90,23 +99,25 @@ class Trainer(TrainingLoop):
             graph=config.cuda_graph,
         )
         watch = None
-        if isinstance(data, ImageData):
-            watch = CollapseWatch(data.images, config.channel_reduction, config.augment)
-        self.begin(trained, self._take, _summary, warning=watch, resuming=resuming)
+        if isinstance(self.data, ImageData):
+            watch = CollapseWatch(self.data.images, config.channel_reduction, config.augment)
+        return Prepared(trained, take, watch)
 
     def train_step(self) -> None:
-        if self.step in self.config.refits and isinstance(self.objective, SharedObjective):
+        refits = self.phase.config.refits
+        if self.phase_step in refits and isinstance(self.objective, SharedObjective):
             self._refit()
         super().train_step()
 
     def _refit(self) -> None:
+        assert isinstance(self.take, TrainingStep)
         since = time.perf_counter()
         found = refit_categories(
             self.model,
             self.optimizer,
-            self._take,
-            group=self.config.group,
-            first=self.step,
+            self.take,
+            group=self.phase.config.group,
+            first=self.phase_step,
             seed=self.config.seed,
         )
         self.beside_steps_s += time.perf_counter() - since
@@ -130,8 +141,9 @@ def _start_from(path: str, model: JointVAE) -> None:
 
 
 def _summary(record: Record) -> str:
+    phase = f"{record['phase']}: " if "phase" in record else ""
     return (
-        f"reconstruction {record['reconstruction']:.1f}"
+        f"{phase}reconstruction {record['reconstruction']:.1f}"
         f"  KL_z {sum(record['kl_cont']):.2f}/{record['capacity_cont']:.2f}"
         f"  KL_c {sum(record['kl_disc']):.2f}/{record['capacity_disc']:.2f}"
         f"  {record['images_per_s']:,.0f} images/s"

@@ -237,7 +237,7 @@ def test_transformations_differ_from_step_to_step(data: Path, tmp_path: Path):
     config = tiny_config(data, augment=1.0)
     trainer = Trainer(config, load(config.source()), RunFolder(tmp_path / "run"))
     images = trainer.batches.gather(trainer.batches.select(0))
-    one, other = (trainer._take.augmented(images, 8) for _ in range(2))
+    one, other = (trainer.take.augmented(images, 8) for _ in range(2))
     assert one.shape == images.shape
     assert not torch.equal(one, other)
 

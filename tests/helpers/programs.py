@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -82,3 +83,25 @@ def _run(argv: list[str], environment: dict[str, str], outputs: list[Path]) -> N
     from fastjvae.cli import main
 
     sys.exit(main(argv))
+
+
+def start(argv: list[str], world: int) -> list[Program]:
+    """The processes that torchrun would start, without its agent that ends the others with one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
+    return [
+        Program(argv, {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(world)
+    ]
+
+
+def finish(started: list[Program]) -> list[tuple[int | None, str, str]]:
+    """Exit code, stdout and stderr of each."""
+    try:
+        results = [process.communicate(timeout=120) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return [(process.poll(), *result) for process, result in zip(started, results, strict=True)]

@@ -20,12 +20,17 @@ def trainer_of(config: TrainConfig, folder: Path) -> Trainer:
 
 
 def comparable(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Everything a run leaves behind but its speed."""
-    state = read_checkpoint(folder / "checkpoint.pt")
+    """Everything a run leaves behind but its times."""
+    return read_checkpoint(folder / "checkpoint.pt"), losses(folder)
+
+
+def losses(folder: Path) -> list[dict[str, Any]]:
+    """The records of a run but for its times."""
     records = read_metrics(RunFolder(folder))
     for record in records:
         assert record.pop("images_per_s") > 0
-    return state, records
+        record.pop("beside_steps_s", None)
+    return records
 
 
 def stop_at(

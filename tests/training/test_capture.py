@@ -39,7 +39,7 @@ def test_everything_around_a_capture_is_ordered(
     streams: Streams, trainer: Callable[..., Trainer], changes: dict[str, Any]
 ):
     ours = trainer(**changes)
-    take = ours._take
+    take = ours.take
     for number in range(2):
         take.take(ours.batches.select(number), number)
     streams.synchronize()
@@ -133,7 +133,7 @@ def test_training_goes_on_where_a_capture_fails(
 ):
     plain = trainer()
     other = trainer()
-    take = other._take
+    take = other.take
     take.graph = True
 
     def broken(*_: Any, **__: Any) -> Any:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from programs import Program
+from programs import finish, start
+from runs import losses
 from tiny_runs import tiny_config, tiny_flags, write_arrays
 
 from fastjvae.cli import main
@@ -28,36 +28,6 @@ STEPS = 50
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_arrays(tmp_path)
-
-
-def start(argv: list[str], world: int) -> list[Program]:
-    """The processes that torchrun would start, without its agent that ends the others with one."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
-    return [
-        Program(argv, {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(world)
-    ]
-
-
-def finish(started: list[Program]) -> list[tuple[int | None, str, str]]:
-    """Exit code, stdout and stderr of each."""
-    try:
-        results = [process.communicate(timeout=120) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [(process.poll(), *result) for process, result in zip(started, results, strict=True)]
-
-
-def losses(folder: Path) -> list[dict[str, Any]]:
-    records = read_metrics(RunFolder(folder))
-    for record in records:
-        assert record.pop("images_per_s") > 0
-        record.pop("beside_steps_s", None)
-    return records
 
 
 def assert_same_losses(ours: Path, theirs: Path, tolerance: float = 1e-5) -> None:

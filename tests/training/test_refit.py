@@ -98,7 +98,7 @@ def test_only_the_categories_of_the_head_change(trainer: Trainer):
     trainer.train_step()
     before = copy.deepcopy(trainer.model.state_dict())
     scores = refit_categories(
-        trainer.model, trainer.optimizer, trainer._take, group=2, first=1, seed=0
+        trainer.model, trainer.optimizer, trainer.take, group=2, first=1, seed=0
     )
     assert len(scores) == 2
     assert all(score.after > score.before for score in scores)

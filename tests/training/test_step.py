@@ -149,7 +149,7 @@ def test_a_step_waits_for_nothing_and_can_be_replayed(
     ours, replayed = (trainer(log_every=STEPS, **changes) for _ in range(2))
     for each in (ours, replayed):
         each.train_step()  # Adam makes its moments
-    take = replayed._take
+    take = replayed.take
     static = replayed.batches.select(1).clone()
     calls = Calls()
     with torch.no_grad(), take._unchanged(), torch.enable_grad(), calls:
@@ -173,14 +173,14 @@ def test_what_a_step_writes_stays_where_it_is(trainer: Callable[..., Trainer]):
     def addresses() -> list[int]:
         moments = [t for state in ours.optimizer.state.values() for t in state.values()]
         recorder = [ours.recorder._rows, ours.recorder._next]
-        written = [*ours.model.parameters(), *moments, ours._take.step, *recorder]
+        written = [*ours.model.parameters(), *moments, ours.take.step, *recorder]
         return [tensor.data_ptr() for tensor in written]
 
     before = addresses()
     for _ in range(STEPS - 1):
         ours.train_step()
     assert addresses() == before
-    assert ours._take.step.item() == STEPS
+    assert ours.take.step.item() == STEPS
 
 
 @pytest.mark.parametrize("changes", [{}, {"objective": "factor", **SMALL}])
@@ -188,7 +188,7 @@ def test_a_warm_up_leaves_everything_as_it_was(
     trainer: Callable[..., Trainer], changes: dict[str, Any]
 ):
     ours, other = trainer(**changes), trainer(**changes)
-    take = ours._take
+    take = ours.take
     for begun in (False, True):  # without and with moments of Adam
         with take._unchanged():
             for _ in range(3):
@@ -209,7 +209,7 @@ def test_a_compiled_step_agrees(
     for each in (ours, compiled):
         for _ in range(STEPS):
             each.train_step()
-    assert compiled._take.compiled
+    assert compiled.take.compiled
     assert "goes on without" not in capsys.readouterr().err
     torch.testing.assert_close(compiled.recorder.read(), ours.recorder.read(), rtol=1e-5, atol=1e-5)
 
@@ -239,7 +239,7 @@ def test_training_goes_on_where_compiling_fails(
 def test_parts_are_not_compiled(trainer: Callable[..., Trainer], capsys: Any):
     ours = trainer(compile=True, accumulate=2)
     assert "torch.compile takes whole batches" in capsys.readouterr().err
-    assert not ours._take.compiled
+    assert not ours.take.compiled
 
 
 def test_half_precision_of_the_networks_stays_near(trainer: Callable[..., Trainer]):

@@ -77,8 +77,8 @@ def test_a_captured_step_trains_as_the_plain_one(
         for _ in range(STEPS):
             each.train_step()
     assert "goes on without" not in capsys.readouterr().err
-    assert len(graph._take._prepared) == 2
-    assert all(graph._take._prepared.values())
+    assert len(graph.take._prepared) == 2
+    assert all(graph.take._prepared.values())
     tolerance = 1e-2 if name in ("bf16", "tf32") else 1e-4
     torch.testing.assert_close(
         graph.recorder.read(), plain.recorder.read(), rtol=tolerance, atol=tolerance
@@ -102,12 +102,12 @@ def test_a_warm_up_leaves_everything_as_it_was(trainer: Callable[..., Trainer]):
     ours = trainer(loader)
     for _ in range(3):
         before = parameters_of(ours)
-        ours._take._capture(ours.batches.select(0), 0)
+        ours.take._capture(ours.batches.select(0), 0)
         torch.cuda.synchronize()
         assert torch.equal(parameters_of(ours), before)
         moments = [m for state in ours.optimizer.state.values() for m in state.values()]
         assert all(not m.any() for m in moments)
-        assert int(ours._take.step) == 0
+        assert int(ours.take.step) == 0
 
 
 class Reads:

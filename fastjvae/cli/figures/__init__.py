@@ -6,6 +6,7 @@ from fastjvae.cli.figures.command import FigureCommand
 from fastjvae.cli.figures.grid import Grid
 from fastjvae.cli.figures.kl_growth import KLGrowth
 from fastjvae.cli.figures.metrics import Metrics
+from fastjvae.cli.figures.overview import Overview
 from fastjvae.cli.figures.ranked import Ranked
 from fastjvae.cli.figures.reconstructions import Reconstructions
 from fastjvae.cli.figures.samples import Samples
@@ -13,6 +14,7 @@ from fastjvae.cli.figures.side_by_side import SideBySide
 from fastjvae.cli.figures.traversal import Traversal
 
 FIGURES: tuple[type[FigureCommand], ...] = (
+    Overview,
     Reconstructions,
     Traversal,
     Grid,

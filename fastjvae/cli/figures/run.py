@@ -6,6 +6,7 @@ from fastjvae.cli.command import ModelCommand
 from fastjvae.cli.figures import FIGURES
 from fastjvae.cli.figures.animation import animation_of
 from fastjvae.cli.figures.kl_growth import growth_in
+from fastjvae.cli.figures.overview import overview_of
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.animation import save_animation
@@ -53,7 +54,10 @@ def draw_all(
     model: JointVAE, data: ImageData, evaluation: Evaluation, folder: Path, run: RunFolder
 ) -> None:
     """Draw every figure of a trained model into a folder, and print their names."""
-    drawn = {"reconstructions": reconstructions(model, data.images[:32])}
+    drawn = {
+        "overview": overview_of(model, data, evaluation),
+        "reconstructions": reconstructions(model, data.images[:32]),
+    }
     kl_disc = [variable.kl for variable in evaluation.variables]
     drawn["traversals"] = traversals(
         model, evaluation.kl_cont, kl_disc=kl_disc, max_units=max(model.spec.cont, 1)

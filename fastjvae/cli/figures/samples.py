@@ -7,7 +7,7 @@ from fastjvae.cli.figures.command import Drawn, ModelFigure
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.samples import samples_by_category
 from fastjvae.files import printable
-from fastjvae.metrics.clusters import contingency
+from fastjvae.metrics.clusters import commonest_labels
 from fastjvae.model.latent_moves import discrete_variable
 
 
@@ -49,9 +49,7 @@ class Samples(ModelFigure):
         data = self.data
         if data.labels is None:
             raise ArgumentError(f"--names needs labels, and {data.name} has none")
-        names = data.label_names or [str(label) for label in range(int(data.labels.max()) + 1)]
-        names = [printable(name) for name in names]
         categories = self.encoding.discrete[:, self.variable]
-        shape = (self.model.spec.disc[self.variable], len(names))
-        counts = contingency(categories, data.labels.numpy(), shape)
-        return [names[row.argmax()] if row.any() else "no image" for row in counts]
+        size = self.model.spec.disc[self.variable]
+        names = commonest_labels(categories, data.labels.numpy(), size, data.label_names)
+        return ["no image" if name is None else printable(name) for name in names]

@@ -16,7 +16,7 @@ from fastjvae.model import JointVAE
 from fastjvae.training.device import autocast
 from fastjvae.training.infogan.losses import InfoGAN
 from fastjvae.training.infogan.settings import InfoGANConfig
-from fastjvae.training.loop import Record, TrainingLoop
+from fastjvae.training.loop import Prepared, Record, TrainingLoop
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import Recorder
 from fastjvae.training.run_folder import RunFolder
@@ -56,6 +56,11 @@ class InfoGANTrainer(TrainingLoop):
         super().__init__(config, data, run, processes)
         with Seeded(config.seed):
             model = self.on_device(JointVAE(self.batches.img_size, config.spec))
+        self.begin(model, self._prepared, _summary, resuming=resuming)
+
+    def _prepared(self, config: InfoGANConfig) -> Prepared:
+        """What trains the networks."""
+        model = self.model
         with Seeded(config.seed):
             gan = InfoGAN(model, config.codes, config.disc_information, config.cont_information).to(
                 self.device
@@ -70,8 +75,7 @@ class InfoGANTrainer(TrainingLoop):
             fused=self.device.type in ("cpu", "cuda"),
         )
         recorder = Recorder(dict.fromkeys(SCALARS), self.rows)
-        trained = Trained(model, gan, optimizer, recorder, self.noise)
-        self.begin(trained, self._take, _summary, resuming=resuming)
+        return Prepared(Trained(model, gan, optimizer, recorder, self.noise), self._take)
 
     def _take(self, number: int) -> None:
         """One update of discriminator and Q, then one of the generator, with codes of its own."""

@@ -159,6 +159,11 @@ def check_heeded(settings: Any, given: Collection[str] | None = None) -> None:
                 )
 
 
+def heeds(kind: type, values: Mapping[str, Any], name: str) -> bool:
+    """Whether settings, all of which ``values`` has, heed the one of that name."""
+    return all(values[mark.setting] in mark.values for mark in _marks(kind, name))
+
+
 def only_heeded(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """JSON's form of settings, without the ones that :func:`check_heeded` refuses by default."""
     fields = {field.name: field for field in dataclasses.fields(kind)}

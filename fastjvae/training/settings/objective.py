@@ -110,10 +110,11 @@ class ObjectiveConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_heeded(self)
-        self._check_groups()
+        self.check_objective()
 
-    def _check_groups(self) -> None:
+    def check_objective(self) -> None:
+        """Refuse settings that no objective can have together; ArgumentError."""
+        check_heeded(self)
         if self.batch_size % self.group:
             raise ArgumentError(
                 f"--batch-size must be a multiple of --group {self.group}, got {self.batch_size}"

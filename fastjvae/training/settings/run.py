@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from tyro.conf import Suppress
 
@@ -29,6 +29,14 @@ Steps = Annotated[int, Bounds(1, MOST_STEPS)]
 StepsOrNone = Annotated[int, Bounds(0, MOST_STEPS)]
 Weight = Annotated[float, Bounds(0)]  # of a term of a loss, or a number of nats
 Rate = Annotated[float, Bounds(above=0)]
+
+
+class PhaseConfig(NamedTuple):
+    """A phase of a run as it is trained."""
+
+    name: str | None  # None of the one phase of a run in one piece
+    first: int  # steps of the run before it
+    config: Any  # the run's settings with the phase's own ones
 
 
 @dataclass(frozen=True)
@@ -143,14 +151,31 @@ class RunConfig:
         """Training steps of the run."""
         return self.steps or self.epochs * steps_per_epoch
 
+    @property
+    def phase_configs(self) -> tuple[PhaseConfig, ...]:
+        """The phases that the run goes through, one after the other."""
+        return (PhaseConfig(None, 0, self),)
+
+    def ending_at(self, steps: int) -> RunConfig:
+        """The run with another number of steps at its end.
+
+        Raises:
+            ArgumentError: its last phase would have none.
+        """
+        return dataclasses.replace(self, steps=steps)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form for config.json; the run folder may be moved, so it is left out."""
         values = dataclasses.asdict(self)
         del values["out"]
         return values
 
+    def flat(self) -> dict[str, Any]:
+        """:meth:`to_dict` with the settings of phases beside the others, as types.lr."""
+        return self.to_dict()
+
     def differing(self, other: RunConfig, ignored: Collection[str] = ()) -> str | None:
-        """Name the first setting in which two runs differ, or None."""
-        ours, theirs = self.to_dict(), other.to_dict()
+        """Name the first setting in which two runs differ, or None; :meth:`flat` has its value."""
+        ours, theirs = self.flat(), other.flat()
         names = [*ours, *(n for n in theirs if n not in ours)]
         return next((n for n in names if n not in ignored and ours.get(n) != theirs.get(n)), None)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Annotated, Any, Literal
 
+from tyro.conf import Suppress
+
+from fastjvae.errors import ArgumentError
 from fastjvae.functional.weights import Seeded
 from fastjvae.model import Encoder, JointVAE
 from fastjvae.model.networks import initialise_he
 from fastjvae.training.settings.fields import Bounds, from_mapping, only_heeded
 from fastjvae.training.settings.objective import ObjectiveConfig
-from fastjvae.training.settings.run import Rate, StepsOrNone
+from fastjvae.training.settings.phases import (
+    Phase,
+    check_names,
+    last_lengthened,
+    shared_out,
+)
+from fastjvae.training.settings.run import PhaseConfig, Rate, StepsOrNone
 
 Initialisation = Literal["torch", "he"]
 
@@ -44,6 +55,61 @@ class TrainConfig(ObjectiveConfig):
     """a GPU replays the whole step as one CUDA graph; this flag launches its kernels one by one"""
     timeout: Annotated[float, Bounds(above=0, most=10_000_000)] = 300.0
     """several processes: seconds to wait for one that does not answer"""
+
+    # --- phases -----------------------------------------------------------------------------------
+    phases: Suppress[tuple[Phase, ...]] = ()
+    """the phases of the run, none for a run in one piece; ``steps`` are those of all of them, and
+    another number is shared out among them. What a phase does not set is as the run has it"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.phases:
+            check_names(self.phases)
+            steps = self.steps or sum(phase.steps for phase in self.phases)
+            phases = tuple(phase.without(self) for phase in shared_out(self.phases, steps))
+            object.__setattr__(self, "steps", steps)
+            object.__setattr__(self, "phases", phases)
+            _ = self.phase_configs  # a setting that a phase cannot have is an error here already
+
+    def check_objective(self) -> None:
+        if not self.phases:  # else each phase is checked, the run's settings may be of none
+            super().check_objective()
+
+    @property
+    def phase_configs(self) -> tuple[PhaseConfig, ...]:
+        if not self.phases:
+            return super().phase_configs
+        firsts = accumulate((phase.steps for phase in self.phases), initial=0)
+        return tuple(
+            PhaseConfig(phase.name, first, self._of(phase))
+            for phase, first in zip(self.phases, firsts, strict=False)
+        )
+
+    def _of(self, phase: Phase) -> TrainConfig:
+        try:
+            return dataclasses.replace(self, phases=(), steps=phase.steps, **phase.differences())
+        except ArgumentError as error:
+            raise ArgumentError(f"in the phase {phase.name}: {error}") from None
+
+    def ending_at(self, steps: int) -> TrainConfig:
+        if not self.phases:
+            return dataclasses.replace(self, steps=steps)
+        phases = last_lengthened(self.phases, steps)
+        return dataclasses.replace(self, steps=steps, phases=phases)
+
+    def to_dict(self) -> dict[str, Any]:
+        values = super().to_dict()
+        values["phases"] = [phase.to_dict() for phase in self.phases]
+        return values if self.phases else {k: v for k, v in values.items() if k != "phases"}
+
+    def flat(self) -> dict[str, Any]:
+        values = self.to_dict()
+        for number, phase in enumerate(values.pop("phases", ()), start=1):
+            own = {f"{phase['name']}.{k}": v for k, v in phase.items() if k != "name"}
+            if number == len(self.phases):  # its length is what is left of the run's
+                del own[f"{phase['name']}.steps"]
+            values |= own
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:

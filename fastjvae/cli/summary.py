@@ -1,0 +1,47 @@
+"""The last lines of a training: what was learned, in words that need no table."""
+
+from fastjvae.metrics.evaluation import USED_NATS, Evaluation
+from fastjvae.training.settings.run import RunConfig
+
+ASSUMED = "neighbouring and moved images show the same type"
+
+
+def summary(evaluation: Evaluation, config: RunConfig) -> str:
+    """Three lines: the types that the categories hold, the styles of the units, the pictures."""
+    lines = [_types(evaluation, config), _style(evaluation), _pictures(evaluation)]
+    return "\n".join(lines)
+
+
+def _types(evaluation: Evaluation, config: RunConfig) -> str:
+    number = evaluation.most_telling
+    if number is None:
+        return "types: none, the model has no discrete variable"
+    variable = evaluation.variables[number]
+    used = len(variable.shares) - len(variable.unused)
+    line = f"types: c{number} sorts the images into {used} of {len(variable.shares)} categories"
+    if variable.accuracy_majority is not None:
+        line += (
+            f"; each named by its commonest label, {variable.accuracy_majority:.1%} of"
+            f" {evaluation.images:,} images have that label"
+        )
+    return f"{line} (assumed: {ASSUMED})" if _shares_types(config) else line
+
+
+def _style(evaluation: Evaluation) -> str:
+    units = [f"z{unit}" for unit in evaluation.used_units]
+    among = f"{len(units)} of {len(evaluation.kl_cont)} continuous units"
+    if not units:
+        return f"style: none, {among} hold more than {USED_NATS} nats"
+    return f"style: {among} hold what varies within a type, the most {', '.join(units[:3])}"
+
+
+def _pictures(evaluation: Evaluation) -> str:
+    mean = evaluation.mean_image
+    than = "" if mean is None else f", that of the mean image {mean:.1f}"
+    return f"pictures: the error of a reconstruction is {evaluation.reconstruction:.1f} nats{than}"
+
+
+def _shares_types(config: RunConfig) -> bool:
+    """Whether a phase takes images that are alike for the same type."""
+    measures = [getattr(p.config, "disc_measure", None) for p in config.phase_configs]
+    return bool(config.spec.disc) and "shared" in measures

@@ -22,7 +22,7 @@ from fastjvae.training.seeds import parse_seeds
 from fastjvae.training.settings.fields import flag
 from fastjvae.training.settings.overrides import overridden
 from fastjvae.training.settings.phases import PHASE_SETTINGS
-from fastjvae.training.settings.recipes import RECIPES, RecipeName, recipe
+from fastjvae.training.settings.recipes import ABOUT, RECIPES, RecipeName, recipe
 from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.settings.train import TrainConfig
 
@@ -63,6 +63,10 @@ class SeedsFlag:
         """The flags, once it is known which settings were ``given``."""
         return self
 
+    def notice(self) -> str:
+        """A line for the user about what the flags leave open; empty where there is none."""
+        return ""
+
 
 @dataclass(frozen=True)
 class TrainFlags(SeedsFlag, TrainConfig):
@@ -72,7 +76,8 @@ class TrainFlags(SeedsFlag, TrainConfig):
 
     recipe: RecipeName | None = None
     """the set of defaults that the other flags override: paper, appendix C of the paper, for the
-    data sets in it, and default for the others"""
+    data sets in it, and default for the others; fast, for mnist and fashion-mnist, categories that
+    are types, then the units' style, in the phases types and style: --types.lr sets one of them"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +103,13 @@ class TrainFlags(SeedsFlag, TrainConfig):
         config = overridden(dataclasses.replace(before, **of_run), chosen)
         return dataclasses.replace(self, **vars(config))
 
+    def notice(self) -> str:
+        first, *others = RECIPES[self.dataset]
+        if self.recipe is not None or not others:
+            return ""
+        there = " and ".join(f"--recipe {name} ({ABOUT[name]})" for name in others)
+        return f"recipe: {first} ({ABOUT[first]}), since none was named; there is also {there}"
+
 
 def with_phase_flags(config: TrainConfig) -> TrainFlags:
     """The flags whose defaults are these settings; those of a phase have its name before theirs."""
@@ -105,7 +117,10 @@ def with_phase_flags(config: TrainConfig) -> TrainFlags:
     for name, _, settings in config.phase_configs:
         if name is not None:
             own = [(each, _HINTS[each], getattr(settings, each)) for each in PHASE_SETTINGS]
-            kind = make_dataclass(name, own, frozen=True)
+            about = (
+                f"The phase {name} alone; without {name}. before its name a flag is for all phases."
+            )
+            kind = make_dataclass(name, own, frozen=True, namespace={"__doc__": about})
             phases.append((name, kind, field(default=kind())))
     flags = make_dataclass("TrainFlags", phases, bases=(TrainFlags,), frozen=True)
     return flags(**{**vars(config), "phases": ()})  # type: ignore[no-any-return]
@@ -181,9 +196,10 @@ class Train(Command):
             if (value := getattr(config, name, None)) is not None
         }
         config = dataclasses.replace(config, **here)
+        notice = self.config.notice()
         if self.config.seeds is not None:
-            return train_seeds(config, parse_seeds(self.config.seeds))
-        return train_run(config, RunFolder(config.run_folder))
+            return train_seeds(config, parse_seeds(self.config.seeds), notice)
+        return train_run(config, RunFolder(config.run_folder), notice=notice)
 
 
 class Resume(Command):

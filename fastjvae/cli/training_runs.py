@@ -27,9 +27,11 @@ from fastjvae.training.trainer import Trainer
 _TRAIN_FROM_STDIN = "import sys, fastjvae.cli; sys.exit(fastjvae.cli.train_from_stdin())"
 
 
-def train_run(config: RunConfig, run: RunFolder, resuming: bool = False) -> int:
+def train_run(config: RunConfig, run: RunFolder, resuming: bool = False, notice: str = "") -> int:
     """Train one run, evaluate it and draw its figures; returns the exit code."""
     processes = _processes(config)
+    if notice and processes.is_first:
+        print(notice, flush=True)
 
     def prepare() -> ImageData:
         if not resuming:
@@ -48,12 +50,14 @@ def train_run(config: RunConfig, run: RunFolder, resuming: bool = False) -> int:
     return code
 
 
-def train_seeds(config: RunConfig, seeds: tuple[int, ...]) -> int:
+def train_seeds(config: RunConfig, seeds: tuple[int, ...], notice: str = "") -> int:
     """Train the run of every seed and compare them; returns the exit code."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ArgumentError(
             "--seeds trains one seed after the other, or one on each GPU, without torchrun"
         )
+    if notice:
+        print(notice, flush=True)
     folder = seeds_folder(config)
     data = load_data(config.source())
     held_out = _held_out(config, data)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from fastjvae.errors import ArgumentError
 from fastjvae.figures.image_grid import Block, image_columns, in_rows, input_images
 from fastjvae.figures.labels import Vector, full_title, shown_of, vector, with_kl
 from fastjvae.figures.page import Figure
@@ -16,6 +17,7 @@ from fastjvae.model.latent_moves import (
     all_latents,
     decode,
     decoded_rows,
+    discrete_variable,
     encode_row,
     first_categories,
     prior_sample,
@@ -53,9 +55,14 @@ def overview(
         title: above the picture.
 
     Raises:
-        ArgumentError: the number of KLs, shares or names does not fit the model.
+        ArgumentError: there are no images, the model has no such discrete variable, or the number
+            of KLs, shares or names does not fit it.
     """
+    if len(images) == 0:
+        raise ArgumentError("an overview needs at least one image, got none")
     spec = model.spec
+    if spec.disc:
+        discrete_variable(variable, spec)
     kl = vector("kl_cont", kl_cont, spec.cont, "one KL in nats per continuous unit")
     strongest = np.argsort(-kl, kind="stable")[:_UNITS].tolist()
     columns: dict[str, list[Block]] = {}
@@ -84,6 +91,8 @@ def overview(
 def _labels(size: int, names: Sequence[str | None] | None, shares: Vector | None) -> list[str]:
     labels = [f"category {k}" for k in range(size)]
     if names is not None:
+        if len(names) != size:
+            raise ArgumentError(f"names must hold one name per category, {size}, got {len(names)}")
         labels = [label if n is None else n for label, n in zip(labels, names, strict=True)]
     if shares is not None:
         share = vector("shares", shares, size, "the share of images, 0..1, per category")

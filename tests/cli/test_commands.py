@@ -21,7 +21,13 @@ from fastjvae.cli import main
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.settings.train import TrainConfig
 
-FIGURES = ["categories-c0.png", "kl-growth.png", "reconstructions.png", "traversals.png"]
+FIGURES = [
+    "categories-c0.png",
+    "kl-growth.png",
+    "overview.png",
+    "reconstructions.png",
+    "traversals.png",
+]
 
 
 @pytest.fixture
@@ -49,6 +55,19 @@ def test_train_writes_the_run_folder_and_says_what_was_learned(
     assert "40 images of 1x16x16" in out
     assert "accuracy" in out
     assert f"in {folder / 'figures'}" in out
+    *_, types, style, pictures, last = out.splitlines()
+    assert re.fullmatch(
+        r"types: c0 sorts the images into \d of 4 categories; each named by its commonest label,"
+        r" [\d.]+% of 40 images have that label",
+        types,
+    )
+    assert style.startswith("style: ")
+    assert "of 2 continuous units" in style
+    assert re.fullmatch(
+        r"pictures: the error of a reconstruction is [\d.]+ nats, that of the mean image [\d.]+",
+        pictures,
+    )
+    assert last == f"all in one picture: {folder / 'figures' / 'overview.png'}"
     steps = re.findall(r"^step (\d+) of 13: reconstruction .* images/s.*\n", err, re.M)
     assert steps == ["4", "13"]  # a line at first and at last; no bar where stderr is no terminal
     assert err.count("\n") == 2

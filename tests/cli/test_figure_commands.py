@@ -141,7 +141,7 @@ def test_a_file_of_a_run_names_the_run(run: Path, capsys: Capture) -> None:
     [
         ("tarversal RUN", "no figure and no run folder 'tarversal' (did you mean traversal?)"),
         ("ranke", "did you mean ranked?"),
-        ("picture RUN", "no run folder 'picture'; figures are reconstructions, traversal, grid"),
+        ("picture RUN", "no run folder 'picture'; figures are overview, reconstructions, traver"),
     ],
 )
 def test_a_figure_that_is_none(words: str, message: str, run: Path, capsys: Capture) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import tarfile
@@ -19,6 +20,7 @@ from torch import Tensor
 
 import fastjvae
 from fastjvae.cli import main
+from fastjvae.cli.training_runs import train_seeds
 from fastjvae.data import load as load_data
 from fastjvae.training import RunFolder, Trainer
 from fastjvae.training.infogan.trainer import InfoGANTrainer
@@ -185,18 +187,12 @@ def test_a_finished_run_trains_on(tmp_path: Path, capsys: pytest.CaptureFixture[
 # --- several seeds --------------------------------------------------------------------------------
 
 
-def test_finished_seeds_are_compared_by_their_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_finished_seeds_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = unpacked("seeds", tmp_path)
     before = json.loads((folder / "seeds.json").read_text())
     kept = {path: path.read_bytes() for path in folder.glob("seed?/*")}
-    command = (
-        "train digits --cont 2 --batch-size 16 --device cpu --no-figures --log-every 2 --steps 3"
-        " --group 1 --neighbours 0 --augment 0 --initialisation torch --discrete-capacity kl"
-        " --overclusters 0 --refits --seeds 0,1"
-    )
-    assert main([*command.split(), "--out", str(folder)]) == 0
+    config = dataclasses.replace(RunFolder(folder / "seed0").read_config(), out=str(folder))
+    assert train_seeds(config, (0, 1)) == 0
     out = capsys.readouterr().out
     for seed in (0, 1):
         assert f"seed {seed}: finished before, in {folder / f'seed{seed}'}" in out

@@ -73,7 +73,7 @@ def test_data_sets_that_are_not_in_the_paper_say_what_they_have():
 def test_categories_that_neighbours_share_are_found_before_the_units(
     dataset: DatasetName, name: str
 ):
-    config = recipe(dataset, name)
+    config = recipe(dataset, name).phase_configs[0].config
     objective = build_objective(config)
     assert isinstance(objective, SharedObjective)
     assert objective.group == config.group

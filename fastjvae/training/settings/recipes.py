@@ -11,6 +11,14 @@ from fastjvae.training.settings.train import TrainConfig
 RecipeName = Literal["paper", "fast", "default"]
 
 
+# What a recipe is, in the words of a line.
+ABOUT: dict[RecipeName, str] = {
+    "paper": "the paper's settings",
+    "fast": "types, then style, in minutes",
+    "default": "settings of its own",
+}
+
+
 def recipe(dataset: DatasetName, name: str | None = None) -> TrainConfig:
     """The settings of a data set's recipe, by default of its first.
 

@@ -19,8 +19,13 @@ from benchmarks.experiments.driver import RESULTS
 from benchmarks.experiments.sections import (
     BATCH_TEXT,
     CONTENT_TEXT,
+    GLANCE,
+    GLANCE_FOOT,
+    GLANCE_TEXT,
     INTRODUCTION,
+    OVERVIEWS,
     SECTIONS,
+    Picture,
     Section,
 )
 
@@ -37,13 +42,31 @@ def results_of(name: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
 def markdown(folder: Path = RESULTS, pictures: Path = PICTURES) -> str:
     """The whole page; pictures that have not been drawn are left out."""
     labels = {row.experiment: row.label for section in SECTIONS for row in section.rows}
-    lines = [INTRODUCTION, *_machines(folder), ""]
+    lines = [*_glance(folder, pictures), INTRODUCTION, *_machines(folder), ""]
     for section in SECTIONS:
         lines += _section(section, labels, folder, pictures)
     study = folder.parent / STUDY.name
     if study.exists():
         lines += _study(json.loads(study.read_text()), labels)
     return "\n".join(lines)
+
+
+def _glance(folder: Path, pictures: Path) -> Iterator[str]:
+    """The table of every command, and a picture of each data set."""
+    yield GLANCE_TEXT
+    yield from tables.glance_table(
+        [(g.data, g.command, g.assumes, results_of(g.experiment, folder)) for g in GLANCE]
+    )
+    yield GLANCE_FOOT
+    yield from _shown(OVERVIEWS, pictures)
+
+
+def _shown(pictures: Sequence[Picture], folder: Path) -> Iterator[str]:
+    """The pictures that have been drawn, each below what it shows."""
+    for picture in pictures:
+        if (folder / picture.file).exists():
+            image = f"![{picture.experiment}, {picture.kind}](results/{picture.file})"
+            yield from [f"{picture.caption}:", "", image, ""]
 
 
 def _machines(folder: Path) -> list[str]:
@@ -80,10 +103,7 @@ def _section(
         yield from tables.objective_table(
             [*trained, line(other)], [*compared, _compared(other, folder)]
         )
-    for picture in section.pictures:
-        if (pictures / picture.file).exists():
-            shown = f"![{picture.experiment}, {picture.kind}](results/{picture.file})"
-            yield from [f"{picture.caption}:", "", shown, ""]
+    yield from _shown(section.pictures, pictures)
 
 
 def _kmeans_label(name: str) -> str:

@@ -20,17 +20,30 @@ from benchmarks.experiments.category_contents import category_contents
 from benchmarks.experiments.driver import RESULTS, Unit
 from benchmarks.experiments.failures import failures
 from benchmarks.experiments.page import PICTURES, results_of
-from benchmarks.experiments.sections import SECTIONS, Picture
+from benchmarks.experiments.sections import OVERVIEWS, SECTIONS, Picture
 from benchmarks.experiments.seed_choice import median_seed
 from fastjvae import figures
-from fastjvae.data import load
+from fastjvae.cli.figures.overview import overview_of
+from fastjvae.data import ImageData, load
+from fastjvae.metrics.evaluation import evaluate
+from fastjvae.model import JointVAE
 from fastjvae.model.pretrained import WEIGHTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SEEDS = 3  # of which the median one is shown
-_OF_TEST_IMAGES = {"failures": failures, "categories": category_contents}
+
+
+def _overview(model: JointVAE, data: ImageData, title: str) -> Figure:
+    return overview_of(model, data, evaluate(model, data, scores="none"), title)
+
+
+_OF_TEST_IMAGES = {
+    "failures": failures,
+    "categories": category_contents,
+    "overview": _overview,
+}
 
 
 def draw(picture: Picture, result: dict[str, Any], unit: Unit, data_root: str | None) -> Figure:
@@ -56,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--out", type=Path, default=PICTURES, help="folder of the pictures")
     options = parser.parse_args(arguments)
-    for picture in (picture for section in SECTIONS for picture in section.pictures):
+    for picture in (*OVERVIEWS, *(each for section in SECTIONS for each in section.pictures)):
         name = picture.experiment
         if options.names and name not in options.names:
             continue

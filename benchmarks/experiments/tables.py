@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.experiments.seed_choice import chosen_seeds, ranked_by
 from benchmarks.markdown import table_line
+from fastjvae.metrics.evaluation import USED_NATS
 from fastjvae.metrics.scores import SCORE_TITLES
 from fastjvae.training.seeds_table import agreeing_variable
 
@@ -20,6 +21,28 @@ Results = Sequence[dict[str, Any]]  # of an experiment, by seed
 Labelled = Sequence[tuple[str, Results]]  # lines of a table
 # For each line the scores of its seeds, as ``seeds.json`` has them, if they have been compared.
 Compared = Sequence[Mapping[str, Any] | None]
+
+
+def glance_table(lines: Sequence[tuple[str, str, str, Results]]) -> Iterator[str]:
+    """What each command learns, of lines of data, command, assumption and results."""
+    head = ["data", "command", "assumes", "seeds", "accuracy", "reconstruction", "units in use"]
+    rows = []
+    for data, command, assumes, results in lines:
+        cells = _glance_cells(results) if results else ["0", NOT_MEASURED, *["-"] * 3]
+        rows.append([data, command, assumes, *cells])
+    yield from _table([*head, "training, s"], rows, left=3)
+
+
+def _glance_cells(results: Results) -> Iterator[str]:
+    evaluations = [result["evaluation"] for result in results]
+    agreeing = [agreeing_variable(evaluation) for evaluation in evaluations]
+    yield str(len(results))
+    yield _spread((each.get("accuracy_majority") for each in agreeing), best=None)
+    yield _spread((e.get("reconstruction") for e in evaluations), digits=1, best=None)
+    kl = [e["kl_cont"] for e in evaluations if e.get("kl_cont")]
+    used = [sum(nats > USED_NATS for nats in each) for each in kl]
+    yield f"{statistics.fmean(used):.1f} of {len(kl[0])}" if used else "-"
+    yield _spread((result.get("seconds") for result in results), digits=0, best=None)
 
 
 def main_table(lines: Labelled) -> Iterator[str]:
@@ -215,11 +238,12 @@ def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
     return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):,.{digits}f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Iterator[str]:
+    """A table whose first ``left`` columns are words, the others numbers."""
     if not rows:
         return
     yield table_line(head)
-    yield table_line(["---", *["--:"] * (len(head) - 1)])
+    yield table_line([*["---"] * left, *["--:"] * (len(head) - left)])
     yield from map(table_line, rows)
     yield ""
 

@@ -16,10 +16,12 @@ class Overview(ModelFigure):
         return "overview", overview_of(self.model, self.data, self.evaluation(self.data, "none"))
 
 
-def overview_of(model: JointVAE, data: ImageData, evaluation: Evaluation) -> Figure:
+def overview_of(
+    model: JointVAE, data: ImageData, evaluation: Evaluation, title: str | None = None
+) -> Figure:
     """The picture of a model that was evaluated on these images."""
     if (number := evaluation.most_telling) is None:
-        return overview(model, data.images, evaluation.kl_cont)
+        return overview(model, data.images, evaluation.kl_cont, title=title)
     variable = evaluation.variables[number]
     names = variable.names and [
         None if name is None else printable(name) for name in variable.names
@@ -31,4 +33,5 @@ def overview_of(model: JointVAE, data: ImageData, evaluation: Evaluation) -> Fig
         variable=number,
         shares=variable.shares,
         names=names,
+        title=title,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ _SMALL = Experiment(
     "digits",
     {"steps": 6, "checkpoint_every": 2, "log_every": 1, "cont": 2, "batch_size": 4},
     seeds=(0, 1),
+    phase="types",
 )
 
 
@@ -75,8 +77,18 @@ def test_what_is_done_is_skipped_and_what_is_begun_goes_on(
     assert begun == [2, 0]
 
 
+def test_a_unit_of_phases_leaves_the_time_of_each(folders: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(EXPERIMENTS, "small", dataclasses.replace(_SMALL, phase=None))
+    driver.main(["small", "--seeds", "0"])
+    result = _result(folders, 0)
+    assert [phase["name"] for phase in result["config"]["phases"]] == ["types", "style"]
+    assert result["phase_seconds"].keys() == {"types", "style"}
+    assert sum(result["phase_seconds"].values()) == pytest.approx(result["seconds"])
+    assert min(result["phase_seconds"].values()) > 0
+
+
 def test_a_trial_is_judged_by_training_images(folders: Path, monkeypatch: pytest.MonkeyPatch):
-    trial = Experiment("digits", _SMALL.settings, final=False)
+    trial = dataclasses.replace(_SMALL, final=False)
     monkeypatch.setitem(EXPERIMENTS, "small", trial)
     driver.main(["small", "--seeds", "0"])
     assert _result(folders, 0)["evaluation"]["images"] == 1497
@@ -86,7 +98,8 @@ def test_a_unit_goes_on_from_the_model_of_another(
     folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     settings = {**_SMALL.settings, "steps": 1, "lr": 1e-12}
-    monkeypatch.setitem(EXPERIMENTS, "further", Experiment("digits", settings, start="small"))
+    further = dataclasses.replace(_SMALL, settings=settings, start="small")
+    monkeypatch.setitem(EXPERIMENTS, "further", further)
     driver.main(["further", "--seeds", "1"])
     assert "further, seed 1: left out, needs the model of small, seed 1, in" in (
         capsys.readouterr().out
@@ -111,7 +124,7 @@ def test_training_images_by_number(count: int, of_test: int):
 
 
 def test_a_unit_trains_on_as_many_images_as_it_says(folders: Path, monkeypatch: pytest.MonkeyPatch):
-    few = Experiment("digits", _SMALL.settings, images=100)
+    few = dataclasses.replace(_SMALL, images=100)
     monkeypatch.setitem(EXPERIMENTS, "small", few)
     driver.main(["small", "--seeds", "0"])
     result = _result(folders, 0)

@@ -86,6 +86,7 @@ def test_pictures_are_drawn_of_the_runs_that_are_here(
     settings = {"steps": 2, "checkpoint_every": 2, "log_every": 1, "cont": 2, "batch_size": 4}
     monkeypatch.setitem(EXPERIMENTS, "small", Experiment("digits", settings, seeds=(0,)))
     shown = [Picture("small", kind, kind) for kind in ("traversals", "failures", "categories")]
+    monkeypatch.setattr(pictures, "OVERVIEWS", (Picture("small", "overview", "all"),))
     section = Section("A", "B", (), pictures=(*shown, Picture("mnist-beta", "traversals", "C")))
     monkeypatch.setattr(pictures, "SECTIONS", (section,))
     driver.main(["small"])
@@ -93,6 +94,7 @@ def test_pictures_are_drawn_of_the_runs_that_are_here(
     flags = ["--results", str(results), "--out", str(out)]
     pictures.main(flags)
     assert capsys.readouterr().out.splitlines() == [
+        "small-overview.png: seed 0",
         "small-traversals.png: seed 0",
         "small-failures.png: seed 0",
         "small-categories.png: seed 0",
@@ -102,7 +104,7 @@ def test_pictures_are_drawn_of_the_runs_that_are_here(
         assert path.stat().st_size < 200_000
         with Image.open(path) as picture:
             assert picture.width > 300
-    assert len(list(out.iterdir())) == 3
+    assert len(list(out.iterdir())) == 4
     (tmp_path / "runs" / "small" / "seed-0" / "model.safetensors").unlink()
     pictures.main(["small", *flags])
     assert "small-traversals.png: left out, no model in" in capsys.readouterr().out

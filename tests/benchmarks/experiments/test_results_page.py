@@ -108,7 +108,7 @@ def test_objectives_are_compared_across_sections(tmp_path: Path):
         (tmp_path / name / "seeds.json").write_text(json.dumps(scored))
     page = results_page.markdown(tmp_path)
     section = page[page.index("## Why less") : page.index("## FashionMNIST")]
-    assert "| 10,000 digits, from the model of `--recipe fast` | 1 | 160.0 |" in section
+    assert "| 10,000 digits, from the model of the phase types | 1 | 160.0 |" in section
     assert "| JointVAE | 1 | 166.2 |" in section
 
 

@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -27,20 +27,9 @@ from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.resume import restore, training_state
 from fastjvae.training.run_folder import MetricsLog, RunFolder
-from fastjvae.training.settings.run import PhaseConfig, RunConfig
+from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.signals import Stopped, stop_signals
-from fastjvae.training.trained import Trained
-
-Record = dict[str, Any]  # a line of metrics.jsonl
-
-
-class Prepared(NamedTuple):
-    """What trains a phase."""
-
-    trained: Trained  # everything that changes from step to step
-    take: Callable[[int], None]  # takes a step, counted from 0 in the phase, and records a row
-    # Says of a record what its reader should not miss, where there is something.
-    warning: Callable[[Record], str | None] | None = None
+from fastjvae.training.trained import Prepared, Record
 
 
 class TrainingLoop:
@@ -75,7 +64,7 @@ class TrainingLoop:
         self.checkpoint = checkpoint.find_checkpoint(run.path)
         self._state = checkpoint.read_checkpoint(self.checkpoint) if self.checkpoint else None
         self.step = self._state["step"] if self._state else 0
-        self.phase, *self._later = _phases_from(config, self.step)
+        self.phase, *self._later = config.phases_from(self.step)
         self.batches = self._phase_batches()
         self.total_steps = config.total_steps(self.batches.steps_per_epoch)
         self.rows = min(config.log_every, self.total_steps)  # most of them between two log lines
@@ -350,10 +339,3 @@ class TrainingLoop:
                 (self.run.path / pretrained.WEIGHTS).unlink(missing_ok=True)
 
         self.processes.first(change)
-
-
-def _phases_from(config: RunConfig, step: int) -> list[PhaseConfig]:
-    """The phase that goes on after a step, and those behind it; the last one ends with the run."""
-    phases = config.phase_configs
-    later = [phase for phase in phases if phase.first > step]
-    return [phases[-1 - len(later)], *later]

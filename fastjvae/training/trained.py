@@ -1,13 +1,16 @@
-"""Everything that a training step changes, in one value."""
+"""Everything that a training step changes, in one value, and what trains it in a phase."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fastjvae.model import JointVAE
 from fastjvae.training.recorder import Recorder
+
+Record = dict[str, Any]  # a line of metrics.jsonl
 
 
 @dataclass
@@ -23,3 +26,12 @@ class Trained:
 
     def __post_init__(self) -> None:
         self.step = torch.zeros((), dtype=torch.int64, device=self.model.device)
+
+
+class Prepared(NamedTuple):
+    """What trains a phase."""
+
+    trained: Trained
+    take: Callable[[int], None]  # takes a step, counted from 0 in the phase, and records a row
+    # Says of a record what its reader should not miss, where there is something.
+    warning: Callable[[Record], str | None] | None = None

@@ -12,7 +12,7 @@ from fastjvae.model import JointVAE, load
 from fastjvae.objectives.base import Objective, call_if_offered
 from fastjvae.objectives.shared import SharedObjective
 from fastjvae.training.collapse_watch import CollapseWatch
-from fastjvae.training.loop import Prepared, Record, TrainingLoop
+from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import loss_recorder
 from fastjvae.training.refit import refit_categories
@@ -20,7 +20,7 @@ from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.settings.objective import build_objective
 from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
-from fastjvae.training.trained import Trained
+from fastjvae.training.trained import Prepared, Record, Trained
 
 
 class Trainer(TrainingLoop):

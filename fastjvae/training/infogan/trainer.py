@@ -16,11 +16,11 @@ from fastjvae.model import JointVAE
 from fastjvae.training.device import autocast
 from fastjvae.training.infogan.losses import InfoGAN
 from fastjvae.training.infogan.settings import InfoGANConfig
-from fastjvae.training.loop import Prepared, Record, TrainingLoop
+from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import Recorder
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.trained import Trained
+from fastjvae.training.trained import Prepared, Record, Trained
 
 _BETAS = (0.5, 0.999)  # of Adam, as in DCGAN (Radford et al. 2016), whose training InfoGAN follows
 

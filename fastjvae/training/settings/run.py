@@ -156,6 +156,12 @@ class RunConfig:
         """The phases that the run goes through, one after the other."""
         return (PhaseConfig(None, 0, self),)
 
+    def phases_from(self, step: int) -> list[PhaseConfig]:
+        """The phase that goes on after a step, and those behind it; the last ends with the run."""
+        phases = self.phase_configs
+        later = [phase for phase in phases if phase.first > step]
+        return [phases[-1 - len(later)], *later]
+
     def ending_at(self, steps: int) -> RunConfig:
         """The run with another number of steps at its end.
 

@@ -92,6 +92,7 @@ def _section(
     yield from [f"## {section.title}", "", section.text]
     yield from tables.main_table([*trained, *clusters])
     yield from tables.score_table(trained)
+    yield from tables.effect_table(trained)
     if section.silent_units:
         yield from tables.silent_table(trained)
     if section.as_accurate_as:

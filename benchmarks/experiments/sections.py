@@ -38,6 +38,7 @@ losses over the steps; `python -m benchmarks.experiments --list` names every exp
 | reconstruction, KL_z, KL_c | nats per image; z are the continuous latent variables, c the discrete ones |
 | information | nats that c tells about an image, of the most that it can tell |
 | c ignored | seeds whose c tells less than 5 % of that |
+| share of the picture that depends on c | its [effect](metrics.md#the-effect-of-a-variable), from 0 to 1, of the results that are not older than this number |
 | collapsed | seeds whose decoder shows the mean image whatever the latent variables say |
 | k-means | on the pixels of the same training images, the best of ten initialisations |
 | chosen by UDR | the model most like the others ([arXiv:1905.12614](https://arxiv.org/abs/1905.12614)), of the seeds whose models were there; the two seeds of a pair have the same UDR, and the objective chooses between them |

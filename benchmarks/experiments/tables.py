@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.experiments.seed_choice import chosen_seeds, ranked_by
 from benchmarks.markdown import table_line
 from fastjvae.metrics.evaluation import USED_NATS
+from fastjvae.metrics.effect import LEAST_EFFECT
 from fastjvae.metrics.scores import SCORE_TITLES
 from fastjvae.training.seeds_table import agreeing_variable
 
@@ -110,6 +111,29 @@ def score_table(lines: Labelled) -> Iterator[str]:
             for label, scores in scored
         ],
     )
+
+
+def effect_table(lines: Labelled) -> Iterator[str]:
+    """How much of the picture depends on c and on z, of the experiments that say so."""
+    rows = []
+    for label, results in lines:
+        evaluations = [
+            evaluation
+            for result in results
+            if "effect_cont" in (evaluation := result["evaluation"])
+        ]
+        if evaluations:
+            of_c = [_largest(v.get("effect") for v in e["variables"]) for e in evaluations]
+            of_z = [_largest(e["effect_cont"]) for e in evaluations]
+            in_use = [sum((x or 0) >= LEAST_EFFECT for x in e["effect_cont"]) for e in evaluations]
+            cells = (_spread(of_c, 2, None), _spread(of_z, 2, None), _spread(in_use, 1, None))
+            rows.append([label, str(len(evaluations)), *cells])
+    head = ["share of the picture that depends on", "seeds", "c", "the strongest unit of z"]
+    yield from _table([*head, f"units of at least {LEAST_EFFECT}"], rows)
+
+
+def _largest(effects: Iterable[float | None]) -> float | None:
+    return max((effect for effect in effects if effect is not None), default=None)
 
 
 def choice_table(lines: Labelled, compared: Compared) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from fastjvae.metrics.beta_vae import beta_vae_score
 from fastjvae.metrics.clusters import cluster_accuracy
 from fastjvae.metrics.dci import DCI, dci
+from fastjvae.metrics.effect import Effects, effect_on_images
 from fastjvae.metrics.factor_vae import factor_vae_score
 from fastjvae.metrics.mig import mutual_information_gap
 from fastjvae.metrics.sap import sap_score
@@ -12,10 +13,12 @@ from fastjvae.model.encoding import encode
 
 __all__ = [
     "DCI",
+    "Effects",
     "beta_vae_score",
     "cluster_accuracy",
     "dci",
     "disentanglement_scores",
+    "effect_on_images",
     "encode",
     "factor_vae_score",
     "mutual_information_gap",

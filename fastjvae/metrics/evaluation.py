@@ -17,6 +17,7 @@ from fastjvae.functional.checks import ChannelReduction
 from fastjvae.metrics._items import COLLAPSED_NATS, Integers
 from fastjvae.metrics.clusters import cluster_accuracy, commonest_labels
 from fastjvae.metrics.collapse import is_collapsed, is_too_short, mean_image_loss
+from fastjvae.metrics.effect import effect_on_images, is_without_effect, percent
 from fastjvae.metrics.scores import SCORE_TITLES, Scores, disentanglement_scores
 from fastjvae.model import JointVAE
 from fastjvae.model.encoding import Encoding, encode
@@ -37,6 +38,7 @@ class Variable:
     accuracy_majority: float | None  # of argmax alpha as a classifier; None without labels
     accuracy_one_to_one: float | None
     names: list[str | None] | None = None  # the commonest label of each category, with labels
+    effect: float | None = None  # share of the decoded image that depends on it
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Evaluation:
     no_scores: str | None = None  # why there are none although there are factors
     mean_image: float | None = None  # nats per image that the mean image of the data has
     steps: int | None = None  # training steps that were taken, where that is known
+    effect_cont: list[float] | None = None  # share of the decoded image, per continuous unit
 
     @property
     def shows_mean_image(self) -> bool:
@@ -88,6 +91,17 @@ class Evaluation:
         """Continuous units with more than 0.25 nats, by decreasing KL."""
         return [unit for unit in self.ranked_units if self.kl_cont[unit] > USED_NATS]
 
+    @property
+    def without_effect(self) -> list[str]:
+        """Variables that tell of an image and that the decoder ignores, such as z3 or c0."""
+        units = zip(self.kl_cont, self.effect_cont or [], strict=False)
+        names = [f"z{unit}" for unit, each in enumerate(units) if is_without_effect(*each)]
+        return names + [
+            f"c{number}"
+            for number, variable in enumerate(self.variables)
+            if is_without_effect(variable.kl, variable.effect)
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form, with the sums and rankings that the table shows."""
         return {
@@ -97,6 +111,7 @@ class Evaluation:
             "ranked_units": self.ranked_units,
             "active_units": self.active_units,
             "used_units": self.used_units,
+            "without_effect": self.without_effect,
             "collapsed": self.collapsed,
         }
 
@@ -123,7 +138,7 @@ class Evaluation:
             )
             dead = [unit for unit, kl in enumerate(self.kl_cont) if kl <= COLLAPSED_NATS]
             lines += [
-                f"    z{unit:<4} {self.kl_cont[unit]:8.3f} nats"
+                f"    z{unit:<4} {self.kl_cont[unit]:8.3f} nats{self._effect_of(unit)}"
                 for unit in self.ranked_units
                 if unit not in dead
             ]
@@ -131,6 +146,12 @@ class Evaluation:
                 lines.append(f"    not active        {_numbers('z', dead)}")
         for number, variable in enumerate(self.variables):
             lines += variable_lines(number, variable)
+        if self.without_effect:
+            few = len(self.without_effect) == 1
+            lines.append(
+                f"  {_fitting(self.without_effect, ', ')} {'has' if few else 'have'} KL, but the"
+                f" picture hardly depends on {'it' if few else 'them'}"
+            )
         if self.scores:
             lines.append("  scores against the factors, from 0 to 1")
             lines += [
@@ -139,6 +160,10 @@ class Evaluation:
         if self.no_scores:
             lines.append(f"  scores: n/a, {self.no_scores}")
         return "\n".join(lines)
+
+    def _effect_of(self, unit: int) -> str:
+        """The effect of a unit as the table has it behind its KL."""
+        return "" if self.effect_cont is None else f", effect {percent(self.effect_cont[unit])}"
 
 
 def _agreement(variable: Variable) -> float:
@@ -155,6 +180,8 @@ def variable_lines(number: int, variable: Variable) -> list[str]:
         "    share of images   " + _fitting([f"{100 * s:.0f}%" for s in variable.shares], " "),
         f"    unused categories {_numbers('', variable.unused)}",
     ]
+    if variable.effect is not None:
+        lines.append(f"    effect            {percent(variable.effect)} of the picture")
     if variable.accuracy_majority is not None:
         lines.append(
             f"    accuracy          {variable.accuracy_majority:.4f} majority,"
@@ -232,6 +259,7 @@ def evaluate(
     kl_cont, kl_disc = kl[: model.spec.cont], kl[model.spec.cont :]
     labels = None if data.labels is None else data.labels.numpy()
     found, no_scores = _scores(encoding, data, scores)
+    effects = effect_on_images(model, data.images)
     return Evaluation(
         data=data.name,
         images=len(data),
@@ -239,15 +267,21 @@ def evaluate(
         channel_reduction=channel_reduction,
         kl_cont=kl_cont,
         variables=[
-            _variable(kl, loss, size, categories, labels, data.label_names)
-            for kl, loss, size, categories in zip(
-                kl_disc, imbalance, model.spec.disc, encoding.discrete.T, strict=True
+            _variable(*each, labels, data.label_names)
+            for each in zip(
+                kl_disc,
+                imbalance,
+                model.spec.disc,
+                encoding.discrete.T,
+                effects.disc,
+                strict=True,
             )
         ],
         scores=found,
         no_scores=no_scores,
         mean_image=mean_image_loss(data.images, channel_reduction),
         steps=steps,
+        effect_cont=effects.cont,
     )
 
 
@@ -274,6 +308,7 @@ def _variable(
     imbalance: float,
     size: int,
     categories: Integers,
+    effect: float,
     labels: Integers | None,
     label_names: Sequence[str] | None,
 ) -> Variable:
@@ -292,4 +327,5 @@ def _variable(
         accuracy_majority=majority,
         accuracy_one_to_one=one_to_one,
         names=names,
+        effect=effect,
     )

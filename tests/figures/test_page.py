@@ -49,6 +49,9 @@ MORE_PAGES: dict[str, Callable[[], Figure]] = {
         title="Models",
     ),
     "ranked": lambda: figures.ranked_units(model_of(3, cont=12), [5.0] * 12, [0.0], title="Run"),
+    "ranked with effects": lambda: figures.ranked_units(
+        model_of(3, cont=12), [55.0] * 12, [0.0], effects=[1.0] * 13
+    ),
     "ranked without information": lambda: figures.ranked_units(model_of(3), [], [0.0]),
 }
 

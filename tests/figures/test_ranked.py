@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from figure_checks import (
 )
 
 from fastjvae import figures
+from fastjvae.errors import ArgumentError
 
 
 def test_ranked_units_have_a_bar_each() -> None:
@@ -43,3 +46,19 @@ def test_the_least_informative_units_come_last() -> None:
     images, _ = figures.ranked_units(model, kl, max_units=2, title="Run 7").axes
     assert row_labels(images) == ["z2", "z0"]
     assert title(images) == "Run 7 (the most informative 2 of 5)"
+
+
+def test_the_effects_have_bars_of_their_own() -> None:
+    model = model_of(2, cont=2)
+    effects = [0.25, math.nan, 0.013]
+    axes = figures.ranked_units(model, [0.5, 1.5], [1.0], effects=effects).axes
+    images, kl, shares = axes
+    assert row_labels(images) == ["z1", "c0", "z0"]
+    assert [text.get_text() for text in shares.texts] == ["nan", "1.3", "25.0"]
+    widths = [bar.get_width() for bar in shares.patches]
+    assert widths == pytest.approx([math.nan, 1.3, 25.0], nan_ok=True)
+    assert kl.get_xlabel() == "KL (nats)"
+    assert shares.get_xlabel() == "effect (%)"
+    assert shares.get_xlim() == (0, 25)
+    with pytest.raises(ArgumentError, match=r"effects must hold one effect .* shape \(3,\), got"):
+        figures.ranked_units(model, [0.5, 1.5], [1.0], effects=[0.5])

@@ -2,10 +2,12 @@
 
 from fastjvae.cli.figures.command import Drawn, ModelFigure
 from fastjvae.figures.ranked import ranked_units
+from fastjvae.metrics.effect import effect_on_images
 
 
 class Ranked(ModelFigure):
-    """Traversals of all latent variables by decreasing KL on the data set, with bars for it."""
+    """Traversals of all latent variables by decreasing KL on the data set, with bars for it and for
+    the share of the picture that depends on each."""
 
     least: bool = False
     """the least informative instead of the most informative"""
@@ -16,10 +18,12 @@ class Ranked(ModelFigure):
 
     def draw(self) -> Drawn:
         cont = self.model.spec.cont
+        effects = effect_on_images(self.model, self.data.images)
         figure = ranked_units(
             self.model,
             self.encoding.kl[:cont],
             self.encoding.kl[cont:],
+            effects=[*effects.cont, *effects.disc],
             least=self.least,
             steps=self.steps,
             max_units=self.max_units,

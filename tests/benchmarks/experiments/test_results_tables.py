@@ -31,6 +31,21 @@ def test_whether_c_is_used_follows_from_its_information():
     assert rows["E"] == ["0", "not measured", *["-"] * 9]
 
 
+def test_effects_are_those_of_the_results_that_have_them():
+    older = _model(1.0, [10])
+    new = _model(1.0, [10])
+    new["evaluation"].update(effect_cont=[0.5, 0.004, None])
+    new["evaluation"]["variables"][0]["effect"] = 0.25
+    none = _model(0.0, [])
+    none["evaluation"].update(effect_cont=[0.1, 0.2], variables=[])
+    lines = [("A", [older, new]), ("B", [none]), ("C", [older])]
+    rows = {label: row for label, *row in cells(tables.effect_table(lines))}
+    assert rows["A"] == ["1", "0.25", "0.50", "1.0"]
+    assert rows["B"] == ["1", "-", "0.20", "2.0"]
+    assert "C" not in rows
+    assert list(tables.effect_table([("C", [older])])) == []
+
+
 def _curve(seconds: float, *accuracies: float) -> dict[str, Any]:
     curve = [
         {"step": 100 * (row + 1), "accuracy_majority": [value]}

@@ -1,0 +1,113 @@
+"""The share of a picture that depends on each latent variable: total effects of the decoder."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fastjvae.errors import ArgumentError
+from fastjvae.functional.checks import check_seed
+from fastjvae.model.encoding import evaluating
+from fastjvae.model.latent_moves import all_latents, encode_row, prior_sample
+
+if TYPE_CHECKING:
+    from fastjvae.model import JointVAE
+
+# For about two digits, in less time than the data set takes to be encoded.
+_ROWS = 256
+# What a variable tells that is worth a sentence where the decoder shows next to none of it.
+TELLING_NATS = 0.1
+LEAST_EFFECT = 0.01
+_AT_ONCE = 64
+
+
+class Effects(NamedTuple):
+    """The effect of each variable on the decoded image, from 0 for none; NaN of no number."""
+
+    cont: list[float]  # (Z,)
+    disc: list[float]  # (D,)
+
+
+def effect_on_images(model: JointVAE, images: Tensor, *, seed: int = 0) -> Effects:
+    """The share of the decoded image that depends on each variable.
+
+    It is the mean squared change of the pixels when the variable alone is redrawn from its prior,
+    as a share of that when all variables are:
+
+        effect_i = E |f(s with s_i redrawn) - f(s)|^2 / E |f(redrawn) - f(s)|^2
+
+    f decodes a sample row s of an image, its means and most probable categories. The others stay
+    at what the encoder says of real images, among which are no combinations that the model never
+    meets; the variable is redrawn from the prior, as where pictures are made or traversed. Where
+    the codes of the images are distributed as the prior this is the total effect of Sobol's
+    indices, by the estimator of Jansen (1999).
+
+    Squares add up: the effects of a decoder that adds up what its variables draw sum to 1. They
+    sum to more where variables act together, such as the size and the place of a figure.
+    A variable that the decoder ignores has 0, whatever its KL says of the encoder.
+
+    >>> from fastjvae import JointVAE
+    >>> model = JointVAE(img_size=(1, 32, 32), latent_spec={"cont": 2, "disc": [10, 3]})
+    >>> effects = effect_on_images(model, torch.rand(8, 1, 32, 32))
+    >>> len(effects.cont), len(effects.disc)
+    (2, 2)
+
+    Args:
+        model: used in evaluation mode; its own mode is restored.
+        images: (M, C, H, W) with M >= 1, uint8 0..255 or floats 0..1, on any device. 256 rows are
+            made of them: of images at even distances, of each several times where there are fewer.
+        seed: of what is redrawn, from 0 to 2^31 - 1; the same on every device.
+
+    Returns:
+        :class:`Effects`; NaN where no variable changes the image or an image is not finite.
+
+    Raises:
+        ArgumentError: there is no image.
+    """
+    check_seed(seed)
+    if not len(images):
+        raise ArgumentError(f"there must be at least 1 image, got shape {tuple(images.shape)}")
+    spec = model.spec
+    latents = all_latents(spec)
+    redrawn = prior_sample(spec, _ROWS, seed)
+    chosen = torch.arange(_ROWS) * len(images) // _ROWS
+    changes = [0.0] * len(latents)
+    change_of_all = 0.0
+    for rows in torch.split(torch.arange(_ROWS), _AT_ONCE):
+        some = images[chosen[rows].to(images.device)]
+        sample, other = encode_row(model, some), redrawn[rows]
+        base = _decode(model, sample)
+        change_of_all += _squared_change(_decode(model, other), base)
+        for number, latent in enumerate(latents):
+            place = latent.place(spec)
+            moved = sample.clone()
+            moved[:, place] = other[:, place]
+            changes[number] += _squared_change(_decode(model, moved), base)
+    effects = [change / change_of_all if change_of_all else math.nan for change in changes]
+    return Effects(effects[: spec.cont], effects[spec.cont :])
+
+
+def is_without_effect(kl: float, effect: float | None) -> bool:
+    """Whether a variable of so many nats tells of an image and the decoder shows none of it."""
+    return effect is not None and kl > TELLING_NATS and effect < LEAST_EFFECT
+
+
+def percent(effect: float) -> str:
+    """An effect as text.
+
+    >>> percent(0.1234), percent(float("nan"))
+    ('12.3%', 'n/a')
+    """
+    return "n/a" if math.isnan(effect) else f"{100 * effect:.1f}%"
+
+
+def _decode(model: JointVAE, rows: Tensor) -> Tensor:
+    with evaluating(model):
+        return model.decode(rows.to(model.device, model.dtype)).cpu()
+
+
+def _squared_change(images: Tensor, base: Tensor) -> float:
+    return float((images.double() - base.double()).square().sum())

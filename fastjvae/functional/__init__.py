@@ -17,6 +17,8 @@ from fastjvae.functional.backends.reference import (
 )
 from fastjvae.functional.batch_parts import (
     Part,
+    batch_mean,
+    batch_places,
     batch_rows,
     batch_share,
     joined_rows,
@@ -52,6 +54,8 @@ __all__ = [
     "Noise",
     "Part",
     "backend",
+    "batch_mean",
+    "batch_places",
     "batch_rows",
     "batch_share",
     "bernoulli_reconstruction",

@@ -76,7 +76,7 @@ def part_of_batch(
             else the objective compares of its images, in the order of its call of
             :func:`fastjvae.functional.batch_rows`, for an objective that does so; by default
             the processes exchange them in the loss, which parts that follow one another cannot.
-        first: where in ``rows`` this part begins.
+        first: where in the whole batch, and so in ``rows``, this part begins.
         group: the processes, by default all.
 
     Raises:
@@ -126,6 +126,28 @@ def batch_share(rows: int, *, part: Part | None = None) -> float:
     """
     part = part or enclosing_part()
     return rows * part.processes / part.images if part else 1.0
+
+
+def batch_places(rows: int, *, part: Part | None = None) -> tuple[int, int]:
+    """Which row of the whole batch the first of ``rows`` is, and how many images the batch has."""
+    part = part or enclosing_part()
+    return (part.first, part.images) if part else (0, rows)
+
+
+def batch_mean(values: Tensor, *, part: Part | None = None) -> Tensor:
+    """Mean of one number an image, (N,) -> (), with the whole batch's gradient.
+
+    Inside :func:`part_of_batch` the value is the mean over the parts that are computed at once, on
+    all processes; parts that follow one another have each their own.
+    """
+    part = part or enclosing_part()
+    if not part:
+        return values.mean()
+    share = values.sum() / part.images
+    counted = torch.stack([values.detach().sum(), values.new_full((), len(values))])
+    total, number = add_up(counted, part.processes, part.group).unbind()
+    value = total / number.clamp_min(1)
+    return _InPlaceOf.apply(share, value, part.processes)  # type: ignore[no-any-return]
 
 
 def whole_sums(part: Part, sums: Tensor, factor: int = 1) -> Tensor:

@@ -14,6 +14,7 @@ from fastjvae.objectives.base import (
 )
 from fastjvae.objectives.beta import BetaObjective, CCBetaObjective
 from fastjvae.objectives.beta_tc import BetaTCObjective
+from fastjvae.objectives.drawn import drawn_information
 from fastjvae.objectives.factor import FactorObjective
 from fastjvae.objectives.joint import JointObjective, paper_mnist
 from fastjvae.objectives.shared import SharedInformation, SharedObjective, shared_information
@@ -30,6 +31,7 @@ __all__ = [
     "SharedObjective",
     "bound_terms",
     "call_if_offered",
+    "drawn_information",
     "encode_rows",
     "loss_output",
     "paper_mnist",

@@ -12,10 +12,16 @@ from fastjvae._numbers import is_integer
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import Noise
 from fastjvae.functional.capacity import Capacity
-from fastjvae.functional.checks import ChannelReduction, check_channel_reduction, check_seed
+from fastjvae.functional.checks import (
+    ChannelReduction,
+    check_channel_reduction,
+    check_seed,
+    check_weight,
+)
 from fastjvae.functional.latents import LatentSpec, largest_kl
 from fastjvae.functional.weights import Seeded, he_normal_
 from fastjvae.objectives.base import LatentModel, LossOutput, check_model, needed
+from fastjvae.objectives.drawn import with_drawn_information
 
 # Of the imbalance in the penalty. With 1 the categories stay as good as equal for hundreds of steps
 # before they begin to tell images apart; with 0 some of them stay empty.
@@ -139,6 +145,7 @@ class SharedObjective(nn.Module):
         group: images of a group, at least 2; a batch is groups one after the other.
         overclusters: categories of the further head, which the standard encoder must be the one to
             have; 0 for none.
+        drawn_gamma: see :class:`fastjvae.JointObjective`.
         channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
         seed: of the further head's initialisation, from 0 to 2^31 - 1.
 
@@ -155,6 +162,7 @@ class SharedObjective(nn.Module):
         disc: Capacity | None = None,
         group: int,
         overclusters: int = 0,
+        drawn_gamma: float = 0.0,
         channel_reduction: ChannelReduction = "mean",
         seed: int = 0,
     ) -> None:
@@ -177,7 +185,9 @@ class SharedObjective(nn.Module):
         self.cont = needed(cont, self.spec.cont, "cont", f"{self.spec.cont} continuous units")
         disc = needed(disc, len(self.spec.disc), "disc", f"discrete variables {self.spec.disc}")
         assert disc is not None
+        check_weight("drawn_gamma", drawn_gamma)
         self.disc, self.group, self.channel_reduction = disc, group, channel_reduction
+        self.drawn_gamma = drawn_gamma
         self.further = LatentSpec(0, (overclusters,)) if overclusters else None
         self.head = _further_head(overclusters, seed) if overclusters else None
 
@@ -226,7 +236,7 @@ class SharedObjective(nn.Module):
             penalty = penalty + self.disc.gamma * (missing + BALANCE * further.imbalance)
             extra["overclustered_information"] = further.information.detach()
         # One by one: torch.compile of 2.11 cannot trace `_replace` of a named tuple.
-        return LossOutput(
+        out = LossOutput(
             loss=terms.loss + penalty / model.num_pixels,
             reconstruction=terms.reconstruction,
             kl_cont=terms.kl_cont,
@@ -236,6 +246,7 @@ class SharedObjective(nn.Module):
             capacity_disc=capacity.to(terms.capacity_disc.dtype),
             extra=extra,
         )
+        return with_drawn_information(out, model, block.sample, step, self.drawn_gamma)
 
 
 def _further_head(categories: int, seed: int) -> nn.Linear:

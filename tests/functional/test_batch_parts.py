@@ -37,6 +37,7 @@ def objective_of(name: str, nats: tuple[float, float]) -> Any:
     return {
         "joint": JointObjective(cont, disc),
         "information": JointObjective(cont, disc, "sum", "information"),
+        "drawn": JointObjective(cont, disc, drawn_gamma=20.0),
         "cc-beta": CCBetaObjective(Capacity(sum(nats), sum(nats), 1, 30.0)),
         "beta": BetaObjective(4.0),
     }[name]
@@ -80,7 +81,9 @@ def capacities() -> list[tuple[float, float]]:
     return [(0.0, 0.0), (1e3, 1e3), (cont, disc)]
 
 
-CASES = list(itertools.product(TOLERANCE, ["joint", "information", "cc-beta", "beta"], range(3)))
+CASES = list(
+    itertools.product(TOLERANCE, ["joint", "information", "drawn", "cc-beta", "beta"], range(3))
+)
 
 
 def reported(out: LossOutput) -> list[Tensor]:
@@ -104,7 +107,7 @@ def test_parts_in_turn_add_up_to_the_batch(
         sums = torch.stack([divergence_sums(params, problem.model.spec) for params in rows]).sum(0)
     outs = []
     for part in parts:
-        with part_of_batch(7, sums=sums):
+        with part_of_batch(7, sums=sums, first=part.start):
             outs.append(problem.loss(objective, part))
             outs[-1].loss.backward()
     assert relative(problem.gradients(), theirs) <= TOLERANCE[dtype]
@@ -142,7 +145,7 @@ def _parallel_step(problem: Problem, objective: Any, part: slice, images: int) -
             return problem.loss(objective, part)
 
     parallel = DistributedDataParallel(Loss())
-    with part_of_batch(images):
+    with part_of_batch(images, first=part.start):
         out: LossOutput = parallel()
     out.loss.backward()
     return out

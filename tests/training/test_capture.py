@@ -34,7 +34,9 @@ def trainer(tmp_path: Path) -> Callable[..., Trainer]:
     return make
 
 
-@pytest.mark.parametrize("changes", [{}, {"warmup": 3}, {"objective": "factor"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"warmup": 3}, {"objective": "factor"}, {"drawn_gamma": 10.0}]
+)
 def test_everything_around_a_capture_is_ordered(
     streams: Streams, trainer: Callable[..., Trainer], changes: dict[str, Any]
 ):

@@ -91,6 +91,18 @@ def test_several_processes_compare_the_images_of_a_batch_as_one(
     assert_same_losses(tmp_path / "run", tmp_path / "alone")
 
 
+def test_several_processes_read_what_they_draw_as_one(data: Path, tmp_path: Path):
+    flags = {
+        folder: [*tiny_flags(data, tmp_path / folder, batch_size=7, drawn_gamma=10), "--no-figures"]
+        for folder in ("alone", "run")
+    }
+    assert main(flags["alone"]) == 0
+    results = finish(start(flags["run"], 2))
+    assert [code for code, _, _ in results] == [0, 0], results
+    assert "drawn_information" in losses(tmp_path / "run")[0]
+    assert_same_losses(tmp_path / "run", tmp_path / "alone")
+
+
 def test_several_processes_fit_one_head_anew(data: Path, tmp_path: Path):
     """Fitting takes 200 steps at a large learning rate, in which rounding grows."""
     own = {"batch_size": 6, **SHARED, "refits": 3}

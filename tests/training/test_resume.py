@@ -34,13 +34,17 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("stop", [1, 4, 5, 7, 12])
-@pytest.mark.parametrize("objective", ["joint", "cc-beta", "factor", "beta-tc"])
+@pytest.mark.parametrize("objective", ["joint", "drawn", "cc-beta", "factor", "beta-tc"])
 def test_resume_is_bitwise_as_if_never_stopped(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, objective: str
 ):
     small = FactorConfig(layers=2, width=16)
-    settings = {"factor": small} if objective == "factor" else {}
-    config = tiny_config(data, objective=objective, **settings)
+    settings: dict[str, Any] = {"objective": objective}
+    if objective == "factor":
+        settings["factor"] = small
+    elif objective == "drawn":
+        settings = {"drawn_gamma": 10.0}
+    config = tiny_config(data, **settings)
     assert trainer_of(config, tmp_path / "whole").train()
     first = trainer_of(config, tmp_path / "parts")
     stop_at(first, stop, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)

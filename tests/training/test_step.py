@@ -132,6 +132,8 @@ SMALL = {"factor": FactorConfig(layers=2, width=16)}
         {"warmup": 3},
         SHARED,
         {"accumulate": 3, **SHARED},
+        {"drawn_gamma": 10.0},
+        {"drawn_gamma": 10.0, "accumulate": 3, **SHARED},
         {"objective": "cc-beta"},
         {"objective": "beta-tc"},
         {"objective": "beta-tc", "accumulate": 3},
@@ -199,9 +201,12 @@ def test_a_warm_up_leaves_everything_as_it_was(
         assert torch.equal(ours.recorder.read(), other.recorder.read())
 
 
+COMPILED = dict(some([("shared", SHARED), ("joint", {}), ("drawn", {"drawn_gamma": 10.0})], few=1))
+
+
 @pytest.mark.filterwarnings("default")
 @pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("changes", some([SHARED, {}]), ids=some(["shared", "joint"]))
+@pytest.mark.parametrize("changes", COMPILED.values(), ids=COMPILED)
 def test_a_compiled_step_agrees(
     trainer: Callable[..., Trainer], capsys: Any, changes: dict[str, Any]
 ):

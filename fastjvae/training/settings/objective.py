@@ -79,6 +79,10 @@ class ObjectiveConfig(RunConfig):
     tells images apart, the batch's mutual information H(category mean) - mean H(p); shared: the
     information that the images of a group have in common, see --group, of categories that are to
     be equally frequent"""
+    drawn_gamma: Annotated[Weight, _JOINT] = 0.0
+    """joint: weight of the information about the discrete variables that pictures drawn with other
+    categories hold, as the encoder reads it again from them; loss nats per nat. The decoder then
+    has to show what they tell, and a step takes about twice the time; 0 leaves it out"""
     total_capacity: Annotated[CapacityConfig, HeededWith("objective", ("cc-beta",))] = (
         CapacityConfig(0.0, 10.0, 25_000, 30.0)
     )
@@ -166,16 +170,17 @@ def build_objective(config: ObjectiveConfig) -> Objective:
 
 def _joint(config: ObjectiveConfig) -> Objective:
     cont, disc = config.cont_capacity.build(), config.disc_capacity.build()
-    if config.disc_measure != "shared":
-        return JointObjective(cont, disc, config.channel_reduction, config.disc_measure)
-    if not config.disc:  # no categories that could be shared
-        return JointObjective(cont, disc, config.channel_reduction)
-    return SharedObjective(
-        config.spec,
-        cont=cont,
-        disc=disc,
-        group=config.group,
-        overclusters=config.overclusters,
-        channel_reduction=config.channel_reduction,
-        seed=config.seed,
-    )
+    if config.disc_measure == "shared" and config.disc:
+        return SharedObjective(
+            config.spec,
+            cont=cont,
+            disc=disc,
+            group=config.group,
+            overclusters=config.overclusters,
+            drawn_gamma=config.drawn_gamma,
+            channel_reduction=config.channel_reduction,
+            seed=config.seed,
+        )
+    # Without categories nothing can be shared.
+    measure = "kl" if config.disc_measure == "shared" else config.disc_measure
+    return JointObjective(cont, disc, config.channel_reduction, measure, config.drawn_gamma)

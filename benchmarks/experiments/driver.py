@@ -141,7 +141,9 @@ def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
     if not trainer.train():
         return None
     final = load(config.source("test")) if unit.experiment.final else train
-    evaluation = evaluate(trainer.model.eval(), final, config.channel_reduction, "all")
+    evaluation = evaluate(
+        trainer.model.eval(), final, config.channel_reduction, unit.experiment.scores
+    )
     records = read_metrics(unit.run)
     return {
         "config": _portable(config),

@@ -16,6 +16,7 @@ from benchmarks.experiments.catalogue import EXPERIMENTS
 from benchmarks.experiments.discrete_study import BATCHES
 from benchmarks.experiments.discrete_study import PATH as STUDY
 from benchmarks.experiments.driver import RESULTS
+from benchmarks.experiments.moved_types import PATH as MOVED
 from benchmarks.experiments.sections import (
     BATCH_TEXT,
     CONTENT_TEXT,
@@ -23,6 +24,7 @@ from benchmarks.experiments.sections import (
     GLANCE_FOOT,
     GLANCE_TEXT,
     INTRODUCTION,
+    MOVED_TEXT,
     OVERVIEWS,
     SECTIONS,
     Picture,
@@ -48,6 +50,8 @@ def markdown(folder: Path = RESULTS, pictures: Path = PICTURES) -> str:
     study = folder.parent / STUDY.name
     if study.exists():
         lines += _study(json.loads(study.read_text()), labels)
+    if rows := _moved(folder):
+        lines += ["## Types that moved images share", "", MOVED_TEXT, *tables.moved_table(rows)]
     return "\n".join(lines)
 
 
@@ -69,10 +73,17 @@ def _shown(pictures: Sequence[Picture], folder: Path) -> Iterator[str]:
             yield from [f"{picture.caption}:", "", image, ""]
 
 
+def _moved(folder: Path) -> list[dict[str, Any]]:
+    path = folder.parent / MOVED.name
+    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
+    return rows
+
+
 def _machines(folder: Path) -> list[str]:
     """One line for each machine that anything was measured on."""
     names = {name for s in SECTIONS for name in (*(row.experiment for row in s.rows), *s.kmeans)}
-    found = {_machine(result["about"]) for name in names for result in results_of(name, folder)}
+    results = [result for name in names for result in results_of(name, folder)]
+    found = {_machine(result["about"]) for result in [*results, *_moved(folder)]}
     return [f"Machine: {machine}." for machine in sorted(found)]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks.experiments.seed_choice import chosen_seeds, ranked_by
 from benchmarks.markdown import table_line
-from fastjvae.metrics.evaluation import USED_NATS
 from fastjvae.metrics.effect import LEAST_EFFECT
+from fastjvae.metrics.evaluation import USED_NATS
 from fastjvae.metrics.scores import SCORE_TITLES
 from fastjvae.training.seeds_table import agreeing_variable
 
@@ -254,6 +254,28 @@ def batch_table(study: Mapping[str, Any], sizes: Sequence[int]) -> Iterator[str]
         for name, key in (("nats", "mean"), ("deviation", "std"))
     ]
     yield from _table(["images N", *map(str, sizes)], rows)
+
+
+def moved_table(rows: Results) -> Iterator[str]:
+    """What the moved copies of an image share, as :mod:`.moved_types` writes it."""
+    cells = [
+        [
+            row["name"],
+            f"{row['turn']:.0f}°",
+            f"{100 * row['scale']:.0f} %",
+            str(row["seed"]),
+            f"{row['steps']:,}",
+            f"{row['shared']:.2f} of {math.log(row['categories']):.2f}",
+            f"{row['overclustered']:.2f} of {math.log(row['overclusters']):.2f}",
+            f"{row['accuracy_majority']:.3f}",
+            f"{row['accuracy_one_to_one']:.3f}",
+            f"{row['seconds']:,.0f}",
+        ]
+        for row in rows
+    ]
+    head = ["", "turns up to", "scales up to", "seed", "steps", "shared by c"]
+    further = ["by the further head", "majority", "one-to-one", "training, s"]
+    yield from _table([*head, *further], cells)
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:

@@ -1,11 +1,13 @@
 """Random rotations, shears, scales and shifts of a batch, on its device."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 NUMBERS = 6  # random numbers that an image takes
-_LARGEST = (
+LARGEST = (
     0.35,  # radians of rotation, 20 degrees
     0.35,  # horizontal shear, columns a row
     0.2,  # of the width, by which it grows or shrinks
@@ -23,10 +25,18 @@ class RandomAffine:
             0 changes nothing.
         device, dtype: of the images. What the transformation needs there is copied once, here:
             no CUDA graph can hold a copy from the host.
+        largest: of a strength of 1: rotation in radians, shear, and shares of width and height by
+            which the image grows or shrinks and by which it moves.
     """
 
-    def __init__(self, strength: float, device: torch.device, dtype: torch.dtype) -> None:
-        self._largest = strength * torch.tensor(_LARGEST, dtype=dtype, device=device)
+    def __init__(
+        self,
+        strength: float,
+        device: torch.device,
+        dtype: torch.dtype,
+        largest: Sequence[float] = LARGEST,
+    ) -> None:
+        self._largest = strength * torch.tensor(largest, dtype=dtype, device=device)
 
     def __call__(self, images: Tensor, uniform: Tensor) -> Tensor:
         """Transform a batch.

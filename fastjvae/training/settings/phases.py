@@ -20,7 +20,7 @@ from fastjvae.training.settings.objective import (
     Measure,
     ObjectiveName,
 )
-from fastjvae.training.settings.run import MOST_STEPS, Rate, Steps, StepsOrNone
+from fastjvae.training.settings.run import MOST_STEPS, Rate, Steps, StepsOrNone, Weight
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Phase:
     cont_capacity: CapacityConfig | None = None
     disc_capacity: CapacityConfig | None = None
     disc_measure: Measure | None = None
+    drawn_gamma: Weight | None = None
     total_capacity: CapacityConfig | None = None
     beta: Annotated[float, Bounds(0)] | None = None
     factor: FactorConfig | None = None

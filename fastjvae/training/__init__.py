@@ -1,8 +1,18 @@
 """Training: settings and recipes, the step, the loop, run folders, several seeds."""
 
 from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.settings.overrides import overridden
+from fastjvae.training.settings.phases import Phase
 from fastjvae.training.settings.recipes import recipe
 from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.trainer import Trainer
 
-__all__ = ["RunFolder", "TrainConfig", "Trainer", "build_model", "recipe"]
+__all__ = [
+    "Phase",
+    "RunFolder",
+    "TrainConfig",
+    "Trainer",
+    "build_model",
+    "overridden",
+    "recipe",
+]

@@ -35,7 +35,7 @@ def kl_growth(records: Records, *, title: str | None = None, max_units: int = 9)
         records: as in ``metrics.jsonl``: ``step``; ``kl_cont`` (Z values) and ``kl_disc`` (D
             values), empty or absent in a model without; and, where there are any,
             ``capacity_cont``, ``capacity_disc`` and ``information`` (D values), the part of
-            ``kl_disc`` that tells images apart. All in nats.
+            ``kl_disc`` that tells images apart. All in nats. A line stands where ``phase`` changes.
         title: above the figure.
         max_units: number of units, and of discrete variables, with a colour and a label: the most
             informative at the end of training. The others are grey.
@@ -67,6 +67,7 @@ def kl_growth(records: Records, *, title: str | None = None, max_units: int = 9)
     columns = 2 if len(panels) == 4 else len(panels)
     boxes = {}
     for i, panel in enumerate(panels):
+        panel.draw_phases(_phases(records))
         panel.finish(height)
         row, column = divmod(i, columns)
         left, top = column * (_WIDTH + _BESIDE), row * (height + _BELOW)
@@ -84,6 +85,7 @@ class _Panel:
         self.axes = add_plot(figure)
         self.steps = steps[:, 0]
         self.title = title
+        self.time = "training steps"
         self.colours: dict[int, str] = {}  # of units
         self.labels: list[tuple[float, str, str]] = []  # nats at the end, text, colour
 
@@ -113,6 +115,13 @@ class _Panel:
             self.axes.plot([], [], color="0.3", lw=1.1, ls="-", label="KL")
             self.axes.plot([], [], color="0.3", lw=1.1, ls=":", label="information")
 
+    def draw_phases(self, ends: Mapping[str, float]) -> None:
+        """Draw a line at the end of each phase but the last, and name them below."""
+        if len(ends) > 1:
+            self.time += f": {' | '.join(ends)}"
+        for step in list(ends.values())[:-1]:
+            self.axes.axvline(step, color=OTHERS, lw=1.1, zorder=0)
+
     def finish(self, height: int) -> None:
         """Set scales and texts; ``height`` is the panel's in pixels of the page."""
         from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -124,7 +133,7 @@ class _Panel:
         axes.set_ylim(0, top)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.set_xlabel("training steps", **TEXT)
+        axes.set_xlabel(self.time, **TEXT)
         axes.set_ylabel("KL (nats)", **TEXT)
         axes.set_title(self.title, loc="left", **TEXT)
         if axes.get_legend_handles_labels()[0]:
@@ -132,6 +141,11 @@ class _Panel:
         heights = _apart([nats / top for nats, _, _ in self.labels], _LABEL_HEIGHT / height)
         for y, (_, text, colour) in zip(heights, self.labels, strict=True):
             axes.text(1.02, y, text, color=colour, va="center", transform=axes.transAxes, **TEXT)
+
+
+def _phases(records: Records) -> dict[str, float]:
+    """The last step of each phase, by name."""
+    return {record["phase"]: record["step"] for record in records if "phase" in record}
 
 
 def _series(records: Records, name: str) -> Series:

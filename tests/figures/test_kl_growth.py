@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from figure_checks import (
+    assert_texts_apart,
     growth,
     record,
     title,
@@ -72,3 +73,17 @@ def test_the_growth_of_a_kl_with_a_null_and_with_words():
     figures.kl_growth(records)
     with pytest.raises(ArgumentError, match="'kl_cont' must be numbers in every record"):
         figures.kl_growth([{"step": 1, "kl_cont": ["x", 1.0]}])
+
+
+def test_a_line_stands_where_a_phase_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = growth(3, 1)  # steps 100 to 500
+    figure = figures.kl_growth(
+        [{**r, "phase": "types" if r["step"] <= 200 else "style"} for r in records]
+    )
+    for axes in figure.axes:
+        upright = [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1]
+        assert upright == [200]
+        assert axes.get_xlabel() == "training steps: types | style"
+    assert_texts_apart(figure, monkeypatch)
+    plain = figures.kl_growth(records)
+    assert {axes.get_xlabel() for axes in plain.axes} == {"training steps"}

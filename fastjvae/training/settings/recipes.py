@@ -59,18 +59,27 @@ def _types_then_style(types: Phase, style: Phase, **settings: Any) -> TrainConfi
     """Categories that neighbouring and moved images share; then the paper's objective from there.
 
     The first phase begins with weights that differ from image to image, and lets the units hold
-    nothing before half of its steps are taken: what the categories can hold, they hold then. The
-    second one has the capacities at their ends, and what the categories hold stays there.
+    nothing, or nothing before half of its steps are taken: what the categories can hold, they hold
+    then. The second one has the categories' capacity at its end, so that it stays there.
     """
     last = style.differences()
     return TrainConfig(initialisation="he", **settings, **last, phases=(types, style))
 
 
-def _types(steps: int, gamma: float, augment: float = 0.6, overclusters: int = 30) -> Phase:
+def _types(
+    steps: int,
+    gamma: float,
+    *,
+    augment: float = 0.6,
+    overclusters: int = 30,
+    units: bool = True,
+) -> Phase:
+    """The first phase; ``units``: whether the units grow to 5 nats in its second half."""
+    grown = CapacityConfig(0.0, 5.0, steps * 2 // 5, 30.0, start=steps // 2)
     return Phase(
         "types",
         steps,
-        cont_capacity=CapacityConfig(0.0, 5.0, steps * 2 // 5, 30.0, start=steps // 2),
+        cont_capacity=grown if units else CapacityConfig(0.0, 0.0, 1, 30.0),
         disc_capacity=CapacityConfig(5.0, 5.0, 1, gamma),
         disc_measure="shared",
         group=4,
@@ -103,8 +112,8 @@ def _style(steps: int, cont: CapacityConfig = _AT_5, gamma: float = 30.0) -> Pha
 _OWN: dict[DatasetName, dict[RecipeName, TrainConfig]] = {
     "digits": {
         "default": _types_then_style(
-            _types(700, gamma=300.0),
-            _style(1_000, cont=CapacityConfig(3.0, 8.0, 700, 30.0)),
+            _types(700, gamma=300.0, units=False),
+            _style(2_000, cont=CapacityConfig(3.0, 8.0, 700, 30.0)),
             dataset="digits",
         )
     },

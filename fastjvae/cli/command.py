@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,8 @@ from tyro.conf import Positional, arg
 
 from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource, ImageData
 from fastjvae.data import load as load_data
-from fastjvae.errors import ArgumentError
+from fastjvae.data.held_out import SHARE, folders_of_splits
+from fastjvae.errors import ArgumentError, DataError
 from fastjvae.metrics.evaluation import Evaluation, evaluate
 from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE, load
@@ -104,18 +106,59 @@ class ModelCommand(Command):
     @cached_property
     def data(self) -> ImageData:
         """The test images, or all where the data set is not split; ArgumentError if none known."""
-        return load_data(self.source("test"))
+        return self.images_of("test")
+
+    def images_of(self, split: Literal["train", "test"]) -> ImageData:
+        """The images of a split, or all where the data set is not split.
+
+        Of images that were divided by number, only those of the run are divided as they were then.
+        """
+        source = self.source(split)
+        data = load_data(source)
+        if not source.held_out or folders_of_splits(source):
+            return data
+        train = data if split == "train" else load_data(dataclasses.replace(source, split="train"))
+        if self.run_folder.trained_on(train):
+            return data
+        print(
+            f"fastjvae: the images of {source.root} are not those of {self.run_folder}, which held"
+            f" some of its own out: all of them are taken",
+            file=sys.stderr,
+        )
+        return load_data(dataclasses.replace(source, split="train", held_out=0.0))
+
+    @property
+    def training_images(self) -> ImageData | None:
+        """The training images beside :attr:`data` where they are the other part of the run's own.
+
+        None too where they cannot be read.
+        """
+        if self.config is None or self.dataset not in (None, self.config.dataset):
+            return None
+        try:
+            train = self.images_of("train")
+        except DataError:
+            return None
+        return None if train.name == self.data.name else train
 
     @cached_property
     def encoding(self) -> Encoding:
         return encode(self.model, self.data.images)
 
-    def evaluation(self, data: ImageData, scores: Scores) -> Evaluation:
+    def evaluation(
+        self, data: ImageData, scores: Scores, train: ImageData | None = None
+    ) -> Evaluation:
         """Evaluate the model with what its run says of it, where it has one."""
         if self.config is None:
             return evaluate(self.model, data, scores=scores)
-        steps = last_step(self.run_folder)
-        return evaluate(self.model, data, self.config.channel_reduction, scores, steps)
+        return evaluate(
+            self.model,
+            data,
+            self.config.channel_reduction,
+            scores,
+            last_step(self.run_folder),
+            None if train is None else train.images,
+        )
 
     def source(self, split: Literal["train", "test"]) -> DataSource:
         """The data that were named, by default the run's, in the size that the model takes.
@@ -136,8 +179,11 @@ class ModelCommand(Command):
         if self.dataset is None or (config and config.dataset == self.dataset):
             source = self._own_source(split)
         else:
-            split = split if self.dataset in SPLIT_DATASETS else "train"
-            source = DataSource(name=self.dataset, root=self.data_root, split=split)
+            source = DataSource(name=self.dataset, root=self.data_root)
+            if folders_of_splits(source):
+                source = dataclasses.replace(source, split=split, held_out=SHARE)
+            elif self.dataset in SPLIT_DATASETS:
+                source = dataclasses.replace(source, split=split)
         if self.grid:
             source = dataclasses.replace(source, grid=self.grid)
         if source.name == "images" and channels in (1, 3):

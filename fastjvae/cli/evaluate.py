@@ -3,7 +3,6 @@
 from typing import Literal
 
 from fastjvae.cli.command import ModelCommand
-from fastjvae.data import load as load_data
 from fastjvae.files import to_json
 from fastjvae.metrics.scores import Scores
 
@@ -12,7 +11,8 @@ class Evaluate(ModelCommand):
     """Print what a model has learned, as a table or as JSON."""
 
     split: Literal["train", "test"] = "test"
-    """which part of the data set, where it has two"""
+    """which part of the data set, where it has two; of images and arrays that the run held some
+    out of, test are these"""
     scores: Scores = "fast"
     """data with factors: fast are Kim & Mnih's score, the beta-VAE metric, MIG and SAP; all are
     also DCI, which grows 100 trees for every value of every factor"""
@@ -20,6 +20,9 @@ class Evaluate(ModelCommand):
     """print JSON instead of a table"""
 
     def run(self) -> int:
-        evaluation = self.evaluation(load_data(self.source(self.split)), self.scores)
+        if self.split == "test":
+            evaluation = self.evaluation(self.data, self.scores, self.training_images)
+        else:
+            evaluation = self.evaluation(self.images_of("train"), self.scores)
         print(to_json(evaluation.to_dict(), indent=2) if self.json else evaluation.table())
         return 0

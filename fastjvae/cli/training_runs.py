@@ -1,5 +1,6 @@
 """Trains a run or several seeds, evaluates what was learned and draws its figures."""
 
+import dataclasses
 import os
 import sys
 from typing import Any
@@ -8,6 +9,7 @@ from fastjvae.cli.figures.run import draw_all
 from fastjvae.cli.summary import summary
 from fastjvae.data import SPLIT_DATASETS, ImageData
 from fastjvae.data import load as load_data
+from fastjvae.data.held_out import FEWEST
 from fastjvae.errors import ArgumentError, DataError, RunError
 from fastjvae.files import write_json
 from fastjvae.metrics.evaluation import evaluate
@@ -102,7 +104,14 @@ def _train(
 ) -> int:
     """Train, evaluate and draw; ``go_on`` ends the message of a run that a signal stopped."""
     kind: Any = InfoGANTrainer if isinstance(config, InfoGANConfig) else Trainer
-    trainer: TrainingLoop = kind(config, data, run, resuming=resuming, processes=processes)
+    trainer: TrainingLoop = kind(
+        config,
+        data,
+        run,
+        resuming=resuming,
+        processes=processes,
+        held_out=held_out if config.held_out and held_out is not data else None,
+    )
     if not processes.is_first:
         return 0 if trainer.train() else 128 + (trainer.stop_signal or 0)
     begin = f" from step {trainer.step:,}" if trainer.step else ""
@@ -117,7 +126,13 @@ def _train(
         print(f"stopped after step {trainer.step:,} of {trainer.total_steps:,}{go_on}")
         return 128 + (trainer.stop_signal or 0)
     model = trainer.model.eval()
-    evaluation = evaluate(model, held_out, config.channel_reduction, steps=trainer.step)
+    evaluation = evaluate(
+        model,
+        held_out,
+        config.channel_reduction,
+        steps=trainer.step,
+        train=None if held_out is data else data.images,
+    )
     run.check_is_there()
     write_json(run.evaluation_file, evaluation.to_dict())
     print(evaluation.table())
@@ -133,11 +148,27 @@ def _train(
 
 
 def _held_out(config: RunConfig, data: ImageData) -> ImageData:
-    """The test images of the data set, or the training images where there are none."""
-    if config.dataset not in SPLIT_DATASETS:
+    """The test images of the data set, or the training images themselves where there are none."""
+    if config.dataset not in SPLIT_DATASETS and not config.held_out:
         return data
+    source = config.source("test")
+    if source.name == "images":  # a folder of their own may be grey where the other is not
+        source = dataclasses.replace(source, channels=1 if data.img_size[0] == 1 else 3)
     try:
-        return load_data(config.source("test"))
+        held_out = load_data(source)
     except DataError as error:
         print(f"fastjvae: {error}; the evaluation will use the training images", file=sys.stderr)
         return data
+    if held_out.img_size != data.img_size:
+        raise DataError(
+            f"{held_out.name} has images of {held_out.img_size} and {data.name} of"
+            f" {data.img_size}: pass --image-size to resize them"
+        )
+    if held_out.name == data.name:
+        print(
+            f"fastjvae: {data.name} has {len(data)} images, fewer than {FEWEST}, so that none are"
+            f" held out; the evaluation will use the training images",
+            file=sys.stderr,
+        )
+        return data
+    return held_out

@@ -94,6 +94,8 @@ def key_of(source: DataSource, files: Sequence[Path]) -> str:
     size = source.image_size or SIZES.get(source.name)
     wanted = asdict(source) | {"root": root, "image_size": size, "download": None}
     wanted["format"] = FORMAT
+    if not source.held_out:  # what is whole has the name that it had before there were parts
+        del wanted["held_out"]
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode())
     try:
         states = [file.stat() for file in files]

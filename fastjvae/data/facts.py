@@ -15,7 +15,9 @@ DatasetName = Literal[
 ]
 DATASETS: tuple[DatasetName, ...] = get_args(DatasetName)
 
-Heeded = Literal["root", "channels", "labels", "download", "grid", "skip_damaged", "max_pixels"]
+Heeded = Literal[
+    "root", "channels", "labels", "download", "grid", "skip_damaged", "max_pixels", "held_out"
+]
 
 
 class Facts(NamedTuple):
@@ -70,13 +72,16 @@ FACTS: dict[DatasetName, Facts] = {
         "the like drawn here, no file to bring", (64, 64), heeds=("grid",), cached="never"
     ),
     "images": Facts(
-        "a folder of pictures", root="folder of pictures", heeds=(*_PICTURES, "channels")
+        "a folder of pictures",
+        root="folder of pictures",
+        heeds=(*_PICTURES, "channels", "held_out"),
     ),
     "arrays": Facts(
         "a .npy or .npz file",
         root=".npy or .npz file",
-        heeds=("root", "labels"),
+        heeds=("root", "labels", "held_out"),
         cached="resized",  # else they are one pass over a file that is read as fast as the cache
     ),
 }
+# Split by those who made them; images and arrays are split by DataSource.held_out.
 SPLIT_DATASETS = tuple(name for name, facts in FACTS.items() if facts.has_split)

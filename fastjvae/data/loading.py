@@ -1,11 +1,13 @@
 """``load``: from a ``DataSource`` to ``ImageData``, through the cache where that saves time."""
 
 import warnings
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from fastjvae.data.cache import cached, key_of
 from fastjvae.data.facts import FACTS
+from fastjvae.data.held_out import folders_of_splits, part_of
 from fastjvae.data.source import DataSource, ImageData
 
 
@@ -34,14 +36,18 @@ def load(source: DataSource, *, cache: bool = True) -> ImageData:
     """
     facts = FACTS[source.name]
     dataset = import_module(f"fastjvae.data.datasets.{facts.module or source.name}")
-    files: list[Path] = dataset.find(source)
+    divided = source.held_out > 0 and not folders_of_splits(source)
+    asked = replace(source, held_out=0.0, split="train") if divided else source
+    files: list[Path] = dataset.find(asked)
 
     def prepare() -> ImageData:
-        data: ImageData = dataset.prepare(source, files)
+        data: ImageData = dataset.prepare(asked, files)
         return data
 
     worth_it = facts.cached == "always" or (facts.cached == "resized" and source.image_size)
-    data = cached(key_of(source, files), prepare) if cache and worth_it else prepare()
+    data = cached(key_of(asked, files), prepare) if cache and worth_it else prepare()
+    if divided:
+        data = part_of(data, source, files)
     for notice in data.notices:
         warnings.warn(notice, stacklevel=2)
     return data.loaded_from(source)

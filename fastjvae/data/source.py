@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from fastjvae._numbers import is_integer
+from fastjvae._numbers import is_integer, is_real
 from fastjvae.data.factors import parse_grid
 from fastjvae.data.facts import DATASETS, FACTS, DatasetName
 from fastjvae.data.memory import update_hash
@@ -35,7 +35,8 @@ class DataSource:
         name: one of ``DATASETS``.
         root: folder or file of the data, of arrays also ``file.npz:name`` with the name of the
             images. None: the data set's default.
-        split: "train" or "test"; data sets that are not in ``SPLIT_DATASETS`` are loaded whole.
+        split: "train" or "test"; data sets that are not in ``SPLIT_DATASETS`` are loaded whole,
+            unless images are held out.
         image_size: (height, width) to resize to; None: that of ``SIZES``, or the size that the
             pictures have.
         channels: images only: 1 for grey, 3 for RGB; None: grey if every picture is grey.
@@ -46,6 +47,10 @@ class DataSource:
         skip_damaged: chairs, celeba and images only: leave out pictures that cannot be read.
         max_pixels: chairs, celeba and images only: a picture of more is refused before it is
             decoded, since a file of some kB can hold one that takes all memory.
+        held_out: images and arrays only: share of the images that are the "test" split and not of
+            "train", see :mod:`fastjvae.data.held_out`; where folders ``train`` and ``test`` of
+            pictures lie in the root, these are the splits, whatever the share. 0 for none: the
+            images are loaded whole.
     """
 
     name: DatasetName
@@ -58,6 +63,7 @@ class DataSource:
     grid: tuple[str, ...] | None = None
     skip_damaged: bool = False
     max_pixels: int = MAX_PIXELS
+    held_out: float = 0.0
 
     def __post_init__(self) -> None:
         if self.name not in DATASETS:
@@ -75,6 +81,10 @@ class DataSource:
             object.__setattr__(self, "image_size", size)
         if not is_integer(self.max_pixels) or self.max_pixels < 1:
             raise ArgumentError(f"max_pixels must be at least 1, got {self.max_pixels!r}")
+        if not is_real(self.held_out) or not 0 <= self.held_out < 1:
+            raise ArgumentError(
+                f"held_out must be a share from 0 to less than 1, got {self.held_out!r}"
+            )
         for name in ("root", "labels"):  # a Path would not survive JSON
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, os.fspath(getattr(self, name)))
@@ -97,7 +107,7 @@ class DataSource:
         facts = FACTS[self.name]
         if facts.root and self.root is None:
             raise ArgumentError(f"{self.name} needs --data-root, the {facts.root} to load")
-        if self.split != "train" and not facts.has_split:
+        if self.split != "train" and not (facts.has_split or self.held_out):
             where = f" and point --data-root at the data to load, got {self.root}"
             raise ArgumentError(
                 f"{self.name} have no {self.split!r} split: keep 'train'"

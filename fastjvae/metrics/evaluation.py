@@ -20,9 +20,10 @@ from fastjvae.metrics.collapse import is_collapsed, is_too_short, mean_image_los
 from fastjvae.metrics.effect import effect_on_images, is_without_effect, percent
 from fastjvae.metrics.scores import SCORE_TITLES, Scores, disentanglement_scores
 from fastjvae.model import JointVAE
-from fastjvae.model.encoding import Encoding, encode
+from fastjvae.model.encoding import Encoding, encode, evenly_spread
 
 USED_NATS = 0.25  # a unit with more is in use; with less its traversal changes next to nothing
+_MOST_IMAGES = 10_000  # of the training images beside held-out ones
 _LONGEST = 56  # characters of what may be long in a line of the table
 
 
@@ -56,6 +57,8 @@ class Evaluation:
     mean_image: float | None = None  # nats per image that the mean image of the data has
     steps: int | None = None  # training steps that were taken, where that is known
     effect_cont: list[float] | None = None  # share of the decoded image, per continuous unit
+    # Nats per image of the training images, where the data are held out of training.
+    reconstruction_train: float | None = None
 
     @property
     def shows_mean_image(self) -> bool:
@@ -122,6 +125,8 @@ class Evaluation:
             f"  reconstruction      {self.reconstruction:.2f} nats per image"
             + (", summed over channels" if self.channel_reduction == "sum" else ""),
         ]
+        if self.reconstruction_train is not None:
+            lines.append(f"    training images   {self.reconstruction_train:.2f}")
         if self.shows_mean_image:
             if self.steps is None:
                 reason = "the model has collapsed, or has hardly been trained"
@@ -227,6 +232,7 @@ def evaluate(
     channel_reduction: ChannelReduction = "mean",
     scores: Scores = "fast",
     steps: int | None = None,
+    train: Tensor | None = None,
 ) -> Evaluation:
     """Evaluate a model on every image of a data set.
 
@@ -238,20 +244,14 @@ def evaluate(
         scores: which, see :func:`fastjvae.metrics.disentanglement_scores`.
         steps: training steps that the model has taken, if known: after a few it has learned nothing
             yet, which is no collapse.
+        train: the training images, where ``data`` are held out of them; up to 10,000, evenly
+            spread, are read.
 
     Raises:
         ArgumentError: the data are no ``ImageData``.
     """
     check_image_data(data)
-    total = 0.0
-
-    def reconstruct(images: Tensor, sample: Tensor) -> None:
-        nonlocal total
-        logits = model.decode_logits(sample)
-        loss = functional.bernoulli_reconstruction(logits, images, channel_reduction)
-        total += len(images) / len(data) * float(loss)
-
-    encoding = encode(model, data.images, reconstruct)
+    encoding, reconstruction = _encoded(model, data.images, channel_reduction)
     imbalance = functional.category_imbalance(
         torch.from_numpy(encoding.category_mean), model.spec
     ).tolist()
@@ -263,7 +263,7 @@ def evaluate(
     return Evaluation(
         data=data.name,
         images=len(data),
-        reconstruction=total,
+        reconstruction=reconstruction,
         channel_reduction=channel_reduction,
         kl_cont=kl_cont,
         variables=[
@@ -282,7 +282,40 @@ def evaluate(
         mean_image=mean_image_loss(data.images, channel_reduction),
         steps=steps,
         effect_cont=effects.cont,
+        reconstruction_train=(
+            None
+            if train is None
+            else reconstruction_error(model, train, channel_reduction, _MOST_IMAGES)
+        ),
     )
+
+
+def reconstruction_error(
+    model: JointVAE, images: Tensor, channel_reduction: ChannelReduction, most: int
+) -> float:
+    """The ``reconstruction`` that :func:`evaluate` finds, nats per image.
+
+    Args:
+        images: (N, C, H, W), uint8 0..255; ``most`` of them, evenly spread, are read.
+    """
+    chosen = images[evenly_spread(len(images), most)]
+    return _encoded(model, chosen, channel_reduction)[1]
+
+
+@torch.no_grad()
+def _encoded(
+    model: JointVAE, images: Tensor, channel_reduction: ChannelReduction
+) -> tuple[Encoding, float]:
+    """What the encoder finds, and the reconstruction error, nats per image."""
+    total = 0.0
+
+    def reconstruct(batch: Tensor, sample: Tensor) -> None:
+        nonlocal total
+        logits = model.decode_logits(sample)
+        loss = functional.bernoulli_reconstruction(logits, batch, channel_reduction)
+        total += len(batch) / len(images) * float(loss)
+
+    return encode(model, images, reconstruct), total
 
 
 def _scores(

@@ -21,6 +21,7 @@ from fastjvae.figures.frames import FrameRecorder
 from fastjvae.model import JointVAE, checkpoint, pretrained
 from fastjvae.training.allocator import keep_freed_memory
 from fastjvae.training.device import resolve_device, set_precision, tf32
+from fastjvae.training.held_out import HeldOutWatch
 from fastjvae.training.images import described, training_batches
 from fastjvae.training.loss_checks import check_numbers
 from fastjvae.training.processes import Processes
@@ -43,6 +44,7 @@ class TrainingLoop:
         data: the training images, or a DataLoader, see :class:`fastjvae.training.Trainer`.
         run: the run folder, made if it does not exist.
         processes: the processes that train together.
+        held_out: images beside the training images, whose reconstruction error some records have.
 
     Raises:
         CheckpointError: the checkpoint there is damaged or foreign.
@@ -54,6 +56,8 @@ class TrainingLoop:
         data: ImageData | DataLoader[Any],
         run: RunFolder,
         processes: Processes | None = None,
+        *,
+        held_out: ImageData | None = None,
     ) -> None:
         self.config, self.data, self.run = config, data, run
         self.processes = processes or Processes()
@@ -70,7 +74,14 @@ class TrainingLoop:
         self.rows = min(config.log_every, self.total_steps)  # most of them between two log lines
         self.stop_signal: int | None = None  # the signal that ended train() early
         self.beside_steps_s = 0.0  # since the last record, of work between steps for the training
-        self._described = described(data, config, self.batches.images)
+        self._described = described(data, config, self.batches.images, held_out)
+        self._held_out = held_out and HeldOutWatch(
+            held_out.images,
+            config.channel_reduction,
+            batch_size=config.batch_size,
+            log_every=config.log_every,
+            steps=self.total_steps,
+        )
         self._digest = {
             "images": self.batches.images,
             "sha256": data.digest() if isinstance(data, ImageData) else None,
@@ -280,6 +291,8 @@ class TrainingLoop:
         }
         if beside_s:
             record["beside_steps_s"] = beside_s
+        if self._held_out and self._held_out.is_due(self.step):
+            record["reconstruction_held_out"] = self._held_out.error(self.model)
         if self.warning and (sentence := self.warning(record)):
             self.progress.say(sentence)
         return record

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastjvae._numbers import is_integer, is_real, shown
+from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
 from fastjvae.files import (
     NOT_OFFERED,
@@ -143,11 +144,20 @@ class RunFolder:
 
     def own_data(self) -> str | None:
         """The name of the images if they were given in Python, which no setting can load again."""
+        data = self._data()
+        return str(data["name"]) if data.get("given_in_python") and "name" in data else None
+
+    def trained_on(self, images: ImageData) -> bool:
+        """Whether these are the training images of the run, whose images were divided for it."""
+        return self._data().get("sha256") == images.digest()
+
+    def _data(self) -> dict[str, Any]:
+        """The entry of config.json about the images; runs of before may have none."""
         try:
             data = parse_json(self.config_file.read_bytes())["data"]
-            return str(data["name"]) if data["given_in_python"] else None
-        except (OSError, ValueError, TypeError, KeyError):  # of a run written before, too
-            return None
+        except (OSError, ValueError, TypeError, KeyError):
+            return {}
+        return data if isinstance(data, dict) else {}
 
     def _check_same(self, config: RunConfig) -> None:
         here = self.read_config()

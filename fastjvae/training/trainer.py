@@ -42,6 +42,8 @@ class Trainer(TrainingLoop):
         processes: the processes that train together, see
             :func:`fastjvae.training.processes.join_processes`; every one makes a Trainer, and rank
             0 writes the folder.
+        held_out: images that are not trained on, whose reconstruction error metrics.jsonl has now
+            and then, as ``reconstruction_held_out``: of up to 256 of them, in evaluation mode.
 
     Raises:
         ArgumentError: the precision is not one of the device; the objective cannot be trained by
@@ -62,6 +64,7 @@ class Trainer(TrainingLoop):
         objective: Objective | None = None,
         resuming: bool = False,
         processes: Processes | None = None,
+        held_out: ImageData | None = None,
     ) -> None:
         if isinstance(data, DataLoader) and any(p.config.refits for p in config.phase_configs):
             raise ArgumentError("--refits take images that can be read twice, not a DataLoader")
@@ -71,7 +74,7 @@ class Trainer(TrainingLoop):
                 f" {', '.join(phase.name for phase in config.phases)}: give"
                 f" dataclasses.replace(config, phases=())"
             )
-        super().__init__(config, data, run, processes)
+        super().__init__(config, data, run, processes, held_out=held_out)
         self._own_objective = objective
         model = self.on_device(build_model(config, self.batches.img_size))
         if config.start_from is not None and self.checkpoint is None:

@@ -52,7 +52,7 @@ def test_train_writes_the_run_folder_and_says_what_was_learned(
     folder = tmp_path / "run"
     assert main(tiny_flags(data, folder)) == 0
     out, err = capsys.readouterr()
-    assert "40 images of 1x16x16" in out
+    assert "arrays/squares0.npz/train (36 images of 1x16x16)" in out
     assert "accuracy" in out
     assert f"in {folder / 'figures'}" in out
     *_, types, style, pictures, last = out.splitlines()

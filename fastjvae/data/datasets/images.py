@@ -1,4 +1,4 @@
-"""Any folder of pictures: flat, or with one subfolder for each class."""
+"""Any folder of pictures: flat, or with one subfolder for each class, or divided into splits."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fastjvae.data.held_out import SPLITS, folders_of_splits
 from fastjvae.data.pictures import (
     ALLOW_MORE,
     OTHER_SUFFIXES,
@@ -26,9 +27,11 @@ from fastjvae.errors import DataError
 def find(source: DataSource) -> list[Path]:
     """The pictures, sorted: all loose in the folder, or all below its subfolders.
 
-    Hidden files, hidden folders and files that are not pictures by their suffix are left out.
+    The folder is the root or, where images are held out and it has folders ``train`` and ``test``,
+    that of the split. Hidden files, hidden folders and files that are not pictures by their suffix
+    are left out.
     """
-    root = source.path
+    root = _root(source)
     if not root.is_dir():
         fault = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {fault}: --data-root must be a folder of pictures")
@@ -56,9 +59,11 @@ def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
     EXIF orientation is applied, transparent pixels lie on white, 16-bit grey becomes 8-bit,
     and an animation gives its first frame.
     """
-    root = source.path
+    root = _root(source)
     files, notices = _readable(files, source)
-    name, images = f"images/{root.resolve().name}", torch.from_numpy(_decode_all(files, source))
+    split = "" if root == source.path else f"/{source.split}"
+    name = f"images/{source.path.resolve().name}{split}"
+    images = torch.from_numpy(_decode_all(files, source))
     if files[0].parent == root:
         return ImageData(name, images, notices=notices)
     classes, labels = np.unique(
@@ -73,15 +78,30 @@ def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
     )
 
 
+def _root(source: DataSource) -> Path:
+    """The folder of all pictures, or of those of the split where it has a folder of its own."""
+    has_own = source.held_out and folders_of_splits(source)
+    return source.path / source.split if has_own else source.path
+
+
 def _readable(files: Sequence[Path], source: DataSource) -> tuple[Sequence[Path], tuple[str, ...]]:
     """The pictures to decode, and notices of those that are left out."""
     notices: tuple[str, ...] = ()
     if source.skip_damaged:
         files, notices = intact(files, lambda file: _decode(file, source))
-    if others := pictures_below(source.path, OTHER_SUFFIXES):
+    root = _root(source)
+    if root != source.path:
+        splits = [source.path / split for split in SPLITS]
+        beside = [p for p in pictures_below(source.path) if not any(s in p.parents for s in splits)]
+        if beside:
+            notices += (
+                f"{len(beside):,} pictures of {source.path} are left out, such as"
+                f" {beside[0].relative_to(source.path)}: they are in neither train nor test",
+            )
+    if others := pictures_below(root, OTHER_SUFFIXES):
         formats = ", ".join(sorted({file.suffix.lower() for file in others}))
         notices += (
-            f"{len(others):,} pictures of {source.path} are left out, such as {others[0].name}: "
+            f"{len(others):,} pictures of {root} are left out, such as {others[0].name}: "
             f"{formats} is not read",
         )
     return files, notices

@@ -50,10 +50,11 @@ class InfoGANTrainer(TrainingLoop):
         *,
         resuming: bool = False,
         processes: Processes | None = None,
+        held_out: ImageData | None = None,
     ) -> None:
         if processes is not None and processes.world > 1:
             raise ArgumentError(f"InfoGAN trains in one process, got {processes.world}")
-        super().__init__(config, data, run, processes)
+        super().__init__(config, data, run, processes, held_out=held_out)
         with Seeded(config.seed):
             model = self.on_device(JointVAE(self.batches.img_size, config.spec))
         self.begin(model, self._prepared, _summary, resuming=resuming)

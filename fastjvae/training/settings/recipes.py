@@ -1,8 +1,10 @@
 """Training settings by name: the paper's (appendix C), and some for data sets it does not have."""
 
+import dataclasses
 from typing import Any, Literal
 
 from fastjvae.data import DATASETS, DatasetName
+from fastjvae.data.held_out import SHARE
 from fastjvae.errors import ArgumentError
 from fastjvae.training.settings.objective import CapacityConfig
 from fastjvae.training.settings.phases import Phase
@@ -146,7 +148,9 @@ _OWN: dict[DatasetName, dict[RecipeName, TrainConfig]] = {
     "celeba": {"paper": _celeba("celeba")},
     "dsprites": {"paper": _dsprites("dsprites")},
     "sprites": {"paper": _dsprites("sprites")},
-    "images": {"default": _celeba("images")},  # pictures of one's own are nearest to CelebA
+    # Pictures of one's own are nearest to CelebA.
+    "images": {"default": dataclasses.replace(_celeba("images"), held_out=SHARE)},
+    "arrays": {"default": TrainConfig(dataset="arrays", held_out=SHARE)},
 }
 RECIPES: dict[DatasetName, dict[RecipeName, TrainConfig]] = {
     name: _OWN.get(name, {"default": TrainConfig(dataset=name)}) for name in DATASETS

@@ -65,6 +65,11 @@ class RunConfig:
     """sprites: the part of the grid to draw, such as shape=square,heart scale=5 x=0..31/4: values
     of shape (3 of them), scale (6), orientation (40), x and y (32) by their numbers from 0, as
     lists or ranges with or without a step; what is not named keeps all of its values"""
+    held_out: Annotated[float, Bounds(0, 0.9)] = 0.0
+    """images and arrays: share of the images that training does not see and the evaluation is of,
+    chosen by a seed of its own, so that all runs have the same ones; of fewer than 20 images there
+    are none. Folders train and test in the root of pictures are taken in their place. 0 for none:
+    all images are trained on"""
     skip_damaged: bool = False
     """chairs, celeba and images: leave out pictures that cannot be read, and say how many"""
     max_pixels: Annotated[int, Bounds(1)] = MAX_PIXELS
@@ -137,7 +142,7 @@ class RunConfig:
         return DataSource(
             name=self.dataset,
             root=self.data_root,
-            split=split if self.dataset in SPLIT_DATASETS else "train",
+            split=split if self.dataset in SPLIT_DATASETS or self.held_out else "train",
             image_size=self.image_size,
             channels=self.channels,
             labels=self.labels,
@@ -145,6 +150,7 @@ class RunConfig:
             grid=self.grid or None,
             skip_damaged=self.skip_damaged,
             max_pixels=self.max_pixels,
+            held_out=self.held_out,
         )
 
     def total_steps(self, steps_per_epoch: int) -> int:

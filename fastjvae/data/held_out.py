@@ -1,0 +1,74 @@
+"""The images of a data set without a split that are held out of training: which, and of how many.
+
+The seed of the choice is no run's seed, so that runs of several seeds have the same images.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fastjvae.data.cache import gather
+from fastjvae.data.memory import tensor_on
+from fastjvae.data.source import DataSource, ImageData
+
+SPLITS = ("train", "test")
+SPLIT_SEED = 0
+SHARE = 0.1  # of the images, where no other one is asked for
+FEWEST = 20  # images that are divided
+_AT_ONCE = 512  # images that are copied
+
+
+def folders_of_splits(source: DataSource) -> bool:
+    """Whether folders ``train`` and ``test`` lie in the root of pictures, which are the splits."""
+    return source.name == "images" and all((source.path / split).is_dir() for split in SPLITS)
+
+
+def held_out_rows(images: int, share: float) -> torch.Tensor:
+    """The numbers of the images that are held out, int64, ascending.
+
+    A share is rounded down, but to at least one image. Of fewer than 20 images none are held out.
+
+    >>> held_out_rows(30, 0.1).tolist()
+    [2, 13, 28]
+    """
+    if images < FEWEST or not share:
+        return torch.empty(0, dtype=torch.int64)
+    # Of numpy's generators the one whose numbers are the same in every version.
+    order = np.random.RandomState(SPLIT_SEED).permutation(images)
+    return torch.from_numpy(np.sort(order[: max(1, int(share * images))]).astype(np.int64))
+
+
+def part_of(data: ImageData, source: DataSource, files: Sequence[Path]) -> ImageData:
+    """The part of a whole data set that ``source.split`` names; all of it where it is too small.
+
+    Args:
+        data: the whole.
+        source, files: name the file of what is mapped, as in :func:`fastjvae.data.cache.gather`.
+    """
+    held_out = held_out_rows(len(data), source.held_out)
+    if not len(held_out):
+        return data
+    rows = held_out
+    if source.split == "train":
+        is_ours = torch.ones(len(data), dtype=torch.bool)
+        is_ours[held_out] = False
+        rows = is_ours.nonzero().squeeze(1)
+
+    def chunks() -> Iterator[npt.NDArray[np.uint8]]:
+        whole = data.images.numpy()
+        return (whole[some.numpy()] for some in torch.split(rows, _AT_ONCE))
+
+    pixels = gather(source, files, (len(rows), *data.img_size), chunks)
+    return replace(
+        data,
+        name=f"{data.name}/{source.split}",
+        images=tensor_on(pixels.array),
+        labels=None if data.labels is None else data.labels[rows],
+        factors=None if data.factors is None else data.factors[rows],
+        mapped=pixels.mapped,
+        known_digest=pixels.sha256,
+    )

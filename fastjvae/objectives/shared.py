@@ -92,17 +92,23 @@ def shared_information(params: Tensor, spec: LatentSpec, group: int) -> SharedIn
 
 def shared_by(p: Tensor, group: int) -> SharedInformation:
     """Shared information of one variable's probabilities (..., N, K), for each leading index."""
-    images, categories = p.shape[-2:]
-    totals = p.view(*p.shape[:-2], -1, group, categories).sum(dim=-2)  # (..., N / group, K)
-    with torch.autocast(p.device.type, enabled=False):
-        # Pairs of an image with itself do not count.
-        pairs = totals.mT @ totals - p.mT @ p
-    joint = (pairs / (max(images, 1) * (group - 1))).clamp_min(_FLOOR)
+    categories = p.shape[-1]
+    joint = joint_of(p, group).clamp_min(_FLOOR)
     log_mean = joint.sum(dim=-2).log()
     own = joint.log() - log_mean[..., :, None] - log_mean[..., None, :]
     information = (joint * own).sum(dim=(-2, -1))
     imbalance = math.log(categories) + (joint.sum(dim=-2) * log_mean).sum(dim=-1)
     return SharedInformation(information, imbalance)
+
+
+def joint_of(p: Tensor, group: int) -> Tensor:
+    """P(c, c') (..., K, K) of two different images of a group, of probabilities (..., N, K)."""
+    images, categories = p.shape[-2:]
+    totals = p.view(*p.shape[:-2], -1, group, categories).sum(dim=-2)  # (..., N / group, K)
+    with torch.autocast(p.device.type, enabled=False):
+        # Pairs of an image with itself do not count.
+        pairs = totals.mT @ totals - p.mT @ p
+    return pairs / (max(images, 1) * (group - 1))
 
 
 class SharedObjective(nn.Module):

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastjvae import functional
 from fastjvae.data.batches.order import epoch_seed
 from fastjvae.functional.batch_parts import part_of_batch
 from fastjvae.model import Encoder, JointVAE
-from fastjvae.objectives.shared import BALANCE, shared_by
+from fastjvae.objectives.shared import BALANCE, joint_of, shared_by
+from fastjvae.training.merging import merged
 from fastjvae.training.step import TrainingStep
 
 _HEADS = 30
@@ -26,6 +27,7 @@ _STEPS = 200
 _LR = 1e-2
 _BATCH = 1024  # images of a step
 _IMAGES = 20_000  # whose features are taken
+_IMAGES_TO_SPREAD = 2_000
 
 
 class Score(NamedTuple):
@@ -50,6 +52,7 @@ def refit_categories(
     group: int,
     first: int,
     seed: int,
+    further: nn.Linear | None = None,
 ) -> list[Score]:
     """Fit the rows of the head for each discrete variable anew, in place, where that is better.
 
@@ -63,6 +66,8 @@ def refit_categories(
         group: images of a group.
         first: number of the next training step, counted from 0.
         seed: with ``first`` it decides the beginnings.
+        further: the head of the overclusters, which, merged, are one more beginning of each
+            variable's head, see :mod:`fastjvae.training.merging`.
 
     Returns:
         A score for each variable.
@@ -70,24 +75,69 @@ def refit_categories(
     assert isinstance(model.encoder, Encoder)
     features = _features(step, model, first)
     generator = torch.Generator(features.device).manual_seed(epoch_seed(seed, first))
-    layer, scores = model.encoder.head, []
+    layer, scores, many = model.encoder.head, [], None
+    if further is not None:
+        many = F.linear(features, further.weight, further.bias).detach().softmax(dim=-1)
     for rows in model.spec.logits:
-        own = Head(layer.weight[rows].detach().clone(), layer.bias[rows].detach().clone())
-        best, score = best_head(features, own, group, generator)
+        best, score = best_head(features, _head(layer, rows), group, generator, many)
         scores.append(score)
-        for parameter, value in zip((layer.weight, layer.bias), best, strict=True):
-            value = _of_first_process(value, step.processes.world)
-            if torch.equal(value, parameter[rows]):
-                continue
-            with torch.no_grad():
-                parameter[rows] = value
-            if "exp_avg" in (state := optimizer.state[parameter]):
-                state["exp_avg"][rows] = 0
+        _replace(layer, rows, best, optimizer, step.processes.world)
     return scores
 
 
+@torch.no_grad()
+def spread_categories(
+    model: JointVAE, step: TrainingStep, spread: float, further: nn.Linear | None = None
+) -> None:
+    """Scale the rows of the heads whose categories are shared to the features that they read.
+
+    The information that two images share is of the fourth order in how far their probabilities
+    differ from image to image, so that from small logits it hardly begins to grow.
+
+    Args:
+        model: with the standard encoder.
+        step: the training's, for its first batches; on several processes every one calls this.
+        spread: the standard deviation of the logits over the images; their means become 0.
+        further: the head of the overclusters.
+    """
+    assert isinstance(model.encoder, Encoder)
+    features = _features(step, model, 0, _IMAGES_TO_SPREAD)
+    mean = features.mean(dim=0)
+    heads = [(model.encoder.head, rows) for rows in model.spec.logits]
+    if further is not None:
+        heads.append((further, slice(0, further.out_features)))
+    for layer, rows in heads:
+        logits = F.linear(features - mean, layer.weight[rows])
+        weight = layer.weight[rows] * (spread / logits.std().clamp_min(1e-12))
+        weight = _of_first_process(weight, step.processes.world)
+        layer.weight[rows] = weight
+        layer.bias[rows] = -weight @ mean
+
+
+def _head(layer: nn.Linear, rows: slice) -> Head:
+    return Head(layer.weight[rows].detach().clone(), layer.bias[rows].detach().clone())
+
+
+def _replace(
+    layer: nn.Linear, rows: slice, head: Head, optimizer: torch.optim.Optimizer, world: int
+) -> None:
+    """Give rows of a layer other weights, those of the first process."""
+    for parameter, value in zip((layer.weight, layer.bias), head, strict=True):
+        value = _of_first_process(value, world)
+        if torch.equal(value, parameter[rows]):
+            continue
+        with torch.no_grad():
+            parameter[rows] = value
+        if "exp_avg" in (state := optimizer.state[parameter]):
+            state["exp_avg"][rows] = 0
+
+
 def best_head(
-    features: Tensor, own: Head, group: int, generator: torch.Generator
+    features: Tensor,
+    own: Head,
+    group: int,
+    generator: torch.Generator,
+    many: Tensor | None = None,
 ) -> tuple[Head, Score]:
     """The best of many heads that are fitted to features, and of the one that there is.
 
@@ -99,12 +149,16 @@ def best_head(
         own: the head there is.
         group: images of a group.
         generator: of the beginnings and of the batches, on the features' device.
+        many: (N, K') probabilities of more categories, which are merged for one more head.
     """
     size = (len(own.bias), features.shape[1])
     mean, spread = features.mean(dim=0), features.std(dim=0).mean().clamp_min(1e-12)
     features = (features - mean) / spread
     with torch.enable_grad():
         weights, biases = _fitted(features, group, size, generator)
+        if many is not None and many.shape[1] > size[0]:
+            weight, bias = _fitted_to_merged(features, many, group, size, generator)
+            weights, biases = torch.cat([weight[None], weights]), torch.cat([bias[None], biases])
     bias = own.bias + own.weight @ mean
     weights = torch.cat([weights, (own.weight * spread)[None]])
     biases = torch.cat([biases, bias[None]])
@@ -116,7 +170,7 @@ def best_head(
     )
     best = int(scores.argmax())
     score = Score(float(scores[-1]), float(scores[best]))
-    if best == _HEADS:
+    if best == len(scores) - 1:
         return own, score
     weight = weights[best] / spread
     return Head(weight, biases[best] - weight @ mean), score
@@ -144,16 +198,38 @@ def _fitted(
     return weights.detach(), biases.detach()
 
 
+def _fitted_to_merged(
+    features: Tensor,
+    many: Tensor,
+    group: int,
+    size: tuple[int, int],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """(K, F) weights and (K,) biases of a head that tells what merged categories tell."""
+    groups = merged(joint_of(many, group), size[0]).to(many.device)
+    target = many.new_zeros(len(many), size[0]).index_add_(1, groups, many)
+    weight = features.new_zeros(size).requires_grad_()
+    bias = features.new_zeros(size[0]).requires_grad_()
+    adam = torch.optim.Adam([weight, bias], lr=_LR)
+    for _ in range(_STEPS):
+        rows = torch.randint(len(features), (_BATCH,), generator=generator, device=features.device)
+        adam.zero_grad()
+        loss = F.cross_entropy(F.linear(features[rows], weight, bias), target[rows])
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+    return weight.detach(), bias.detach()
+
+
 def _score(features: Tensor, weight: Tensor, bias: Tensor, group: int) -> Tensor:
     shared = shared_by(F.linear(features, weight, bias).softmax(dim=-1), group)
     return shared.information - shared.imbalance
 
 
 @torch.no_grad()
-def _features(step: TrainingStep, model: JointVAE, first: int) -> Tensor:
+def _features(step: TrainingStep, model: JointVAE, first: int, most: int = _IMAGES) -> Tensor:
     """(N, F) of the next training images of all processes, float32."""
     found, images = [], 0
-    wanted = min(_IMAGES, 2 * step.batches.images)
+    wanted = min(most, 2 * step.batches.images)
     number = first
     while images < wanted:
         whole = step.batches.whole(number)

@@ -15,7 +15,7 @@ from fastjvae.training.collapse_watch import CollapseWatch
 from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import loss_recorder
-from fastjvae.training.refit import refit_categories
+from fastjvae.training.refit import refit_categories, spread_categories
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.settings.objective import build_objective
 from fastjvae.training.settings.train import TrainConfig, build_model
@@ -107,8 +107,13 @@ class Trainer(TrainingLoop):
         return Prepared(trained, take, watch)
 
     def train_step(self) -> None:
+        shared = isinstance(self.objective, SharedObjective)
+        if shared and self.phase.config.spread and not self.phase_step:
+            assert isinstance(self.take, TrainingStep)
+            spread = self.phase.config.spread
+            spread_categories(self.model, self.take, spread, self.objective.head)
         refits = self.phase.config.refits
-        if self.phase_step in refits and isinstance(self.objective, SharedObjective):
+        if shared and self.phase_step in refits:
             self._refit()
         super().train_step()
 
@@ -122,6 +127,7 @@ class Trainer(TrainingLoop):
             group=self.phase.config.group,
             first=self.phase_step,
             seed=self.config.seed,
+            further=self.objective.head if self.phase.config.merge else None,
         )
         self.beside_steps_s += time.perf_counter() - since
         scores = ", ".join(f"{score.before:.3f} -> {score.after:.3f}" for score in found)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_runs import tiny_config, write_arrays
+from tiny_runs import assert_same_state, tiny_config, write_arrays
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from fastjvae.data import load
 from fastjvae.errors import ArgumentError
-from fastjvae.training.refit import Head, best_head, refit_categories
+from fastjvae.training.refit import Head, best_head, refit_categories, spread_categories
 from fastjvae.training.run_folder import RunFolder, read_metrics
+from fastjvae.training.step import TrainingStep
 from fastjvae.training.trainer import Trainer
 
 GROUP = 3
@@ -156,3 +158,56 @@ def test_images_of_a_loader_cannot_be_asked_for_twice(tmp_path: Path):
     loader: DataLoader[Any] = DataLoader(TensorDataset(torch.rand(8, 1, 16, 16)), batch_size=4)
     with pytest.raises(ArgumentError, match="--refits take images"):
         Trainer(config, loader, RunFolder(tmp_path / "run"))
+
+
+# --- heads that begin apart, and overclusters that are merged -------------------------------------
+
+
+def test_heads_are_scaled_to_the_features_that_they_read(tmp_path: Path) -> None:
+    config = tiny_config(write_arrays(tmp_path), **SHARED, overclusters=6)
+    trainer = Trainer(config, load(config.source()), RunFolder(tmp_path / "run"))
+    model, further = trainer.model, trainer.objective.head
+    units = slice(0, 4)
+    before = copy.deepcopy(model.state_dict())
+    assert isinstance(trainer.take, TrainingStep)
+    spread_categories(model, trainer.take, 2.0, further)
+    assert torch.equal(model.encoder.head.weight[units], before["encoder.head.weight"][units])
+    with torch.no_grad():
+        batches = [
+            trainer.batches.gather(trainer.batches.select(step))
+            for step in range(trainer.batches.steps_per_epoch)
+        ]
+        features = model.encode_hidden(torch.cat(batches).float() / 255)
+        for logits in (model.encoder.head(features)[:, 4:8], further(features)):
+            assert 1 < float(logits.std()) < 3  # of images that are transformed otherwise
+            assert float(logits.mean(dim=0).abs().max()) < 1.5
+
+
+def test_overclusters_that_tell_more_become_the_categories() -> None:
+    """Two types that are rings of arcs, which the further head tells apart and no other does."""
+    arcs = torch.arange(400) % 8
+    groups = arcs.repeat_interleave(2)  # pairs of images of one arc
+    groups[1::4] = (groups[1::4] // 4) * 4 + (groups[1::4] + 1) % 4  # or of the next of its ring
+    features = 10 * torch.nn.functional.one_hot(groups, 8).float()
+    many = torch.nn.functional.one_hot(groups, 8).float()
+    generator = torch.Generator().manual_seed(0)
+    own = Head(torch.zeros(2, 8), torch.zeros(2))
+    head, score = best_head(features, own, 2, generator, many)
+    found = (features @ head.weight.T + head.bias).argmax(dim=1)
+    assert len(set(zip((groups // 4).tolist(), found.tolist(), strict=True))) == 2
+    assert score.after > 0.6
+
+
+def test_a_run_whose_overclusters_are_merged_resumes_as_if_it_had_not_stopped(
+    tmp_path: Path,
+) -> None:
+    data = write_arrays(tmp_path)
+    config = tiny_config(data, **SHARED, overclusters=6, merge=True, spread=2.0, refits=(7,))
+    images = load(config.source())
+    whole = Trainer(config, images, RunFolder(tmp_path / "whole"))
+    assert whole.train()
+    parts = RunFolder(tmp_path / "parts")
+    assert Trainer(dataclasses.replace(config, steps=5), images, parts).train()
+    again = Trainer(config, images, parts, resuming=True)
+    assert again.train()
+    assert_same_state(whole.model.state_dict(), again.model.state_dict())

@@ -108,6 +108,12 @@ class ObjectiveConfig(RunConfig):
     refits: Annotated[tuple[int, ...], Bounds(most=MOST_STEPS), _JOINT, _SHARED] = ()
     """shared: training steps before which the head of the discrete variables is fitted anew to the
     encoder's features, from 30 beginnings, and replaced by the best where that shares more"""
+    merge: Annotated[bool, _JOINT, _SHARED] = False
+    """shared: refits also begin with the overclusters, merged into as many categories as a discrete
+    variable has: that finds types whole whose images are a long chain of neighbours"""
+    spread: Annotated[float, Bounds(0, 100), _JOINT, _SHARED] = 0.0
+    """shared: before the first step the categories' logits are centred, and scaled to this standard
+    deviation over the images, so that what is shared can begin to grow; 0 for as initialised"""
     augment: Annotated[float, Bounds(0, 100)] = 0.0
     """strength of random rotations, shears, scales and shifts of the training images: 1 for up to
     20 degrees, a shear of 0.35, 20 % of the size and moves by 10 % of it; 0 for none"""

@@ -28,6 +28,8 @@ class Experiment:
         phase: the phase of the recipe that is trained alone; by default all of them are.
         start: the experiment whose model of the same seed the training goes on from, in the place
             of an initialisation.
+        pictures: the set of :mod:`benchmarks.experiments.drawn_pictures` that is trained on, with
+            the settings that ``fastjvae train images`` makes for it.
         images: how many images to train on: the first of the training images and, where these are
             fewer, of the test images. By default all training images.
         scores: which scores against the factors.
@@ -43,6 +45,7 @@ class Experiment:
     start: str | None = None
     images: int | None = None
     scores: Scores = "all"
+    pictures: str | None = None
 
     def config_of(self, seed: int, data_root: str | None) -> TrainConfig:
         own = {} if self.recipe in ("digits", "sprites") else {"data_root": data_root}
@@ -142,6 +145,14 @@ def _short_on_mnist(drawn_gamma: float) -> Experiment:
     return Experiment("mnist", settings)
 
 
+def _own(pictures: str, categories: int, method: Method = "train") -> Experiment:
+    """A folder of pictures, with no flag beyond the path, the size and --disc."""
+    settings = {"image_size": (32, 32), "disc": (categories,)}
+    return Experiment("images", settings, (0, 1, 2, 3, 4), method=method, pictures=pictures)
+
+
+OWN = {"discs": 3, "textures": 3, "digits": 10, "figures": 3, "sprites": 3}  # categories
+
 EXPERIMENTS: dict[str, Experiment] = {
     "mnist-joint": _long(),
     "mnist-beta": _long(objective="beta", beta=4.0),
@@ -191,4 +202,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     "sprites-factor": Experiment(
         "sprites", {**_CONTINUOUS, "objective": "factor", "factor": FactorConfig(35.0, width=300)}
     ),
+    **{f"own-{name}": _own(name, number) for name, number in OWN.items()},
+    **{f"own-{name}-kmeans": _own(name, number, "k-means") for name, number in OWN.items()},
 }

@@ -28,10 +28,13 @@ from typing import Any
 from benchmarks.environment import environment
 from benchmarks.experiments import counterparts
 from benchmarks.experiments.catalogue import EXPERIMENTS, Experiment
+from benchmarks.experiments.drawn_pictures import draw
 from benchmarks.experiments.first_images import first_images
 from benchmarks.experiments.published_training import train_the_published_way
 from benchmarks.experiments.seed_choice import unlabelled_scores, with_earlier
 from benchmarks.experiments.silent_units import silent_shares
+from fastjvae.cli.parser import parse
+from fastjvae.cli.train import Train
 from fastjvae.data import ImageData, load
 from fastjvae.data.cache import user_folder
 from fastjvae.files import write_bytes, write_json
@@ -109,7 +112,7 @@ def run_unit(
     unit: Unit, data_root: str | None, published: Path | None = None
 ) -> dict[str, Any] | None:
     """Measure one unit and write its result; None if a signal stopped its training."""
-    config = unit.experiment.config_of(unit.seed, data_root)
+    config = config_of(unit, data_root)
     if unit.experiment.method == "train":
         if unit.start:
             config = dataclasses.replace(config, start_from=str(unit.start.model(published)))
@@ -129,20 +132,41 @@ def run_unit(
     return result
 
 
+def config_of(unit: Unit, data_root: str | None) -> TrainConfig:
+    """The settings of a unit; on drawn pictures those that the command line makes for them."""
+    experiment = unit.experiment
+    if experiment.pictures is None:
+        return experiment.config_of(unit.seed, data_root)
+    root = draw(experiment.pictures, runs_folder() / "pictures")
+    before = experiment.config_of(unit.seed, str(root))
+    assert before.image_size is not None
+    words = ["train", "images", "--data-root", str(root), "--seed", str(unit.seed), "--no-figures"]
+    words += ["--image-size", *map(str, before.image_size), "--disc", *map(str, before.disc)]
+    command = parse(words)
+    assert isinstance(command, Train)
+    made = command.config.fitted(load(before.source()))
+    assert isinstance(made, TrainConfig)
+    return made
+
+
 def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
     train = load(config.source("train"))
     count = unit.experiment.images
     given = train if count is None else first_images(config, count)
     since = time.perf_counter()
-    trainer = WatchedTrainer(config, given, unit.run)
+    final = load(config.source("test")) if unit.experiment.final else train
+    trainer = WatchedTrainer(config, given, unit.run, held_out=final if config.held_out else None)
     preparation_s = time.perf_counter() - since
     trainer.watched = train
     print(f"{unit.name}, seed {unit.seed}: from step {trainer.step:,} to {trainer.total_steps:,}")
     if not trainer.train():
         return None
-    final = load(config.source("test")) if unit.experiment.final else train
     evaluation = evaluate(
-        trainer.model.eval(), final, config.channel_reduction, unit.experiment.scores
+        trainer.model.eval(),
+        final,
+        config.channel_reduction,
+        unit.experiment.scores,
+        train=given.images,
     )
     records = read_metrics(unit.run)
     return {

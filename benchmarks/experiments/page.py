@@ -119,6 +119,8 @@ def _section(
 
 
 def _kmeans_label(name: str) -> str:
+    if pictures := EXPERIMENTS[name].pictures:
+        return f"k-means on pixels, {pictures}"
     (clusters,) = EXPERIMENTS[name].config_of(0, None).disc
     return f"k-means on pixels, {clusters} clusters"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.experiments.catalogue import CATEGORIES
+from benchmarks.experiments.catalogue import CATEGORIES, OWN
 
 GLANCE_TEXT = """\
 # What it learns
@@ -138,6 +138,23 @@ Accuracy on sprites is against the shape, of which chance has a third.
 """
 DIGITS = """\
 The embedded 8x8 digits, as `make train` trains them; not in the paper.
+"""
+OWN_PICTURES = """\
+Small folders of pictures, which `python -m benchmarks.experiments.drawn_pictures FOLDER` draws. The
+command is `fastjvae train images --data-root FOLDER/NAME --image-size 32 32 --disc TYPES`, and
+[the defaults](training.md#pictures-of-your-own) do the rest. All numbers are of the tenth of the
+pictures that is held out of training.
+
+| folder | pictures | types | what else differs |
+|---|--:|--:|---|
+| discs | 1,000 | 3 colours | place |
+| textures | 1,000 | 3 patterns | angle, any |
+| digits | 1,797 | 10 digits | handwriting |
+| figures | 900 | 3 figures | place and size |
+| sprites | 1,000 | 3 shapes | place, size and angle |
+
+The types are found where a picture and its nearest neighbours by pixels are of one type, as in the
+first three. In the last two, neighbours are the pictures at the same place; c then holds places.
 """
 CONTENT_TEXT = """\
 Adjusted mutual information (0 for chance, 1 for the same partition) of the most probable category
@@ -378,4 +395,11 @@ SECTIONS: tuple[Section, ...] = (
         (Row("digits", "JointVAE"), Row("digits-types", "JointVAE, its phase types alone")),
         kmeans=("digits-kmeans",),
     ),
+    Section(
+        "Pictures of your own",
+        OWN_PICTURES,
+        tuple(Row(f"own-{name}", name) for name in OWN),
+        kmeans=tuple(f"own-{name}-kmeans" for name in OWN),
+    ),
+    Section("Digits", DIGITS, (Row("digits", "JointVAE"),), kmeans=("digits-kmeans",)),
 )

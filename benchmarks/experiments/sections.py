@@ -401,5 +401,4 @@ SECTIONS: tuple[Section, ...] = (
         tuple(Row(f"own-{name}", name) for name in OWN),
         kmeans=tuple(f"own-{name}-kmeans" for name in OWN),
     ),
-    Section("Digits", DIGITS, (Row("digits", "JointVAE"),), kmeans=("digits-kmeans",)),
 )

@@ -20,7 +20,7 @@ from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE, load
 from fastjvae.model.encoding import Encoding, encode
 from fastjvae.training.device import resolve_device
-from fastjvae.training.run_folder import RunFolder, last_step, run_of
+from fastjvae.training.run_folder import RunFolder, last_capacity, last_step, run_of
 from fastjvae.training.settings.fields import flag
 from fastjvae.training.settings.recipes import RECIPES
 from fastjvae.training.settings.run import RunConfig
@@ -158,6 +158,7 @@ class ModelCommand(Command):
             scores,
             last_step(self.run_folder),
             None if train is None else train.images,
+            last_capacity(self.run_folder),
         )
 
     def source(self, split: Literal["train", "test"]) -> DataSource:

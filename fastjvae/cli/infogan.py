@@ -8,7 +8,7 @@ from fastjvae.cli.train import SeedsFlag, Train
 from fastjvae.data import DatasetName
 from fastjvae.data.facts import FACTS
 from fastjvae.training.infogan.settings import InfoGANConfig
-from fastjvae.training.settings.recipes import recipe
+from fastjvae.training.settings.recipes import OWN_IMAGES, recipe
 from fastjvae.training.settings.run import RunConfig
 
 
@@ -35,7 +35,8 @@ class InfoGAN(Train, name="infogan"):
     @classmethod
     def defaults(cls, dataset: DatasetName, recipe_name: str | None) -> Any:
         shared = [field.name for field in dataclasses.fields(RunConfig)]
-        return InfoGANFlags(**{name: getattr(recipe(dataset), name) for name in shared})
+        theirs = recipe(dataset, "paper" if dataset in OWN_IMAGES else None)
+        return InfoGANFlags(**{name: getattr(theirs, name) for name in shared})
 
     @classmethod
     def about(cls, dataset: DatasetName) -> str:

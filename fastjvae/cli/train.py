@@ -10,19 +10,26 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Union, get_type_hints
 
 from typing_extensions import Self
-from tyro.conf import arg, subcommand
+from tyro.conf import Suppress, arg, subcommand
 
 from fastjvae.cli.command import Command
 from fastjvae.cli.training_runs import train_run, train_seeds
-from fastjvae.data import DatasetName
+from fastjvae.data import DatasetName, ImageData
 from fastjvae.data.facts import FACTS
 from fastjvae.errors import ArgumentError
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.seeds import parse_seeds
 from fastjvae.training.settings.fields import flag
+from fastjvae.training.settings.for_images import EXAMPLE, Images, for_images
 from fastjvae.training.settings.overrides import overridden
 from fastjvae.training.settings.phases import PHASE_SETTINGS
-from fastjvae.training.settings.recipes import ABOUT, RECIPES, RecipeName, recipe
+from fastjvae.training.settings.recipes import (
+    ABOUT,
+    OWN_IMAGES,
+    RECIPES,
+    RecipeName,
+    recipe,
+)
 from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.settings.train import TrainConfig
 
@@ -30,7 +37,11 @@ from fastjvae.training.settings.train import TrainConfig
 _SETTINGS = {
     "digits": "",
     "sprites": ", with the paper's setting for dSprites",
-    "images": ", with the paper's setting for CelebA",
+    **dict.fromkeys(
+        OWN_IMAGES,
+        f", with a setting by the number and the size of the images and by --disc: what is said of"
+        f" defaults is of {EXAMPLE.number:,} images of 32x32",
+    ),
 }
 
 
@@ -67,6 +78,15 @@ class SeedsFlag:
         """A line for the user about what the flags leave open; empty where there is none."""
         return ""
 
+    @property
+    def awaits_images(self) -> bool:
+        """Whether the settings are made once the images are known, by :meth:`fitted`."""
+        return False
+
+    def fitted(self, data: ImageData) -> RunConfig:
+        """The settings alone, made for these training images where they depend on them."""
+        return self.config()
+
 
 @dataclass(frozen=True)
 class TrainFlags(SeedsFlag, TrainConfig):
@@ -77,7 +97,10 @@ class TrainFlags(SeedsFlag, TrainConfig):
     recipe: RecipeName | None = None
     """the set of defaults that the other flags override: paper, appendix C of the paper, for the
     data sets in it, and default for the others; fast, for mnist and fashion-mnist, categories that
-    are types, then the units' style, in the phases types and style: --types.lr sets one of them"""
+    are types, then the units' style, in the phases types and style: --types.lr sets one of them;
+    for images and arrays, default is made by their number and size, and paper has the settings of
+    CelebA and of MNIST"""
+    chosen: Suppress[Any] = None  # the settings that were given, by name
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,7 +124,30 @@ class TrainFlags(SeedsFlag, TrainConfig):
         names = [name for name in given if name.split(".")[0] in (*_OF_PHASES, *_names(before))]
         chosen = {name: operator.attrgetter(name)(self) for name in names}
         config = overridden(dataclasses.replace(before, **of_run), chosen)
-        return dataclasses.replace(self, **vars(config))
+        return dataclasses.replace(self, **vars(config), chosen=chosen)
+
+    @property
+    def awaits_images(self) -> bool:
+        return self.dataset in OWN_IMAGES and self.recipe in (None, "default")
+
+    def fitted(self, data: ImageData) -> RunConfig:
+        if not self.awaits_images:
+            return super().fitted(data)
+        config: Any = self.config()
+        _, height, width = data.img_size
+        chosen = self.chosen or {}
+        before = for_images(
+            self.dataset, Images(len(data), height * width), config.spec, chosen.get("steps")
+        )
+        for name in chosen:
+            phase, _, of_phase = name.partition(".")
+            if of_phase and phase in _names(recipe(self.dataset)) and phase not in _names(before):
+                raise ArgumentError(
+                    f"{flag(name)} is for the phase {phase}, which a run with these images and"
+                    f" latent variables does not have: {data.name} has {len(data):,} images"
+                )
+        of_run = {k: v for k, v in vars(config).items() if k not in _OF_PHASES}
+        return overridden(dataclasses.replace(before, **of_run), chosen)
 
     def notice(self) -> str:
         first, *others = RECIPES[self.dataset]
@@ -196,10 +242,15 @@ class Train(Command):
             if (value := getattr(config, name, None)) is not None
         }
         config = dataclasses.replace(config, **here)
-        notice = self.config.notice()
+
+        def fitted(data: ImageData) -> RunConfig:
+            made: Any = self.config.fitted(data)
+            return dataclasses.replace(made, **here)  # type: ignore[no-any-return]
+
+        later, notice = fitted if self.config.awaits_images else None, self.config.notice()
         if self.config.seeds is not None:
-            return train_seeds(config, parse_seeds(self.config.seeds), notice)
-        return train_run(config, RunFolder(config.run_folder), notice=notice)
+            return train_seeds(config, parse_seeds(self.config.seeds), notice, later)
+        return train_run(config, RunFolder(config.run_folder), notice=notice, fitted=later)
 
 
 class Resume(Command):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from fastjvae.cli.figures.run import draw_all
@@ -18,10 +19,11 @@ from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer
 from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes, join_processes
-from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.run_folder import RunFolder, last_capacity
 from fastjvae.training.seeds import is_finished, seed_configs, seeds_folder, visible_gpus
 from fastjvae.training.seeds import train_seeds as train_each
 from fastjvae.training.seeds_table import summarise
+from fastjvae.training.settings.late_capacities import late_capacities
 from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.settings.train import TrainConfig
 from fastjvae.training.trainer import Trainer
@@ -29,20 +31,39 @@ from fastjvae.training.trainer import Trainer
 _TRAIN_FROM_STDIN = "import sys, fastjvae.cli; sys.exit(fastjvae.cli.train_from_stdin())"
 
 
-def train_run(config: RunConfig, run: RunFolder, resuming: bool = False, notice: str = "") -> int:
-    """Train one run, evaluate it and draw its figures; returns the exit code."""
+Fitted = Callable[[ImageData], RunConfig]
+
+
+def train_run(
+    config: RunConfig,
+    run: RunFolder,
+    resuming: bool = False,
+    notice: str = "",
+    fitted: Fitted | None = None,
+) -> int:
+    """Train one run, evaluate it and draw its figures; returns the exit code.
+
+    Args:
+        notice: a line about the settings, printed first.
+        fitted: makes the run's settings once its images are loaded, which ``config`` names.
+    """
     processes = _processes(config)
     if notice and processes.is_first:
         print(notice, flush=True)
 
     def prepare() -> ImageData:
-        if not resuming:
-            run.check(config)  # before data are made or neighbours sought
-        return load_data(config.source())
+        if not resuming and (fitted is None or not run.config_file.exists()):
+            run.check(config)  # before data are made
+        data = load_data(config.source())
+        if not resuming and fitted is not None:
+            run.check(fitted(data))  # before neighbours are sought
+        return data
 
     data = processes.first(prepare)  # by one process
     if data is None:
         data = load_data(config.source())
+    if fitted is not None:
+        config = fitted(data)
     held_out = data
     if processes.is_first:
         held_out = _held_out(config, data)  # before training, so that a mistake shows at once
@@ -52,7 +73,9 @@ def train_run(config: RunConfig, run: RunFolder, resuming: bool = False, notice:
     return code
 
 
-def train_seeds(config: RunConfig, seeds: tuple[int, ...], notice: str = "") -> int:
+def train_seeds(
+    config: RunConfig, seeds: tuple[int, ...], notice: str = "", fitted: Fitted | None = None
+) -> int:
     """Train the run of every seed and compare them; returns the exit code."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ArgumentError(
@@ -62,6 +85,8 @@ def train_seeds(config: RunConfig, seeds: tuple[int, ...], notice: str = "") -> 
         print(notice, flush=True)
     folder = seeds_folder(config)
     data = load_data(config.source())
+    if fitted is not None:
+        config = fitted(data)
     held_out = _held_out(config, data)
     code = train_each(
         config,
@@ -122,6 +147,9 @@ def _train(
         f" {trainer.device}{others}:{begin} to step {trainer.total_steps:,}, in {run}",
         flush=True,
     )
+    if isinstance(config, TrainConfig):
+        for sentence in late_capacities(config, trainer.total_steps):
+            print(f"fastjvae: {sentence}", file=sys.stderr)
     if not trainer.train():
         print(f"stopped after step {trainer.step:,} of {trainer.total_steps:,}{go_on}")
         return 128 + (trainer.stop_signal or 0)
@@ -132,6 +160,7 @@ def _train(
         config.channel_reduction,
         steps=trainer.step,
         train=None if held_out is data else data.images,
+        capacity=last_capacity(run),
     )
     run.check_is_there()
     write_json(run.evaluation_file, evaluation.to_dict())

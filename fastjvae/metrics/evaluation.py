@@ -57,6 +57,7 @@ class Evaluation:
     mean_image: float | None = None  # nats per image that the mean image of the data has
     steps: int | None = None  # training steps that were taken, where that is known
     effect_cont: list[float] | None = None  # share of the decoded image, per continuous unit
+    capacity: float | None = None  # nats that the last step allowed, where capacities grow
     # Nats per image of the training images, where the data are held out of training.
     reconstruction_train: float | None = None
 
@@ -67,8 +68,14 @@ class Evaluation:
 
     @property
     def collapsed(self) -> bool:
-        """Whether they do so although the training, as far as known, was long enough."""
-        return self.shows_mean_image and not (self.steps is not None and is_too_short(self.steps))
+        """Whether they do so although the training, as far as known, let them tell more."""
+        too_short = self.steps is not None and is_too_short(self.steps)
+        return self.shows_mean_image and not (too_short or self._held_back)
+
+    @property
+    def _held_back(self) -> bool:
+        """Whether the capacities had hardly grown."""
+        return self.capacity is not None and self.capacity < 1
 
     @property
     def ranked_units(self) -> list[int]:
@@ -132,6 +139,8 @@ class Evaluation:
                 reason = "the model has collapsed, or has hardly been trained"
             elif self.collapsed:
                 reason = "the model has collapsed"
+            elif self._held_back:
+                reason = f"the capacities had only grown to {self.capacity:.2f} nats"
             else:
                 reason = f"the training was too short, {self.steps:,} steps"
             lines.append(f"    no better than the mean image, {self.mean_image:.2f}: {reason}")
@@ -233,6 +242,7 @@ def evaluate(
     scores: Scores = "fast",
     steps: int | None = None,
     train: Tensor | None = None,
+    capacity: float | None = None,
 ) -> Evaluation:
     """Evaluate a model on every image of a data set.
 
@@ -246,6 +256,9 @@ def evaluate(
             yet, which is no collapse.
         train: the training images, where ``data`` are held out of them; up to 10,000, evenly
             spread, are read.
+        capacity: nats that the objective allowed all latent variables at the last step, where it
+            has capacities: with less than one nat a model shows the mean image and has not
+            collapsed.
 
     Raises:
         ArgumentError: the data are no ``ImageData``.
@@ -282,6 +295,7 @@ def evaluate(
         mean_image=mean_image_loss(data.images, channel_reduction),
         steps=steps,
         effect_cont=effects.cont,
+        capacity=capacity,
         reconstruction_train=(
             None
             if train is None

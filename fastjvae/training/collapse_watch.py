@@ -33,7 +33,10 @@ class CollapseWatch:
 
     def __call__(self, record: dict[str, Any]) -> str | None:
         """A sentence about a record of ``metrics.jsonl``, where there is something to say."""
-        step, kl = record["step"], sum(record["kl_cont"]) + sum(record["kl_disc"])
+        step, cont, disc = record["step"], sum(record["kl_cont"]), sum(record["kl_disc"])
+        # Categories alone may tell much of what an image is and little of its pixels, so where
+        # there are units too, they have to hold something.
+        kl = cont + disc if cont >= 0.5 or not record["kl_cont"] else 0.0
         if self._said or kl < 1 or step < FIRST_STEP:
             return None
         if not is_collapsed(record["reconstruction"], self._mean_image):

@@ -25,7 +25,7 @@ from fastjvae.training.held_out import HeldOutWatch
 from fastjvae.training.images import described, training_batches
 from fastjvae.training.loss_checks import check_numbers
 from fastjvae.training.processes import Processes
-from fastjvae.training.progress import Progress
+from fastjvae.training.progress import Progress, images_left
 from fastjvae.training.resume import restore, training_state
 from fastjvae.training.run_folder import MetricsLog, RunFolder
 from fastjvae.training.settings.run import RunConfig
@@ -175,7 +175,8 @@ class TrainingLoop:
                     since_s = time.perf_counter()
                     if log is not None:
                         log.append(record)
-                    self.progress.record(self.summary(record))
+                    left = images_left(config.phase_configs, self.step, self.total_steps)
+                    self.progress.record(self.summary(record), left / record["images_per_s"])
                 self._record_frame()
                 if self.step % config.checkpoint_every == 0 or self.step == self.phase_ends:
                     self.save()

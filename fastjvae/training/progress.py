@@ -2,13 +2,16 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from tqdm import tqdm
 
+from fastjvae.training.settings.run import PhaseConfig
+
 _BETWEEN_LINES_S = 60
+_WORTH_SAYING_S = 10  # seconds that are left
 
 
 class Progress:
@@ -26,15 +29,15 @@ class Progress:
         self._shown = shown
         self._bar: Any = None
         self._step = self._total = self._first = 0
-        self._since_s = 0.0
         self._said_s: float | None = None
+        self._timed = False
 
     @contextmanager
     def training(self, step: int, total: int) -> Iterator[None]:
         """Show the block's steps, which begin behind ``step`` and end at ``total``."""
         self._step = self._first = step
         self._total = total
-        self._since_s, self._said_s = time.monotonic(), None
+        self._said_s = None
         if self._shown and _is_watched(sys.stderr):
             self._bar = tqdm(
                 total=total,
@@ -56,8 +59,20 @@ class Progress:
         if self._bar is not None:
             self._bar.update()
 
-    def record(self, summary: str) -> None:
-        """Show what was recorded of the last steps."""
+    def record(self, summary: str, left_s: float) -> None:
+        """Show what was recorded of the last steps, and at first how long the rest will take.
+
+        Args:
+            summary: of the record.
+            left_s: seconds to the end at the speed of the last steps.
+        """
+        if self._bar is not None and not self._timed and left_s >= _WORTH_SAYING_S:
+            self.say(
+                f"{self._total - self._step:,} more steps, about"
+                f" {tqdm.format_interval(left_s)} at the speed of the first"
+                f" {self._step - self._first:,}"
+            )
+        self._timed = True
         if self._bar is not None:
             self._bar.set_postfix_str(summary)
             return
@@ -65,18 +80,12 @@ class Progress:
         ended = self._step >= self._total
         if self._said_s is None or ended or now_s >= self._said_s + _BETWEEN_LINES_S:
             self._said_s = now_s
-            self._write(f"step {self._step:,} of {self._total:,}: {summary}{self._left(now_s)}")
+            left = "" if ended else f", {tqdm.format_interval(left_s)} left"
+            self._write(f"step {self._step:,} of {self._total:,}: {summary}{left}")
 
     def say(self, sentence: str) -> None:
         """Write a sentence, above the bar where there is one."""
         self._write(f"fastjvae: {sentence}")
-
-    def _left(self, now_s: float) -> str:
-        left = self._total - self._step
-        if left <= 0:
-            return ""
-        seconds = left * (now_s - self._since_s) / max(self._step - self._first, 1)
-        return f", {tqdm.format_interval(seconds)} left"
 
     def _write(self, line: str) -> None:
         if not self._shown or sys.stderr is None:
@@ -89,6 +98,15 @@ class Progress:
             self._bar.clear()
             stream.write(f"{line}\n")
             self._bar.refresh()
+
+
+def images_left(phases: Sequence[PhaseConfig], step: int, steps: int) -> int:
+    """The images that a run of ``steps`` has still to train on after ``step``, in all phases."""
+    ends = [*(phase.first for phase in phases[1:]), steps]
+    return sum(
+        max(0, end - max(phase.first, step)) * phase.config.batch_size
+        for phase, end in zip(phases, ends, strict=True)
+    )
 
 
 def _is_watched(stream: Any) -> bool:

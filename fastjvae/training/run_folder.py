@@ -269,6 +269,17 @@ def read_metrics(run: RunFolder) -> list[dict[str, Any]]:
     return records
 
 
+def last_capacity(run: RunFolder) -> float | None:
+    """The nats that the last record's capacities allow together; None where there are none."""
+    try:
+        records = read_metrics(run)
+    except (CheckpointError, OSError):
+        return None
+    both = [records[-1].get(f"capacity_{of}") for of in ("cont", "disc")] if records else []
+    known = [nats for nats in both if is_real(nats)]
+    return sum(known) or None  # an objective without capacities records 0
+
+
 def last_step(run: RunFolder) -> int | None:
     """The step of the last record of ``metrics.jsonl``; None where there is none to be read."""
     try:

@@ -72,7 +72,7 @@ def tiny_flags(data: Path, out: Path, **changes: Any) -> list[str]:
     }
     if changes.get("objective", "joint") != "joint":  # which has others
         capacities = {}
-    return flags_of("train", data, out, **{"lr": 1e-3, **capacities, **changes})
+    return flags_of("train", data, out, **{"recipe": "paper", "lr": 1e-3, **capacities, **changes})
 
 
 def flags_of(command: str, data: Path, out: Path, **changes: Any) -> list[str]:

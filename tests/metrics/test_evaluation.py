@@ -47,6 +47,14 @@ def test_units_that_carry_nothing_are_one_line_and_none_that_is_not_a_number():
     assert "    not active        z0..z2, z4..z6, z8..z39" in lines
 
 
+def test_a_schedule_that_hardly_began_is_no_collapse():
+    evaluation = _evaluation(reconstruction=199.0, steps=5_000, capacity=0.2)
+    assert not evaluation.collapsed
+    said = "no better than the mean image, 200.00: the capacities had only grown to 0.20 nats"
+    assert said in evaluation.table()
+    assert _evaluation(reconstruction=199.0, steps=5_000, capacity=5.0).collapsed
+
+
 @pytest.mark.parametrize(
     ("steps", "collapsed", "said"),
     [

@@ -47,6 +47,16 @@ def test_training_is_warned_once(monkeypatch: pytest.MonkeyPatch):
     assert watch(_record(199.0, 1.5, step=850)) is None
 
 
+def test_categories_that_come_before_the_units_are_no_collapse(monkeypatch: pytest.MonkeyPatch):
+    watch = CollapseWatch(torch.zeros(1, 1, 1, 1), "mean")
+    monkeypatch.setattr(collapse_watch, "mean_image_loss", lambda *_: 200.0)
+    for step in (300, 600, 900):
+        before = {"step": step, "reconstruction": 250.0, "kl_disc": [2.3]}
+        assert watch({**before, "kl_cont": [0.1, 0.1]}) is None
+    assert watch({**before, "kl_cont": []}) is None
+    assert watch({**before, "step": 1_200, "kl_cont": []}) is not None
+
+
 def _collapse(model: JointVAE) -> None:
     """The same code, with much KL, for every image; and the mean grey."""
     with torch.no_grad():

@@ -37,13 +37,13 @@ class BrokenFile(Broken):
         return False
 
 
-def _train(steps: int = 6, every: int = 2) -> None:
+def _train(steps: int = 6, every: int = 2, left_s: float = 0.0) -> None:
     shown = Progress()
     with shown.training(0, steps):
         for step in range(1, steps + 1):
             shown.advance()
             if step % every == 0:
-                shown.record(f"loss {step}")
+                shown.record(f"loss {step}", left_s)
             if step == 3:
                 shown.say("look here")
 
@@ -54,8 +54,9 @@ def test_a_bar_where_lines_can_be_written_over(
 ):
     stream = kind()
     monkeypatch.setattr(sys, "stderr", stream)
-    _train()
+    _train(left_s=100.0)
     text = stream.getvalue()
+    assert text.count("fastjvae: 4 more steps, about 01:40 at the speed of the first 2\n") == 1
     assert "100%" in text
     assert "6/6" in text
     assert "loss 6" in text
@@ -72,7 +73,7 @@ def test_elsewhere_a_line_at_first_then_one_a_minute_and_at_last(
         for step in range(101, 111):
             now[0] += 25.0
             shown.advance()
-            shown.record(f"loss {step}")
+            shown.record(f"loss {step}", left_s=25.0 * (110 - step))
     assert capsys.readouterr().err.splitlines() == [
         "step 101 of 110: loss 101, 03:45 left",
         "step 104 of 110: loss 104, 02:30 left",
@@ -94,6 +95,6 @@ def test_one_of_several_processes_shows_it(capsys: pytest.CaptureFixture[str]):
     shown = Progress(shown=False)
     with shown.training(0, 1):
         shown.advance()
-        shown.record("loss 1")
+        shown.record("loss 1", 0.0)
         shown.say("look here")
     assert capsys.readouterr().err == ""

@@ -6,10 +6,14 @@ from typing import Any, Literal
 from fastjvae.data import DATASETS, DatasetName
 from fastjvae.data.held_out import SHARE
 from fastjvae.errors import ArgumentError
+from fastjvae.training.settings.for_images import for_images
 from fastjvae.training.settings.objective import CapacityConfig
 from fastjvae.training.settings.phases import Phase
 from fastjvae.training.settings.train import TrainConfig
 
+# Data sets whose default recipe is made by for_images once the images are known, and until then for
+# an example.
+OWN_IMAGES: tuple[DatasetName, ...] = ("images", "arrays")
 RecipeName = Literal["paper", "fast", "default"]
 
 
@@ -148,9 +152,15 @@ _OWN: dict[DatasetName, dict[RecipeName, TrainConfig]] = {
     "celeba": {"paper": _celeba("celeba")},
     "dsprites": {"paper": _dsprites("dsprites")},
     "sprites": {"paper": _dsprites("sprites")},
-    # Pictures of one's own are nearest to CelebA.
-    "images": {"default": dataclasses.replace(_celeba("images"), held_out=SHARE)},
-    "arrays": {"default": TrainConfig(dataset="arrays", held_out=SHARE)},
+    # Made for the run at hand, see OWN_IMAGES; or the paper's for CelebA and for MNIST.
+    "images": {
+        "default": for_images("images"),
+        "paper": dataclasses.replace(_celeba("images"), held_out=SHARE),
+    },
+    "arrays": {
+        "default": for_images("arrays"),
+        "paper": TrainConfig(dataset="arrays", held_out=SHARE),
+    },
 }
 RECIPES: dict[DatasetName, dict[RecipeName, TrainConfig]] = {
     name: _OWN.get(name, {"default": TrainConfig(dataset=name)}) for name in DATASETS

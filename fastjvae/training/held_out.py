@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from fastjvae.functional.checks import ChannelReduction
 from fastjvae.metrics.evaluation import reconstruction_error
 from fastjvae.model import JointVAE
 from fastjvae.model.encoding import evenly_spread
+from fastjvae.training.settings.run import RunConfig
 
 _MOST_IMAGES = 256
 # Images that are trained on for each held-out one: to encode and decode one takes about a third of
@@ -19,25 +19,15 @@ class HeldOutWatch:
 
     Args:
         images: (N, C, H, W) uint8; up to 256, evenly spread, are looked at.
-        channel_reduction: of the cross-entropy.
-        batch_size: images of a training step.
-        log_every: steps from record to record.
+        config: the run's settings.
         steps: of the whole run.
     """
 
-    def __init__(
-        self,
-        images: Tensor,
-        channel_reduction: ChannelReduction,
-        *,
-        batch_size: int,
-        log_every: int,
-        steps: int,
-    ) -> None:
+    def __init__(self, images: Tensor, config: RunConfig, steps: int) -> None:
         self._images = images[evenly_spread(len(images), _MOST_IMAGES)]
-        self._channel_reduction = channel_reduction
-        self._log_every, self._steps = log_every, steps
-        work = -(-_TRAINED * len(self._images) // batch_size)
+        self._channel_reduction = config.channel_reduction
+        self._log_every, self._steps = config.log_every, steps
+        work = -(-_TRAINED * len(self._images) // config.batch_size)
         self._every = max(work, steps // _TIMES)  # steps
 
     def is_due(self, step: int) -> bool:

@@ -1,4 +1,4 @@
-"""The training images of a run: the batches made of them, and the words about them."""
+"""The training images of a run: the batches made of them."""
 
 from typing import Any
 
@@ -8,7 +8,6 @@ from torch.utils.data import DataLoader
 from fastjvae.data import ImageData
 from fastjvae.data.batches import Batches, LoaderBatches, batches_of
 from fastjvae.data.batches.groups import Groups, nearest_neighbours
-from fastjvae.data.held_out import SPLIT_SEED, folders_of_splits
 from fastjvae.data.source import check_image_data
 from fastjvae.functional.checks import check_unit_interval
 from fastjvae.training.processes import Processes
@@ -42,26 +41,3 @@ def training_batches(
         groups=groups,
         mapped=data.mapped,
     )
-
-
-def described(
-    data: ImageData | DataLoader[Any],
-    config: RunConfig,
-    images: int,
-    held_out: ImageData | None = None,
-) -> dict[str, Any]:
-    """The entry of config.json about the images: above all whether its settings can load them.
-
-    Of images that were divided here it says how, and which ones were trained on.
-    """
-    source = data.source if isinstance(data, ImageData) else None
-    entry = {
-        "name": data.name if isinstance(data, ImageData) else type(data.dataset).__name__,
-        "images": images,
-        "given_in_python": source is None or not source.is_of(config.source()),
-    }
-    if held_out is not None and source is not None and source.held_out:
-        assert isinstance(data, ImageData)
-        how = {"folder": "test"} if folders_of_splits(source) else {"seed": SPLIT_SEED}
-        entry |= {"held_out": {"images": len(held_out), **how}, "sha256": data.digest()}
-    return entry

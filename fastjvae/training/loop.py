@@ -4,7 +4,6 @@ The numbers of each step stay on the device and are read in bulk every ``log_eve
 """
 
 import gc
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -13,16 +12,16 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from fastjvae._version import __version__
 from fastjvae.data import ImageData
 from fastjvae.data.batches import Batches
 from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.figures.frames import FrameRecorder
 from fastjvae.model import JointVAE, checkpoint, pretrained
+from fastjvae.training.about import about, described
 from fastjvae.training.allocator import keep_freed_memory
-from fastjvae.training.device import resolve_device, set_precision, tf32
+from fastjvae.training.device import resolve_device, set_precision
 from fastjvae.training.held_out import HeldOutWatch
-from fastjvae.training.images import described, training_batches
+from fastjvae.training.images import training_batches
 from fastjvae.training.loss_checks import check_numbers
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress, images_left
@@ -75,13 +74,7 @@ class TrainingLoop:
         self.stop_signal: int | None = None  # the signal that ended train() early
         self.beside_steps_s = 0.0  # since the last record, of work between steps for the training
         self._described = described(data, config, self.batches.images, held_out)
-        self._held_out = held_out and HeldOutWatch(
-            held_out.images,
-            config.channel_reduction,
-            batch_size=config.batch_size,
-            log_every=config.log_every,
-            steps=self.total_steps,
-        )
+        self._held_out = held_out and HeldOutWatch(held_out.images, config, self.total_steps)
         self._digest = {
             "images": self.batches.images,
             "sha256": data.digest() if isinstance(data, ImageData) else None,
@@ -116,10 +109,11 @@ class TrainingLoop:
             CheckpointError: the checkpoint is of another model or other data.
         """
         self.model, self.prepare, self.summary = model, prepare, summary
+        self._about = about(self.config, model, self._described)
         self._begin_phase()
         self.frames = FrameRecorder(self.run.frames, model, self.config.animate_every)
         if not resuming:
-            self.processes.first(lambda: self.run.create(self.config, self.about()))
+            self.processes.first(lambda: self.run.create(self.config, self._about))
         if self.checkpoint is not None and self._state is not None:
             with checkpoint.taking_up(self.checkpoint):
                 restore(
@@ -218,23 +212,6 @@ class TrainingLoop:
         self._read_rows()
         self.processes.first(self._write)
 
-    def about(self) -> dict[str, Any]:
-        """The entries of config.json beside the settings."""
-        return {
-            "format": pretrained.MODEL_FORMAT,
-            "model": pretrained.model_config(self.model),
-            "data": self._described,
-            "versions": {
-                "fastjvae": __version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
-            "numerics": {
-                "precision": self.config.precision,
-                **{f"{where}_tf32": allowed for where, allowed in tf32()._asdict().items()},
-            },
-        }
-
     # --- phases -----------------------------------------------------------------------------------
 
     def _phase_batches(self) -> Batches:
@@ -272,7 +249,7 @@ class TrainingLoop:
         checkpoint.write_checkpoint(self.run.path, state)
         if self.finished:
             self.model.eval()
-            whole = self.run.description(self.config, self.about())
+            whole = self.run.description(self.config, self._about)
             self.model.save_pretrained(self.run.path, extra=whole)
             self.model.train()
 

@@ -20,6 +20,7 @@ from fastjvae.data.held_out import held_out_rows
 from fastjvae.metrics.evaluation import evaluate, reconstruction_error
 from fastjvae.training.held_out import HeldOutWatch
 from fastjvae.training.run_folder import RunFolder, read_metrics
+from fastjvae.training.settings.train import TrainConfig
 from fastjvae.training.trainer import Trainer
 
 TEST = int(0.1 * IMAGES)
@@ -92,7 +93,7 @@ def test_metrics_have_the_error_of_held_out_images(run: RunFolder) -> None:
 def test_looks_at_held_out_images_cost_a_few_percent() -> None:
     images = torch.zeros(300, 1, 1, 1, dtype=torch.uint8)
     for steps, log_every, looks in ((1_500, 50, 20), (20_000, 50, 20), (500, 1, 11)):
-        watch = HeldOutWatch(images, "mean", batch_size=64, log_every=log_every, steps=steps)
+        watch = HeldOutWatch(images, TrainConfig(dataset="mnist", log_every=log_every), steps)
         due = [s for s in range(log_every, steps + 1, log_every) if watch.is_due(s)]
         assert len(due) == looks
         assert 256 * len(due) <= 0.09 * 64 * steps

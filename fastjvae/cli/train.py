@@ -39,8 +39,8 @@ _SETTINGS = {
     "sprites": ", with the paper's setting for dSprites",
     **dict.fromkeys(
         OWN_IMAGES,
-        f", with a setting by the number and the size of the images and by --disc: what is said of"
-        f" defaults is of {EXAMPLE.number:,} images of 32x32",
+        f", with settings made by the number and the size of the images and by --disc; the defaults"
+        f" below are those for {EXAMPLE.number:,} images of 32x32",
     ),
 }
 

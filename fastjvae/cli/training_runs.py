@@ -64,6 +64,9 @@ def train_run(
         data = load_data(config.source())
     if fitted is not None:
         config = fitted(data)
+        if processes.is_first:
+            height, width = data.img_size[1:]
+            print(f"settings for {len(data):,} images of {height}x{width}: {config.steps:,} steps")
     held_out = data
     if processes.is_first:
         held_out = _held_out(config, data)  # before training, so that a mistake shows at once

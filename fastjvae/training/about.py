@@ -35,21 +35,21 @@ def about(config: RunConfig, model: JointVAE, data: dict[str, Any]) -> dict[str,
 def described(
     data: ImageData | DataLoader[Any],
     config: RunConfig,
-    images: int,
+    digest: dict[str, Any],
     held_out: ImageData | None = None,
 ) -> dict[str, Any]:
     """The entry of config.json about the images: above all whether its settings can load them.
 
-    Of images that were divided here it says how, and which ones were trained on.
+    Of images that were divided here it says how, and by ``digest``, their number and SHA-256, which
+    ones are trained on.
     """
     source = data.source if isinstance(data, ImageData) else None
     entry = {
         "name": data.name if isinstance(data, ImageData) else type(data.dataset).__name__,
-        "images": images,
+        "images": digest["images"],
         "given_in_python": source is None or not source.is_of(config.source()),
     }
     if held_out is not None and source is not None and source.held_out:
-        assert isinstance(data, ImageData)
         how = {"folder": "test"} if folders_of_splits(source) else {"seed": SPLIT_SEED}
-        entry |= {"held_out": {"images": len(held_out), **how}, "sha256": data.digest()}
+        entry |= {"held_out": {"images": len(held_out), **how}, "sha256": digest["sha256"]}
     return entry

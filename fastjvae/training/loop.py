@@ -73,12 +73,12 @@ class TrainingLoop:
         self.rows = min(config.log_every, self.total_steps)  # most of them between two log lines
         self.stop_signal: int | None = None  # the signal that ended train() early
         self.beside_steps_s = 0.0  # since the last record, of work between steps for the training
-        self._described = described(data, config, self.batches.images, held_out)
         self._held_out = held_out and HeldOutWatch(held_out.images, config, self.total_steps)
         self._digest = {
             "images": self.batches.images,
             "sha256": data.digest() if isinstance(data, ImageData) else None,
         }
+        self._described = described(data, config, self._digest, held_out)
         self._images_since = 0  # the last record
         self._folder_is_ours = False  # it says what this run does, and not what one before it did
 

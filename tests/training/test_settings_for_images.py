@@ -134,6 +134,7 @@ def test_config_has_the_numbers_of_the_run_and_resume_keeps_them(
     flags = ["train", "images", "--data-root", str(folder), "--disc", "3", "--steps", "12"]
     run = RunFolder(tmp_path / "run")
     assert main([*flags, "--out", str(run), "--no-figures", "--device", "cpu"]) == 0
+    assert "settings for 108 images of 16x16: 12 steps\n" in capsys.readouterr().out
     found: dict[str, Any] = json.loads(run.config_file.read_text())["training"]
     made = for_images("images", Images(108, 256), THREE, 12)
     assert (found["steps"], found["neighbours"]) == (12, made.neighbours) == (12, 3)

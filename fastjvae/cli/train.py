@@ -151,7 +151,7 @@ class TrainFlags(SeedsFlag, TrainConfig):
 
     def notice(self) -> str:
         first, *others = RECIPES[self.dataset]
-        if self.recipe is not None or not others:
+        if self.recipe is not None or not others or self.awaits_images:
             return ""
         there = " and ".join(f"--recipe {name} ({ABOUT[name]})" for name in others)
         return f"recipe: {first} ({ABOUT[first]}), since none was named; there is also {there}"

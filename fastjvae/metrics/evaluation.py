@@ -18,9 +18,10 @@ from fastjvae.metrics._items import COLLAPSED_NATS, Integers
 from fastjvae.metrics.clusters import cluster_accuracy, commonest_labels
 from fastjvae.metrics.collapse import is_collapsed, is_too_short, mean_image_loss
 from fastjvae.metrics.effect import effect_on_images, is_without_effect, percent
+from fastjvae.metrics.reconstruction import encode_and_reconstruct, reconstruction_error
 from fastjvae.metrics.scores import SCORE_TITLES, Scores, disentanglement_scores
 from fastjvae.model import JointVAE
-from fastjvae.model.encoding import Encoding, encode, evenly_spread
+from fastjvae.model.encoding import Encoding
 
 USED_NATS = 0.25  # a unit with more is in use; with less its traversal changes next to nothing
 _MOST_IMAGES = 10_000  # of the training images beside held-out ones
@@ -264,7 +265,10 @@ def evaluate(
         ArgumentError: the data are no ``ImageData``.
     """
     check_image_data(data)
-    encoding, reconstruction = _encoded(model, data.images, channel_reduction)
+    encoding, reconstruction = encode_and_reconstruct(model, data.images, channel_reduction)
+    on_train = None
+    if train is not None:
+        on_train = reconstruction_error(model, train, channel_reduction, _MOST_IMAGES)
     imbalance = functional.category_imbalance(
         torch.from_numpy(encoding.category_mean), model.spec
     ).tolist()
@@ -296,40 +300,8 @@ def evaluate(
         steps=steps,
         effect_cont=effects.cont,
         capacity=capacity,
-        reconstruction_train=(
-            None
-            if train is None
-            else reconstruction_error(model, train, channel_reduction, _MOST_IMAGES)
-        ),
+        reconstruction_train=on_train,
     )
-
-
-def reconstruction_error(
-    model: JointVAE, images: Tensor, channel_reduction: ChannelReduction, most: int
-) -> float:
-    """The ``reconstruction`` that :func:`evaluate` finds, nats per image.
-
-    Args:
-        images: (N, C, H, W), uint8 0..255; ``most`` of them, evenly spread, are read.
-    """
-    chosen = images[evenly_spread(len(images), most)]
-    return _encoded(model, chosen, channel_reduction)[1]
-
-
-@torch.no_grad()
-def _encoded(
-    model: JointVAE, images: Tensor, channel_reduction: ChannelReduction
-) -> tuple[Encoding, float]:
-    """What the encoder finds, and the reconstruction error, nats per image."""
-    total = 0.0
-
-    def reconstruct(batch: Tensor, sample: Tensor) -> None:
-        nonlocal total
-        logits = model.decode_logits(sample)
-        loss = functional.bernoulli_reconstruction(logits, batch, channel_reduction)
-        total += len(batch) / len(images) * float(loss)
-
-    return encode(model, images, reconstruct), total
 
 
 def _scores(

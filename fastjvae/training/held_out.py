@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from fastjvae.metrics.evaluation import reconstruction_error
+from fastjvae.metrics.reconstruction import reconstruction_error
 from fastjvae.model import JointVAE
 from fastjvae.model.encoding import evenly_spread
 from fastjvae.training.settings.run import RunConfig

@@ -17,7 +17,8 @@ from fastjvae.cli import main
 from fastjvae.data import DataSource
 from fastjvae.data import load as load_data
 from fastjvae.data.held_out import held_out_rows
-from fastjvae.metrics.evaluation import evaluate, reconstruction_error
+from fastjvae.metrics.evaluation import evaluate
+from fastjvae.metrics.reconstruction import reconstruction_error
 from fastjvae.training.held_out import HeldOutWatch
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.settings.train import TrainConfig

@@ -154,7 +154,7 @@ pictures that is held out of training.
 | sprites | 1,000 | 3 shapes | place, size and angle |
 
 The types are found where a picture and its nearest neighbours by pixels are of one type, as in the
-first three. In the last two, neighbours are the pictures at the same place; c then holds places.
+first three. In the last two the neighbours are pictures at the same place, and c finds no types.
 """
 CONTENT_TEXT = """\
 Adjusted mutual information (0 for chance, 1 for the same partition) of the most probable category

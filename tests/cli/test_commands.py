@@ -58,7 +58,7 @@ def test_train_writes_the_run_folder_and_says_what_was_learned(
     *_, types, style, pictures, last = out.splitlines()
     assert re.fullmatch(
         r"types: c0 sorts the images into \d of 4 categories; each named by its commonest label,"
-        r" [\d.]+% of 40 images have that label",
+        r" [\d.]+% of 4 images have that label",
         types,
     )
     assert style.startswith("style: ")

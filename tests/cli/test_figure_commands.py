@@ -316,7 +316,7 @@ def test_a_model_without_a_run_needs_data_for_some_figures_only(
 
 def test_an_angle_among_the_factors(trained: Path, tmp_path: Path, capsys: Capture) -> None:
     data = tmp_path / "angles.npz"
-    images = np.load(trained / "squares0.npz")["images"]
+    images = 255 - np.load(trained / "squares0.npz")["images"]  # none that the run has held out
     factors = np.stack([np.arange(40), 9 * np.arange(40)], axis=1)
     np.savez(data, images=images, factors=factors, factor_names=["number", "azimuth"])
     argv = ["figures", "azimuth", str(trained / "run"), "arrays", "--data-root", str(data)]

@@ -97,8 +97,8 @@ def test_a_recipe_that_nobody_named_is_named(
     words: str, line: str, monkeypatch: pytest.MonkeyPatch
 ):
     notices: list[str] = []
-    monkeypatch.setattr(command, "train_run", lambda *_, notice: notices.append(notice))
-    monkeypatch.setattr(command, "train_seeds", lambda *given: notices.append(given[-1]))
+    monkeypatch.setattr(command, "train_run", lambda *_, notice, **__: notices.append(notice))
+    monkeypatch.setattr(command, "train_seeds", lambda _, __, notice, *___: notices.append(notice))
     parse(["train", *words.split()]).run()
     assert [bool(notice) for notice in notices] == [bool(line)]
     assert notices[0].startswith(line)

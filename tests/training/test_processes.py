@@ -105,7 +105,7 @@ def test_several_processes_read_what_they_draw_as_one(data: Path, tmp_path: Path
 
 def test_several_processes_fit_one_head_anew(data: Path, tmp_path: Path):
     """Fitting takes 200 steps at a large learning rate, in which rounding grows."""
-    own = {"batch_size": 6, **SHARED, "refits": 3}
+    own = {"batch_size": 6, **SHARED, "refits": 3, "held_out": 0}
     flags = {
         folder: [*tiny_flags(data, tmp_path / folder, **own), "--no-figures"]
         for folder in ("alone", "run")
@@ -126,7 +126,7 @@ def test_accumulated_parts_train_as_one(data: Path, tmp_path: Path, alone: Path,
 
 def test_a_killed_process_ends_the_others_and_the_run_resumes(data: Path, tmp_path: Path):
     run = tmp_path / "run"
-    flags = tiny_flags(data, run, batch_size=7, steps=200_000, timeout=20.0)
+    flags = tiny_flags(data, run, held_out=0, batch_size=7, steps=200_000, timeout=20.0)
     started = start([*flags, "--no-figures"], 2)
     started[0].wait_for(run / "checkpoint.pt")
     started[1].kill()

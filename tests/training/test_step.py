@@ -18,6 +18,7 @@ from benchmarks.environment import has_compiler
 from fastjvae.data import load as load_data
 from fastjvae.data.batches import StreamedBatches
 from fastjvae.errors import ArgumentError
+from fastjvae.training.about import about
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.settings.objective import FactorConfig, build_objective
 from fastjvae.training.settings.train import TrainConfig, build_model
@@ -264,7 +265,8 @@ def test_tf32_needs_a_gpu(trainer: Callable[..., Trainer]):
 
 
 def test_the_numerics_are_recorded(trainer: Callable[..., Trainer]):
-    numerics = trainer().about()["numerics"]
+    ours = trainer()
+    numerics = about(ours.config, ours.model, {})["numerics"]
     assert numerics["precision"] == "fp32"
     assert set(numerics) == {"precision", "matmul_tf32", "cudnn_tf32"}
 

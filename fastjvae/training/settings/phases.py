@@ -45,6 +45,8 @@ class Phase:
     neighbours: Annotated[int, Bounds(most=10_000)] | None = None
     overclusters: Annotated[int, Bounds(most=100_000)] | None = None
     refits: Annotated[tuple[int, ...], Bounds(most=MOST_STEPS)] | None = None
+    merge: bool | None = None
+    spread: Annotated[float, Bounds(0, 100)] | None = None
     augment: Annotated[float, Bounds(0, 100)] | None = None
     lr: Rate | None = None
     warmup: StepsOrNone | None = None

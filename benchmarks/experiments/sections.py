@@ -134,7 +134,8 @@ lines of a pair have the same number of steps and else the same settings:
 | objective | `--disc-measure information` | the paper's |
 | beginning | `--initialisation he --warmup 100` | the same |
 
-Accuracy on sprites is against the shape, of which chance has a third.
+Accuracy on sprites is against the shape, of which chance has a third: c becomes visible there, and
+not the shape. The machine had other work, so that the times say little.
 """
 DIGITS = """\
 The embedded 8x8 digits, as `make train` trains them; not in the paper.
@@ -167,7 +168,9 @@ place and size, and not the same shape. Are types learned where only moved, shea
 scaled copies of an image count as the same, four in a group of a batch of 128? The further head has
 30 categories for sprites and 50 for FashionMNIST; the continuous units hold nothing.
 `python -m benchmarks.experiments.moved_types` measures it. Accuracy is that on the training images,
-against the shape and the kind of clothing; guessing has a third and a tenth.
+against the shape and the kind of clothing; guessing has a third and a tenth. Copies that may be
+turned in any direction share next to nothing that three categories could hold, and those that are
+turned a little share something that is not the shape.
 """
 BATCH_TEXT = """\
 The information that a capacity bounds is that of a batch, H(category mean) - mean H(p). Batches of

@@ -168,9 +168,11 @@ place and size, and not the same shape. Are types learned where only moved, shea
 scaled copies of an image count as the same, four in a group of a batch of 128? The further head has
 30 categories for sprites and 50 for FashionMNIST; the continuous units hold nothing.
 `python -m benchmarks.experiments.moved_types` measures it. Accuracy is that on the training images,
-against the shape and the kind of clothing; guessing has a third and a tenth. Copies that may be
-turned in any direction share next to nothing that three categories could hold, and those that are
-turned a little share something that is not the shape.
+against the shape and the kind of clothing; guessing has a third and a tenth.
+
+Copies of sprites that may be turned in any direction share next to nothing that three categories
+hold after these steps, and those that are turned a little share something that is not the shape. Of
+FashionMNIST c holds the kind of clothing about as well as [k-means](#fashionmnist) does.
 """
 BATCH_TEXT = """\
 The information that a capacity bounds is that of a batch, H(category mean) - mean H(p). Batches of

@@ -11,25 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiments import tables
+from benchmarks.experiments import tables, texts
 from benchmarks.experiments.catalogue import EXPERIMENTS
 from benchmarks.experiments.discrete_study import BATCHES
 from benchmarks.experiments.discrete_study import PATH as STUDY
 from benchmarks.experiments.driver import RESULTS
 from benchmarks.experiments.moved_types import PATH as MOVED
-from benchmarks.experiments.sections import (
-    BATCH_TEXT,
-    CONTENT_TEXT,
-    GLANCE,
-    GLANCE_FOOT,
-    GLANCE_TEXT,
-    INTRODUCTION,
-    MOVED_TEXT,
-    OVERVIEWS,
-    SECTIONS,
-    Picture,
-    Section,
-)
+from benchmarks.experiments.sections import GLANCE, OVERVIEWS, SECTIONS, Picture, Section
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 PICTURES = PAGE.parent / "results"
@@ -44,24 +32,29 @@ def results_of(name: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
 def markdown(folder: Path = RESULTS, pictures: Path = PICTURES) -> str:
     """The whole page; pictures that have not been drawn are left out."""
     labels = {row.experiment: row.label for section in SECTIONS for row in section.rows}
-    lines = [*_glance(folder, pictures), INTRODUCTION, *_machines(folder), ""]
+    lines = [*_glance(folder, pictures), texts.INTRODUCTION, *_machines(folder), ""]
     for section in SECTIONS:
         lines += _section(section, labels, folder, pictures)
     study = folder.parent / STUDY.name
     if study.exists():
         lines += _study(json.loads(study.read_text()), labels)
     if rows := _moved(folder):
-        lines += ["## Types that moved images share", "", MOVED_TEXT, *tables.moved_table(rows)]
+        lines += [
+            "## Types that moved images share",
+            "",
+            texts.MOVED_TEXT,
+            *tables.moved_table(rows),
+        ]
     return "\n".join(lines)
 
 
 def _glance(folder: Path, pictures: Path) -> Iterator[str]:
     """The table of every command, and a picture of each data set."""
-    yield GLANCE_TEXT
+    yield texts.GLANCE_TEXT
     yield from tables.glance_table(
         [(g.data, g.command, g.assumes, results_of(g.experiment, folder)) for g in GLANCE]
     )
-    yield GLANCE_FOOT
+    yield texts.GLANCE_FOOT
     yield from _shown(OVERVIEWS, pictures)
 
 
@@ -133,9 +126,9 @@ def _compared(name: str, folder: Path) -> dict[str, Any] | None:
 
 def _study(study: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
     first = next(iter(study["experiments"]))
-    yield from ["## What c holds", "", CONTENT_TEXT]
+    yield from ["## What c holds", "", texts.CONTENT_TEXT]
     yield from tables.content_table(labels, study)
-    yield BATCH_TEXT.format(experiment=labels.get(first, first))
+    yield texts.BATCH_TEXT.format(experiment=labels.get(first, first))
     yield from tables.batch_table(study, BATCHES)
 
 

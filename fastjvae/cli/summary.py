@@ -3,8 +3,6 @@
 from fastjvae.metrics.evaluation import USED_NATS, Evaluation
 from fastjvae.training.settings.run import RunConfig
 
-ASSUMED = "neighbouring and moved images show the same type"
-
 
 def summary(evaluation: Evaluation, config: RunConfig) -> str:
     """Three lines: the types that the categories hold, the styles of the units, the pictures."""
@@ -24,7 +22,8 @@ def _types(evaluation: Evaluation, config: RunConfig) -> str:
             f"; each named by its commonest label, {variable.accuracy_majority:.1%} of"
             f" {evaluation.images:,} images have that label"
         )
-    return f"{line} (assumed: {ASSUMED})" if _shares_types(config) else line
+    assumed = _assumed(config)
+    return f"{line} (assumed: {assumed} images show the same type)" if assumed else line
 
 
 def _style(evaluation: Evaluation) -> str:
@@ -43,7 +42,12 @@ def _pictures(evaluation: Evaluation) -> str:
     return f"pictures: the error of a reconstruction is {evaluation.reconstruction:.1f} nats{than}"
 
 
-def _shares_types(config: RunConfig) -> bool:
-    """Whether a phase takes images that are alike for the same type."""
-    measures = [getattr(p.config, "disc_measure", None) for p in config.phase_configs]
-    return bool(config.spec.disc) and "shared" in measures
+def _assumed(config: RunConfig) -> str:
+    """Which images the phases take to show the same type; empty where they take none so."""
+    phases = [phase.config for phase in config.phase_configs]
+    shared = [p for p in phases if getattr(p, "disc_measure", None) == "shared" and config.disc]
+    words = {
+        "neighbouring": any(phase.neighbours for phase in shared),
+        "moved": any(phase.augment for phase in shared),
+    }
+    return " and ".join(word for word, is_so in words.items() if is_so)

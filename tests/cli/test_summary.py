@@ -10,6 +10,7 @@ import pytest
 from fastjvae.cli.summary import summary
 from fastjvae.metrics.evaluation import Evaluation, Variable
 from fastjvae.training.infogan.settings import InfoGANConfig
+from fastjvae.training.settings.for_images import for_images
 from fastjvae.training.settings.recipes import recipe
 from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.settings.train import TrainConfig
@@ -51,6 +52,8 @@ def test_three_lines_say_what_was_learned():
 def test_what_a_recipe_assumes_stands_beside_its_number():
     assumed = " (assumed: neighbouring and moved images show the same type)"
     assert lines(recipe("digits"))[0] == lines()[0] + assumed
+    neighbours = " (assumed: neighbouring images show the same type)"
+    assert lines(for_images("images"))[0] == lines()[0] + neighbours
     assert lines(recipe("mnist"))[0] == lines()[0]
     assert lines(InfoGANConfig("digits"))[0] == lines()[0]
 

@@ -1,8 +1,9 @@
-"""The sections of ``docs/results.md``: their texts, the lines of their tables, their pictures."""
+"""The sections of ``docs/results.md``: the lines of their tables and their pictures."""
 
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmarks.experiments import texts
 from benchmarks.experiments.catalogue import CATEGORIES, OWN
 
 

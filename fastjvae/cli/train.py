@@ -116,15 +116,15 @@ class TrainFlags(SeedsFlag, TrainConfig):
             raise ArgumentError(
                 "the phases of this recipe are counted in steps: give --steps instead of --epochs"
             )
-        of_run = {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(TrainConfig)
-            if f.name not in _OF_PHASES
-        }
         names = [name for name in given if name.split(".")[0] in (*_OF_PHASES, *_names(before))]
         chosen = {name: operator.attrgetter(name)(self) for name in names}
-        config = overridden(dataclasses.replace(before, **of_run), chosen)
+        config = overridden(self._of_run(before), chosen)
         return dataclasses.replace(self, **vars(config), chosen=chosen)
+
+    def _of_run(self, before: TrainConfig) -> TrainConfig:
+        """Settings of which those that no phase can have are those of the flags."""
+        names = [f.name for f in dataclasses.fields(TrainConfig) if f.name not in _OF_PHASES]
+        return dataclasses.replace(before, **{name: getattr(self, name) for name in names})
 
     @property
     def awaits_images(self) -> bool:
@@ -133,11 +133,10 @@ class TrainFlags(SeedsFlag, TrainConfig):
     def fitted(self, data: ImageData) -> RunConfig:
         if not self.awaits_images:
             return super().fitted(data)
-        config: Any = self.config()
         _, height, width = data.img_size
         chosen = self.chosen or {}
         before = for_images(
-            self.dataset, Images(len(data), height * width), config.spec, chosen.get("steps")
+            self.dataset, Images(len(data), height * width), self.spec, chosen.get("steps")
         )
         for name in chosen:
             phase, _, of_phase = name.partition(".")
@@ -146,8 +145,7 @@ class TrainFlags(SeedsFlag, TrainConfig):
                     f"{flag(name)} is for the phase {phase}, which a run with these images and"
                     f" latent variables does not have: {data.name} has {len(data):,} images"
                 )
-        of_run = {k: v for k, v in vars(config).items() if k not in _OF_PHASES}
-        return overridden(dataclasses.replace(before, **of_run), chosen)
+        return overridden(self._of_run(before), chosen)
 
     def notice(self) -> str:
         first, *others = RECIPES[self.dataset]

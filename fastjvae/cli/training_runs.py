@@ -30,7 +30,6 @@ from fastjvae.training.trainer import Trainer
 
 _TRAIN_FROM_STDIN = "import sys, fastjvae.cli; sys.exit(fastjvae.cli.train_from_stdin())"
 
-
 Fitted = Callable[[ImageData], RunConfig]
 
 
@@ -99,10 +98,10 @@ def train_seeds(
         command=[sys.executable, "-c", _TRAIN_FROM_STDIN],
         gpus=visible_gpus(config),
     )
-    summary = summarise(config, seeds, folder, held_out.images, resolve_device(config.device))
-    if summary is not None:
-        write_json(folder / "seeds.json", summary.to_dict())
-        print(summary.table())
+    compared = summarise(config, seeds, folder, held_out.images, resolve_device(config.device))
+    if compared is not None:
+        write_json(folder / "seeds.json", compared.to_dict())
+        print(compared.table())
         print(f"models and seeds.json: {folder}")
     if code > 128:
         print("stopped; go on with the same command again")

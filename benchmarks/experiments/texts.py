@@ -6,7 +6,8 @@ GLANCE_TEXT = """\
 No label took part in any training. Accuracy is that of the most probable category as a classifier,
 on test images; reconstruction is in nats per image, less is better; a unit in use holds more than
 0.25 nats. Where a line assumes something, it is: **neighbours** by pixels and slightly **moved**
-images show the same type.
+images show the same type. Trainings in two phases shared their machine with others, so their times
+are too long.
 """
 GLANCE_FOOT = """\
 With 60,000 digits and no label, IMSAT ([arXiv:1702.08720](https://arxiv.org/abs/1702.08720)) has

@@ -163,7 +163,12 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "mnist-published": Experiment("mnist", seeds=(0,), method="published"),
     "digits": Experiment("digits", seeds=_TEN),
-    "digits-types": Experiment("digits", seeds=_TEN, phase="types"),
+    "digits-types": Experiment(
+        "digits",
+        {"neighbours": 5, "cont_capacity": CapacityConfig(0.0, 5.0, 280, 30.0, start=350)},
+        seeds=_TEN,
+        phase="types",
+    ),
     "digits-kmeans": Experiment("digits", method="k-means"),
     "fashion-joint": Experiment("fashion-mnist", _FASHION),
     "fashion-fast": Experiment(

@@ -35,7 +35,6 @@ class Glance:
 _ASSUMED = "neighbours, moved"
 GLANCE: tuple[Glance, ...] = (
     Glance("digits, 1,497", "`fastjvae train digits`", "digits", _ASSUMED, picture=True),
-    Glance("", "its first phase alone", "digits-types", _ASSUMED),
     Glance("", "k-means on the pixels", "digits-kmeans"),
     Glance("MNIST, 10,000", "`train mnist --recipe fast`", "mnist-fast", _ASSUMED, picture=True),
     Glance("", "its first phase alone", "mnist-types", _ASSUMED),
@@ -223,7 +222,10 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "Digits",
         texts.DIGITS,
-        (Row("digits", "JointVAE"), Row("digits-types", "JointVAE, its phase types alone")),
+        (
+            Row("digits", "JointVAE"),
+            Row("digits-types", "types alone, 5 neighbours, units from half of the steps on"),
+        ),
         kmeans=("digits-kmeans",),
     ),
     Section(

@@ -76,6 +76,7 @@ def _types(
     steps: int,
     gamma: float,
     *,
+    neighbours: int = 5,
     augment: float = 0.6,
     overclusters: int = 30,
     units: bool = True,
@@ -89,7 +90,7 @@ def _types(
         disc_capacity=CapacityConfig(5.0, 5.0, 1, gamma),
         disc_measure="shared",
         group=4,
-        neighbours=5,
+        neighbours=neighbours,
         augment=augment,
         overclusters=overclusters,
         refits=(steps // 2, steps * 3 // 4),
@@ -118,7 +119,7 @@ def _style(steps: int, cont: CapacityConfig = _AT_5, gamma: float = 30.0) -> Pha
 _OWN: dict[DatasetName, dict[RecipeName, TrainConfig]] = {
     "digits": {
         "default": _types_then_style(
-            _types(700, gamma=300.0, units=False),
+            _types(700, gamma=300.0, neighbours=3, units=False),
             _style(2_000, cont=CapacityConfig(3.0, 8.0, 700, 30.0)),
             dataset="digits",
         )

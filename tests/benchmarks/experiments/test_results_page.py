@@ -7,12 +7,15 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import ROOT
 
 from benchmarks.experiments import driver
 from benchmarks.experiments import page as results_page
 from benchmarks.experiments.catalogue import EXPERIMENTS
 from benchmarks.experiments.sections import SECTIONS
+from fastjvae.training.settings.recipes import OWN_IMAGES
+from fastjvae.training.settings.saved import config_from_dict
 
 RESULTS = driver.RESULTS
 
@@ -134,6 +137,22 @@ def test_the_committed_page_is_that_of_the_committed_results():
     for picture in results_page.PICTURES.glob("*.png"):
         assert f"(results/{picture.name})" in page
         assert picture.stat().st_size < 200_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, experiment in EXPERIMENTS.items()
+        # The settings of images of one's own are made once these are known.
+        if experiment.method == "train" and experiment.recipe not in OWN_IMAGES
+    ],
+)
+def test_results_are_of_the_settings_that_their_experiment_has(name: str):
+    of_machine = {"data_root", "labels", "start_from", "device"}
+    for result in results_page.results_of(name, RESULTS):
+        ours = EXPERIMENTS[name].config_of(result["seed"], None)
+        assert ours.differing(config_from_dict(result["config"]), of_machine) is None
 
 
 def test_the_readme_has_the_numbers_of_the_digits():

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from fastjvae.cli.command import ModelCommand
+from fastjvae.cli.summary import assumption
 from fastjvae.files import to_json
 from fastjvae.metrics.scores import Scores
 
@@ -24,5 +25,10 @@ class Evaluate(ModelCommand):
             evaluation = self.evaluation(self.data, self.scores, self.training_images)
         else:
             evaluation = self.evaluation(self.images_of("train"), self.scores)
-        print(to_json(evaluation.to_dict(), indent=2) if self.json else evaluation.table())
+        if self.json:
+            print(to_json(evaluation.to_dict(), indent=2))
+            return 0
+        print(evaluation.table())
+        if self.config is not None and (assumed := assumption(self.config)):
+            print(f"  {assumed}")
         return 0

@@ -22,8 +22,8 @@ def _types(evaluation: Evaluation, config: RunConfig) -> str:
             f"; each named by its commonest label, {variable.accuracy_majority:.1%} of"
             f" {evaluation.images:,} images have that label"
         )
-    assumed = _assumed(config)
-    return f"{line} (assumed: {assumed} images show the same type)" if assumed else line
+    assumed = assumption(config)
+    return f"{line} ({assumed})" if assumed else line
 
 
 def _style(evaluation: Evaluation) -> str:
@@ -42,12 +42,13 @@ def _pictures(evaluation: Evaluation) -> str:
     return f"pictures: the error of a reconstruction is {evaluation.reconstruction:.1f} nats{than}"
 
 
-def _assumed(config: RunConfig) -> str:
-    """Which images the phases take to show the same type; empty where they take none so."""
+def assumption(config: RunConfig) -> str:
+    """Which images the phases of a run take to show the same type; empty where they take none."""
     phases = [phase.config for phase in config.phase_configs]
     shared = [p for p in phases if getattr(p, "disc_measure", None) == "shared" and config.disc]
     words = {
         "neighbouring": any(phase.neighbours for phase in shared),
         "moved": any(phase.augment for phase in shared),
     }
-    return " and ".join(word for word, is_so in words.items() if is_so)
+    found = " and ".join(word for word, is_so in words.items() if is_so)
+    return found and f"assumed: {found} images show the same type"

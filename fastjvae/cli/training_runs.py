@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastjvae.cli.figures.run import draw_all
-from fastjvae.cli.summary import summary
+from fastjvae.cli.summary import assumption, summary
 from fastjvae.data import SPLIT_DATASETS, ImageData
 from fastjvae.data import load as load_data
 from fastjvae.data.held_out import FEWEST
@@ -102,6 +102,8 @@ def train_seeds(
     if compared is not None:
         write_json(folder / "seeds.json", compared.to_dict())
         print(compared.table())
+        if assumed := assumption(config):
+            print(assumed)
         print(f"models and seeds.json: {folder}")
     if code > 128:
         print("stopped; go on with the same command again")

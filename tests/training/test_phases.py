@@ -206,10 +206,14 @@ def test_several_processes_train_phases_as_one(data: Path, tmp_path: Path):
             assert one[name] == pytest.approx(other[name], rel=1e-3, abs=1e-3), name
 
 
-def test_seeds_train_phases(data: Path, tmp_path: Path):
+def test_seeds_train_phases(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     config = phased(data, out=str(tmp_path / "alone"), figures=False)
     assert trainer_of(dataclasses.replace(config, seed=1), tmp_path / "alone").train()
     assert train_seeds(dataclasses.replace(config, out=str(tmp_path / "seeds")), (0, 1)) == 0
+    assumed = "assumed: neighbouring and moved images show the same type"
+    assert assumed in capsys.readouterr().out.splitlines()
+    assert main(["evaluate", str(tmp_path / "seeds" / "seed1")]) == 0
+    assert capsys.readouterr().out.endswith(f"\n  {assumed}\n")
     alone, seed = (comparable(tmp_path / name) for name in ("alone", "seeds/seed1"))
     for each in (alone, seed):
         each[0]["rng"].pop("cpu")

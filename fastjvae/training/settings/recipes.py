@@ -100,12 +100,12 @@ def _types(
     )
 
 
-def _style(steps: int, cont: CapacityConfig = _AT_5, gamma: float = 30.0) -> Phase:
+def _style(steps: int, cont: CapacityConfig = _AT_5) -> Phase:
     return Phase(
         "style",
         steps,
         cont_capacity=cont,
-        disc_capacity=CapacityConfig(5.0, 5.0, 1, gamma),
+        disc_capacity=_AT_5,
         batch_size=64,
         lr=1e-3,
         warmup=100,
@@ -135,8 +135,8 @@ _OWN: dict[DatasetName, dict[RecipeName, TrainConfig]] = {
             disc_capacity=CapacityConfig(0.0, 10.0, 50_000, 100.0),
         ),
         "fast": _types_then_style(
-            _types(1_200, gamma=1000.0, augment=0.3, overclusters=50),
-            _style(5_000, cont=CapacityConfig(5.0, 5.0, 1, 100.0), gamma=100.0),
+            _types(1_200, gamma=1000.0, augment=0.3, overclusters=50, units=False),
+            _style(8_000, cont=CapacityConfig(5.0, 10.0, 3_000, 30.0)),
             dataset="fashion-mnist",
         ),
     },

@@ -33,7 +33,7 @@ class InfoGAN(Train, name="infogan"):
         return InfoGANFlags
 
     @classmethod
-    def defaults(cls, dataset: DatasetName, recipe_name: str | None) -> Any:
+    def defaults(cls, dataset: DatasetName, recipe_name: str | None, is_named: bool) -> Any:
         shared = [field.name for field in dataclasses.fields(RunConfig)]
         theirs = recipe(dataset, "paper" if dataset in OWN_IMAGES else None)
         return InfoGANFlags(**{name: getattr(theirs, name) for name in shared})

@@ -30,7 +30,7 @@ from fastjvae.training.settings.recipes import (
     RecipeName,
     recipe,
 )
-from fastjvae.training.settings.run import RunConfig
+from fastjvae.training.settings.run import PhaseConfig, RunConfig
 from fastjvae.training.settings.train import TrainConfig
 
 # Where the first recipe of a data set is neither its own setting of the paper nor that for MNIST.
@@ -155,18 +155,20 @@ class TrainFlags(SeedsFlag, TrainConfig):
         return f"recipe: {first} ({ABOUT[first]}), since none was named; there is also {there}"
 
 
-def with_phase_flags(config: TrainConfig) -> TrainFlags:
+def flags_of(config: TrainConfig, phases: Sequence[PhaseConfig]) -> TrainFlags:
     """The flags whose defaults are these settings; those of a phase have its name before theirs."""
-    phases = []
-    for name, _, settings in config.phase_configs:
+    kinds = []
+    for name, _, settings in phases:
         if name is not None:
             own = [(each, _HINTS[each], getattr(settings, each)) for each in PHASE_SETTINGS]
             about = (
                 f"The phase {name} alone; without {name}. before its name a flag is for all phases."
             )
             kind = make_dataclass(name, own, frozen=True, namespace={"__doc__": about})
-            phases.append((name, kind, field(default=kind())))
-    flags = make_dataclass("TrainFlags", phases, bases=(TrainFlags,), frozen=True)
+            kinds.append((name, kind, field(default=kind())))
+    flags: Any = TrainFlags
+    if kinds:
+        flags = make_dataclass("TrainFlags", kinds, bases=(TrainFlags,), frozen=True)
     return flags(**{**vars(config), "phases": ()})  # type: ignore[no-any-return]
 
 
@@ -196,13 +198,14 @@ class Train(Command):
         return [*super().flag_names(), *map(flag, own)]
 
     @classmethod
-    def defaults(cls, dataset: DatasetName, recipe_name: str | None) -> Any:
+    def defaults(cls, dataset: DatasetName, recipe_name: str | None, is_named: bool) -> Any:
         """The flags of a data set; its first recipe stands in for one that it does not have.
 
         That it is missing is an error of ``TrainFlags``, once the data set has been chosen.
         """
         recipes: dict[Any, TrainConfig] = {**RECIPES[dataset]}
-        return with_phase_flags(recipes.get(recipe_name, recipe(dataset)))
+        config = recipes.get(recipe_name, recipe(dataset))
+        return flags_of(config, config.phase_configs if is_named else ())
 
     @classmethod
     def about(cls, dataset: DatasetName) -> str:
@@ -217,7 +220,8 @@ class Train(Command):
         recipe_name = _recipe_in(words)
         subcommands = []
         for name in RECIPES:
-            default = cls.defaults(name, recipe_name)
+            # The flags of phases are many, and most command lines need none.
+            default = cls.defaults(name, recipe_name, is_named=name in words)
             settings = subcommand(name, default=default, description=cls.about(name))
             subcommands.append(Annotated[type(default), settings])
         union: Any = Union[tuple(subcommands)]  # noqa: UP007  made from a tuple, for tyro

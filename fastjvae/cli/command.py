@@ -20,7 +20,7 @@ from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE, load
 from fastjvae.model.encoding import Encoding, encode
 from fastjvae.training.device import resolve_device
-from fastjvae.training.run_folder import RunFolder, last_capacity, last_step, run_of
+from fastjvae.training.run_folder import RunFolder, capacity_of, last_record, run_of
 from fastjvae.training.settings.fields import flag
 from fastjvae.training.settings.recipes import RECIPES
 from fastjvae.training.settings.run import RunConfig
@@ -114,18 +114,25 @@ class ModelCommand(Command):
         Of images that were divided by number, only those of the run are divided as they were then.
         """
         source = self.source(split)
-        data = load_data(source)
         if not source.held_out or folders_of_splits(source):
-            return data
-        train = data if split == "train" else load_data(dataclasses.replace(source, split="train"))
+            return load_data(source)
+        if self._divided_train is None:
+            return load_data(dataclasses.replace(source, split="train", held_out=0.0))
+        return self._divided_train if split == "train" else load_data(source)
+
+    @cached_property
+    def _divided_train(self) -> ImageData | None:
+        """The training part of images that were divided by number; None of other images."""
+        source = self.source("train")
+        train = load_data(source)
         if self.run_folder.trained_on(train):
-            return data
+            return train
         print(
             f"fastjvae: the images of {source.root} are not those of {self.run_folder}, which held"
             f" some of its own out: all of them are taken",
             file=sys.stderr,
         )
-        return load_data(dataclasses.replace(source, split="train", held_out=0.0))
+        return None
 
     @property
     def training_images(self) -> ImageData | None:
@@ -151,14 +158,15 @@ class ModelCommand(Command):
         """Evaluate the model with what its run says of it, where it has one."""
         if self.config is None:
             return evaluate(self.model, data, scores=scores)
+        record = last_record(self.run_folder) or {}
         return evaluate(
             self.model,
             data,
             self.config.channel_reduction,
             scores,
-            last_step(self.run_folder),
+            record.get("step"),
             None if train is None else train.images,
-            last_capacity(self.run_folder),
+            capacity_of(record),
         )
 
     def source(self, split: Literal["train", "test"]) -> DataSource:

@@ -19,7 +19,7 @@ from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer
 from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes, join_processes
-from fastjvae.training.run_folder import RunFolder, last_capacity
+from fastjvae.training.run_folder import RunFolder, capacity_of, last_record
 from fastjvae.training.seeds import is_finished, seed_configs, seeds_folder, visible_gpus
 from fastjvae.training.seeds import train_seeds as train_each
 from fastjvae.training.seeds_table import summarise
@@ -164,7 +164,7 @@ def _train(
         config.channel_reduction,
         steps=trainer.step,
         train=None if held_out is data else data.images,
-        capacity=last_capacity(run),
+        capacity=capacity_of(last_record(run) or {}),
     )
     run.check_is_there()
     write_json(run.evaluation_file, evaluation.to_dict())

@@ -25,6 +25,7 @@ from fastjvae.training.images import training_batches
 from fastjvae.training.loss_checks import check_numbers
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress, images_left
+from fastjvae.training.recorder import Recorder
 from fastjvae.training.resume import restore, training_state
 from fastjvae.training.run_folder import MetricsLog, RunFolder
 from fastjvae.training.settings.run import RunConfig
@@ -169,7 +170,7 @@ class TrainingLoop:
                     since_s = time.perf_counter()
                     if log is not None:
                         log.append(record)
-                    left = images_left(config.phase_configs, self.step, self.total_steps)
+                    left = images_left([self.phase, *self._later], self.step, self.total_steps)
                     self.progress.record(self.summary(record), left / record["images_per_s"])
                 self._record_frame()
                 if self.step % config.checkpoint_every == 0 or self.step == self.phase_ends:
@@ -187,6 +188,26 @@ class TrainingLoop:
         self.take(self.phase_step)
         self._images_since += self.batches.whole(self.phase_step)
         self.step += 1
+
+    @property
+    def objective(self) -> Any:
+        """That of the phase."""
+        return self.trained.objective
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """That of the phase, over all parameters."""
+        return self.trained.optimizer
+
+    @property
+    def recorder(self) -> Recorder:
+        """Of the phase's steps."""
+        return self.trained.recorder
+
+    @property
+    def device_step(self) -> torch.Tensor:
+        """:attr:`phase_step` on the device, (), int64."""
+        return self.trained.step
 
     @property
     def phase_step(self) -> int:
@@ -219,16 +240,13 @@ class TrainingLoop:
 
     def _begin_phase(self) -> None:
         self.trained, self.take, self.warning = self.prepare(self.phase.config)
-        self.objective, self.optimizer = self.trained.objective, self.trained.optimizer
-        self.recorder, self.device_step = self.trained.recorder, self.trained.step
 
     def _next_phase(self) -> None:
         """Go on with the next phase: the weights stay, all else that trains them is made anew."""
         self.phase = self._later.pop(0)
         self.batches.close()
         # What exchanges gradients and what replays a graph hold on to the parameters until they go.
-        del self.trained, self.take, self.warning, self.objective, self.optimizer, self.recorder
-        del self.device_step, self.batches
+        del self.trained, self.take, self.warning, self.batches
         gc.collect()
         self.batches = self._phase_batches()
         self._begin_phase()

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fastjvae.training.settings.run import PhaseConfig
+from fastjvae.training.settings.run import PhaseConfig, ends_of
 
 _BETWEEN_LINES_S = 60
 _WORTH_SAYING_S = 10  # seconds that are left
@@ -102,10 +102,9 @@ class Progress:
 
 def images_left(phases: Sequence[PhaseConfig], step: int, steps: int) -> int:
     """The images that a run of ``steps`` has still to train on after ``step``, in all phases."""
-    ends = [*(phase.first for phase in phases[1:]), steps]
     return sum(
         max(0, end - max(phase.first, step)) * phase.config.batch_size
-        for phase, end in zip(phases, ends, strict=True)
+        for phase, end in zip(phases, ends_of(phases, steps), strict=True)
     )
 
 

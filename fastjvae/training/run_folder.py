@@ -269,24 +269,19 @@ def read_metrics(run: RunFolder) -> list[dict[str, Any]]:
     return records
 
 
-def last_capacity(run: RunFolder) -> float | None:
-    """The nats that the last record's capacities allow together; None where there are none."""
+def last_record(run: RunFolder) -> dict[str, Any] | None:
+    """The last record of ``metrics.jsonl``; None where there is none to be read."""
     try:
         records = read_metrics(run)
     except (CheckpointError, OSError):
         return None
-    both = [records[-1].get(f"capacity_{of}") for of in ("cont", "disc")] if records else []
-    known = [nats for nats in both if is_real(nats)]
-    return sum(known) or None  # an objective without capacities records 0
+    return records[-1] if records else None
 
 
-def last_step(run: RunFolder) -> int | None:
-    """The step of the last record of ``metrics.jsonl``; None where there is none to be read."""
-    try:
-        records = read_metrics(run)
-    except (CheckpointError, OSError):
-        return None
-    return records[-1]["step"] if records else None
+def capacity_of(record: Mapping[str, Any]) -> float | None:
+    """The nats that a record's capacities allow together; None where there are none."""
+    both = (record.get(f"capacity_{of}") for of in ("cont", "disc"))
+    return sum(nats for nats in both if is_real(nats)) or None  # without capacities it has 0
 
 
 def merged(values: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, Any]:

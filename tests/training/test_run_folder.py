@@ -13,7 +13,7 @@ import pytest
 from tiny_runs import tiny_config
 
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
-from fastjvae.training.run_folder import MetricsLog, RunFolder, last_step, read_metrics, run_of
+from fastjvae.training.run_folder import MetricsLog, RunFolder, last_record, read_metrics, run_of
 from fastjvae.training.settings.train import TrainConfig
 
 
@@ -129,12 +129,12 @@ def test_a_folder_that_was_deleted_is_not_made_again(run: RunFolder):
     assert not run.path.exists()
 
 
-def test_the_last_step_where_there_is_one(run: RunFolder):
-    assert last_step(run) is None
+def test_the_last_record_where_there_is_one(run: RunFolder):
+    assert last_record(run) is None
     run.metrics_file.write_text('{"step": 4}\n{"step": 8}\n{"st')
-    assert last_step(run) == 8
+    assert last_record(run) == {"step": 8}
     run.metrics_file.write_text('{"step": 4}\n{"st\n{"step": 12}\n')
-    assert last_step(run) is None
+    assert last_record(run) is None
 
 
 def test_a_model_file_is_of_the_run_it_lies_in(run: RunFolder):

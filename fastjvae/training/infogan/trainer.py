@@ -81,7 +81,7 @@ class InfoGANTrainer(TrainingLoop):
     def _take(self, number: int) -> None:
         """One update of discriminator and Q, then one of the generator, with codes of its own."""
         images = self.batches.gather(self.batches.select(number))
-        self.device_step += 1
+        self.trained.step += 1
         real = unit_interval(images, self.model.dtype)
         inputs = self.model.prior_sample(len(real), self.noise)
         with torch.no_grad():

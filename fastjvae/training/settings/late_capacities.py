@@ -5,6 +5,7 @@ import math
 from fastjvae.functional.latents import largest_kl
 from fastjvae.training.settings.fields import flag
 from fastjvae.training.settings.objective import CapacityConfig, ObjectiveConfig
+from fastjvae.training.settings.run import ends_of
 from fastjvae.training.settings.train import TrainConfig
 
 
@@ -18,9 +19,8 @@ def late_capacities(config: TrainConfig, steps: int) -> list[str]:
         steps: training steps of the whole run.
     """
     phases = config.phase_configs
-    ends = [phase.first for phase in phases[1:]] + [steps]
     found = []
-    for (phase, first, settings), end in zip(phases, ends, strict=True):
+    for (phase, first, settings), end in zip(phases, ends_of(phases, steps), strict=True):
         what = f"the phase {phase}" if phase else "this run"
         for name, most in _capacities(settings).items():
             capacity: CapacityConfig = getattr(settings, name)

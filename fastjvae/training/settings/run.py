@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -37,6 +37,11 @@ class PhaseConfig(NamedTuple):
     name: str | None  # None of the one phase of a run in one piece
     first: int  # steps of the run before it
     config: Any  # the run's settings with the phase's own ones
+
+
+def ends_of(phases: Sequence[PhaseConfig], steps: int) -> list[int]:
+    """The step at which each of the last phases of a run of ``steps`` ends."""
+    return [*(phase.first for phase in phases[1:]), steps]
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,10 @@ class TrainConfig(ObjectiveConfig):
 
     def to_dict(self) -> dict[str, Any]:
         values = super().to_dict()
-        values["phases"] = [phase.to_dict() for phase in self.phases]
-        return values if self.phases else {k: v for k, v in values.items() if k != "phases"}
+        del values["phases"]
+        if self.phases:
+            values["phases"] = [phase.to_dict() for phase in self.phases]
+        return values
 
     def flat(self) -> dict[str, Any]:
         values = self.to_dict()

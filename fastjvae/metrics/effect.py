@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.checks import check_seed
-from fastjvae.model.encoding import evaluating
-from fastjvae.model.latent_moves import all_latents, encode_row, prior_sample
+from fastjvae.model.latent_moves import Images, all_latents, decode, encode_row, prior_sample
 
 if TYPE_CHECKING:
     from fastjvae.model import JointVAE
@@ -80,13 +80,13 @@ def effect_on_images(model: JointVAE, images: Tensor, *, seed: int = 0) -> Effec
     for rows in torch.split(torch.arange(_ROWS), _AT_ONCE):
         some = images[chosen[rows].to(images.device)]
         sample, other = encode_row(model, some), redrawn[rows]
-        base = _decode(model, sample)
-        change_of_all += _squared_change(_decode(model, other), base)
+        base = decode(model, sample)
+        change_of_all += _squared_change(decode(model, other), base)
         for number, latent in enumerate(latents):
             place = latent.place(spec)
             moved = sample.clone()
             moved[:, place] = other[:, place]
-            changes[number] += _squared_change(_decode(model, moved), base)
+            changes[number] += _squared_change(decode(model, moved), base)
     effects = [change / change_of_all if change_of_all else math.nan for change in changes]
     return Effects(effects[: spec.cont], effects[spec.cont :])
 
@@ -105,10 +105,5 @@ def percent(effect: float) -> str:
     return "n/a" if math.isnan(effect) else f"{100 * effect:.1f}%"
 
 
-def _decode(model: JointVAE, rows: Tensor) -> Tensor:
-    with evaluating(model):
-        return model.decode(rows.to(model.device, model.dtype)).cpu()
-
-
-def _squared_change(images: Tensor, base: Tensor) -> float:
-    return float((images.double() - base.double()).square().sum())
+def _squared_change(images: Images, base: Images) -> float:
+    return float(np.square(images.astype(np.float64) - base).sum())

@@ -31,6 +31,28 @@ def to_array(values: Vector) -> NDArray[np.float64]:
     return np.asarray(values, dtype=np.float64)
 
 
+def check_names(names: Sequence[Any], size: int) -> None:
+    """Raise ArgumentError unless there is a name for each category."""
+    if len(names) != size:
+        raise ArgumentError(f"names must hold one name per category, {size}, got {len(names)}")
+
+
+def checked_shares(shares: Vector, size: int) -> NDArray[np.float64]:
+    """(K,) shares of images by category; ArgumentError if they have another shape or range."""
+    share = vector("shares", shares, size, "the share of images, 0..1, per category")
+    if not ((share >= 0) & (share <= 1)).all():
+        raise ArgumentError(
+            f"shares must lie between 0 and 1, got values from {share.min():g} to {share.max():g}"
+        )
+    return share
+
+
+def most_frequent(share: NDArray[np.float64] | None, size: int, most: int) -> list[int]:
+    """At most so many categories, in order: the most frequent, without shares the first."""
+    order = range(size) if share is None else np.argsort(-share, kind="stable").tolist()
+    return sorted(order[:most])
+
+
 def check_counts(**counts: int) -> None:
     """Raise ArgumentError unless every count is at least 1, and ``steps`` of a row at least 2."""
     for name, count in counts.items():

@@ -5,22 +5,31 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.image_grid import Block, image_columns, in_rows, input_images
-from fastjvae.figures.labels import Vector, full_title, shown_of, vector, with_kl
+from fastjvae.figures.image_grid import Block, image_columns
+from fastjvae.figures.labels import (
+    Vector,
+    check_names,
+    checked_shares,
+    full_title,
+    most_frequent,
+    shown_of,
+    vector,
+    with_kl,
+)
 from fastjvae.figures.page import Figure
+from fastjvae.figures.reconstructions import pairs_of_rows
+from fastjvae.figures.samples import samples_in
 from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import (
     Latent,
     all_latents,
+    change,
     decode,
     decoded_rows,
     discrete_variable,
-    encode_row,
     first_categories,
-    prior_sample,
     unit_values,
 )
 
@@ -66,13 +75,16 @@ def overview(
     kl = vector("kl_cont", kl_cont, spec.cont, "one KL in nats per continuous unit")
     strongest = np.argsort(-kl, kind="stable")[:_UNITS].tolist()
     columns: dict[str, list[Block]] = {}
+    named: list[str] = []
     if spec.disc:
         size = spec.disc[variable]
-        labels = _labels(size, names, shares)
-        shown = sorted(_most_frequent(size, shares), key=lambda k: _place(k, names))
+        named = _named(size, names)
+        share = None if shares is None else checked_shares(shares, size)
+        shown = most_frequent(share, size, _CATEGORIES)
+        shown.sort(key=lambda k: _place(k, names))
+        labels = [named[k] if share is None else f"{named[k]}  {share[k]:.0%}" for k in shown]
         note = full_title(f"types: c{variable}", shown_of(len(shown), size, "categories"))
-        rows = _samples(model, variable, shown)
-        columns[note] = [Block(rows, [labels[k] for k in shown])]
+        columns[note] = [Block(samples_in(model, variable, shown, _SAMPLES, _SEED), labels)]
     right: list[Block] = []
     style = "reconstructions"
     if spec.cont:
@@ -80,46 +92,26 @@ def overview(
         base, category = _most_moved(model, units, variable)
         rows = decoded_rows(model, [unit.sweep(base, _STEPS, spec)[0] for unit in units])
         _, values = units[0].values(spec, _STEPS)
-        of = "" if category is None else f" of {_labels(size, names, None)[category]}"
+        of = "" if category is None else f" of {named[category]}"
         style = full_title(f"style{of}", shown_of(len(units), spec.cont, "units"))
         captions = [with_kl(unit, kl[unit.number]) for unit in units]
         right.append(Block(rows, captions, values, "value of the unit"))
-    columns[style] = [*right, *_reconstructions(model, images)]
+    columns[style] = [*right, *pairs_of_rows(model, images[: 2 * _STEPS], _STEPS, "image")]
     return image_columns(columns, title or "")
 
 
-def _labels(size: int, names: Sequence[str | None] | None, shares: Vector | None) -> list[str]:
-    labels = [f"category {k}" for k in range(size)]
-    if names is not None:
-        if len(names) != size:
-            raise ArgumentError(f"names must hold one name per category, {size}, got {len(names)}")
-        labels = [label if n is None else n for label, n in zip(labels, names, strict=True)]
-    if shares is not None:
-        share = vector("shares", shares, size, "the share of images, 0..1, per category")
-        labels = [f"{label}  {p:.0%}" for label, p in zip(labels, share, strict=True)]
-    return labels
-
-
-def _most_frequent(size: int, shares: Vector | None) -> list[int]:
-    order = list(range(size))
-    if shares is not None:
-        share = vector("shares", shares, size, "the share of images, 0..1, per category")
-        order = np.argsort(-share, kind="stable").tolist()
-    return order[:_CATEGORIES]
+def _named(size: int, names: Sequence[str | None] | None) -> list[str]:
+    """What the categories stand for, their number where that is nothing."""
+    if names is None:
+        names = [None] * size
+    check_names(names, size)
+    return [f"category {k}" if name is None else name for k, name in enumerate(names)]
 
 
 def _place(category: int, names: Sequence[str | None] | None) -> tuple[bool, str, int]:
     """Sorts categories by what they stand for, those that stand for nothing last."""
     name = None if names is None else names[category]
     return name is None, name or "", category
-
-
-def _samples(model: JointVAE, variable: int, categories: Sequence[int]) -> list[np.ndarray]:
-    spec = model.spec
-    sample = prior_sample(spec, _SAMPLES, _SEED).repeat(len(categories), 1, 1)
-    chosen = one_hot(torch.tensor(categories), spec.disc[variable])[:, None].float()
-    sample[:, :, spec.categories[variable]] = chosen
-    return in_rows(decode(model, sample.flatten(0, 1)), _SAMPLES)
 
 
 def _most_moved(
@@ -130,24 +122,15 @@ def _most_moved(
     base = first_categories(spec)
     if not spec.disc:
         return base, None
-    place = spec.categories[variable]
-    bases = base.repeat(spec.disc[variable], 1)
-    bases[:, place] = torch.eye(spec.disc[variable])
-    ends = unit_values(_STEPS)[[0, -1]]
-    moved = bases.repeat(len(units), 2, 1, 1)  # unit, end, category, L
-    for number, unit in enumerate(units):
-        moved[number, ..., unit.place(spec)] = ends[:, None, None]
-    pictures = decode(model, moved.flatten(0, 2)).reshape(len(units), 2, len(bases), -1)
-    change = np.abs(pictures[:, 1] - pictures[:, 0]).mean(axis=(0, 2))
-    category = int(change.argmax())
-    return bases[category], category
-
-
-def _reconstructions(model: JointVAE, images: Tensor) -> list[Block]:
-    shown = images[: 2 * _STEPS]
-    pairs = zip(
-        in_rows(input_images(shown), _STEPS),
-        in_rows(decode(model, encode_row(model, shown)), _STEPS),
-        strict=True,
-    )
-    return [Block(pair, ["image", "reconstruction"]) for pair in pairs]
+    categories = range(spec.disc[variable])
+    ends = unit_values(_STEPS)[[0, -1]].tolist()
+    rows = [
+        change(base[None], spec, {unit.number: end}, {variable: category})
+        for end in ends
+        for unit in units
+        for category in categories
+    ]
+    pictures = decode(model, torch.cat(rows)).reshape(2, len(units), len(categories), -1)
+    moved = np.abs(pictures[1] - pictures[0]).mean(axis=(0, 2))
+    category = int(moved.argmax())
+    return change(base[None], spec, categories={variable: category})[0], category

@@ -33,8 +33,12 @@ def reconstructions(
         raise ArgumentError("reconstructions need at least one image, got none")
     shown = images[:max_images]
     columns = math.ceil(len(shown) / math.ceil(len(shown) / _LONGEST_ROW))
-    above = in_rows(input_images(shown), columns)
-    below = in_rows(decode(model, encode_row(model, shown)), columns)
-    names = ["input", "reconstruction"]
-    blocks = [Block(pair, names) for pair in zip(above, below, strict=True)]
+    blocks = pairs_of_rows(model, shown, columns, "input")
     return image_grid(blocks, full_title(title, shown_of(len(shown), len(images), "images")))
+
+
+def pairs_of_rows(model: JointVAE, images: Tensor, columns: int, name: str) -> list[Block]:
+    """Rows of images, by that name, above rows of their reconstructions."""
+    above = in_rows(input_images(images), columns)
+    below = in_rows(decode(model, encode_row(model, images)), columns)
+    return [Block(pair, [name, "reconstruction"]) for pair in zip(above, below, strict=True)]

@@ -2,16 +2,22 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch.nn.functional import one_hot
 
-from fastjvae.errors import ArgumentError
 from fastjvae.figures.image_grid import Block, image_grid, in_rows
-from fastjvae.figures.labels import Vector, check_counts, full_title, shown_of, vector
+from fastjvae.figures.labels import (
+    Vector,
+    check_counts,
+    check_names,
+    checked_shares,
+    full_title,
+    most_frequent,
+    shown_of,
+)
 from fastjvae.figures.page import Figure
 from fastjvae.model import JointVAE
-from fastjvae.model.latent_moves import decode, discrete_variable, prior_sample
+from fastjvae.model.latent_moves import Images, decode, discrete_variable, prior_sample
 
 
 def samples_by_category(
@@ -47,27 +53,29 @@ def samples_by_category(
     discrete_variable(variable, spec)
     check_counts(samples=samples, max_categories=max_categories)
     size = spec.disc[variable]
-    if names is not None and len(names) != size:
-        raise ArgumentError(f"names must hold one name per category, {size}, got {len(names)}")
-    chosen, labels = list(range(size)), [f"category {k}" for k in range(size)]
+    if names is not None:
+        check_names(names, size)
+    labels, share = [f"category {k}" for k in range(size)], None
     if names is not None:
         labels = [f"{label}: {name}" for label, name in zip(labels, names, strict=True)]
     if shares is not None:
-        share = vector("shares", shares, size, "the share of images, 0..1, per category")
-        if not ((share >= 0) & (share <= 1)).all():
-            raise ArgumentError(
-                "shares must lie between 0 and 1,"
-                f" got values from {share.min():g} to {share.max():g}"
-            )
-        chosen = np.argsort(-share, kind="stable").tolist()
+        share = checked_shares(shares, size)
         labels = [f"{label}  {p:6.1%}" for label, p in zip(labels, share, strict=True)]
-    chosen = sorted(chosen[:max_categories])
-    columns = prior_sample(spec, samples, seed)
-    sample = columns.repeat(len(chosen), 1, 1)
-    sample[:, :, spec.categories[variable]] = one_hot(torch.tensor(chosen), size)[:, None].float()
-    rows = in_rows(decode(model, sample.flatten(0, 1)), samples)
+    chosen = most_frequent(share, size, max_categories)
+    rows = samples_in(model, variable, chosen, samples, seed)
     block = Block(rows, [labels[k] for k in chosen])
     order = "most frequent" if shares is not None else "first"
     notes = [f"variable c{variable}"] if len(spec.disc) > 1 else []
     notes += [f"the {order} {note}" for note in shown_of(len(chosen), size, "categories")]
     return image_grid([block], full_title(title, notes))
+
+
+def samples_in(
+    model: JointVAE, variable: int, categories: Sequence[int], samples: int, seed: int
+) -> list[Images]:
+    """Samples of the prior in each of these categories; a column shares all other variables."""
+    spec = model.spec
+    sample = prior_sample(spec, samples, seed).repeat(len(categories), 1, 1)
+    chosen = one_hot(torch.tensor(categories), spec.disc[variable])[:, None].float()
+    sample[:, :, spec.categories[variable]] = chosen
+    return in_rows(decode(model, sample.flatten(0, 1)), samples)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from tiny_runs import assert_same_state
 
 from fastjvae.data import load as load_data
 from fastjvae.model.checkpoint import read_checkpoint
@@ -44,3 +48,22 @@ def stop_at(
             how()
 
     monkeypatch.setattr(trainer, "train_step", train_step)
+
+
+def assert_resume_changes_nothing(
+    config: TrainConfig, folder: Path, stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that a signal stops after a step, and that goes on, is bitwise one that does not."""
+    assert trainer_of(config, folder / "whole").train()
+    first = trainer_of(config, folder / "parts")
+    stop_at(first, stop, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
+    assert not first.train()
+    assert (first.step, first.stop_signal) == (stop, signal.SIGINT)
+    torch.manual_seed(123)  # the resumed process has another state of the default generator
+    second = trainer_of(config, folder / "parts")
+    assert second.step == stop
+    assert second.train()
+    whole, parts = comparable(folder / "whole"), comparable(folder / "parts")
+    for state, _ in (whole, parts):
+        state["rng"].pop("cpu")  # of the test, not of the trainer
+    assert_same_state(whole, parts)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 import torch
 from cuda_stand_ins import Streams
 from programs import finish, start
-from runs import comparable, losses, stop_at, trainer_of
+from runs import assert_resume_changes_nothing, comparable, losses, trainer_of
 from tiny_runs import SHARED, assert_same_state, tiny_config, write_arrays
 
 from benchmarks.environment import has_compiler
@@ -58,18 +56,7 @@ def test_resume_is_bitwise_in_and_between_phases(
     changes: dict[str, Any],
 ):
     config = phased(data, **changes)
-    assert trainer_of(config, tmp_path / "whole").train()
-    first = trainer_of(config, tmp_path / "parts")
-    stop_at(first, stop, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
-    assert not first.train()
-    torch.manual_seed(123)  # the resumed process has another state of the default generator
-    second = trainer_of(config, tmp_path / "parts")
-    assert second.step == stop
-    assert second.train()
-    whole, parts = comparable(tmp_path / "whole"), comparable(tmp_path / "parts")
-    for state, _ in (whole, parts):
-        state["rng"].pop("cpu")  # of the test, not of the trainer
-    assert_same_state(whole, parts)
+    assert_resume_changes_nothing(config, tmp_path, stop, monkeypatch)
 
 
 def test_a_run_killed_between_the_checkpoint_and_the_next_phase_goes_on(

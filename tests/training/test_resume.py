@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 import random
 import shutil
-import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +13,7 @@ import pytest
 import torch
 from examples import EVERYTHING
 from programs import Program
-from runs import comparable, stop_at, trainer_of
+from runs import assert_resume_changes_nothing, comparable, trainer_of
 from tiny_runs import assert_same_state, tiny_config, tiny_flags, write_arrays
 
 from fastjvae.data import load as load_data
@@ -45,19 +43,7 @@ def test_resume_is_bitwise_as_if_never_stopped(
     elif objective == "drawn":
         settings = {"drawn_gamma": 10.0}
     config = tiny_config(data, **settings)
-    assert trainer_of(config, tmp_path / "whole").train()
-    first = trainer_of(config, tmp_path / "parts")
-    stop_at(first, stop, lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch)
-    assert not first.train()
-    assert (first.step, first.stop_signal) == (stop, signal.SIGINT)
-    torch.manual_seed(123)  # the resumed process has another state of the default generator
-    second = trainer_of(config, tmp_path / "parts")
-    assert second.step == stop
-    assert second.train()
-    whole, parts = comparable(tmp_path / "whole"), comparable(tmp_path / "parts")
-    for state, _ in (whole, parts):
-        state["rng"].pop("cpu")  # of the test, not of the trainer
-    assert_same_state(whole, parts)
+    assert_resume_changes_nothing(config, tmp_path, stop, monkeypatch)
 
 
 def test_a_checkpoint_of_a_gpu_goes_on_here(data: Path, tmp_path: Path):

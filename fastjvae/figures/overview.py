@@ -19,7 +19,7 @@ from fastjvae.figures.labels import (
     with_kl,
 )
 from fastjvae.figures.page import Figure
-from fastjvae.figures.reconstructions import pairs_of_rows
+from fastjvae.figures.reconstructions import pairs_of_rows, spread
 from fastjvae.figures.samples import samples_in
 from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import (
@@ -55,7 +55,8 @@ def overview(
 
     Args:
         model: a JointVAE of grey or RGB images.
-        images: (N, C, H, W), uint8 0..255 or floats 0..1, of which the first are reconstructed.
+        images: (N, C, H, W), uint8 0..255 or floats 0..1, of which 16 at equal distances are
+            reconstructed.
         kl_cont: (Z,) KL per continuous unit in nats; the five largest are shown.
         variable: number of the discrete variable that is shown, if there is one.
         shares: (K,) share of images in each category, 0..1; with them the ten most frequent of more
@@ -96,7 +97,7 @@ def overview(
         style = full_title(f"style{of}", shown_of(len(units), spec.cont, "units"))
         captions = [with_kl(unit, kl[unit.number]) for unit in units]
         right.append(Block(rows, captions, values, "value of the unit"))
-    columns[style] = [*right, *pairs_of_rows(model, images[: 2 * _STEPS], _STEPS, "image")]
+    columns[style] = [*right, *pairs_of_rows(model, spread(images, 2 * _STEPS), _STEPS, "image")]
     return image_columns(columns, title or "")
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
@@ -21,7 +22,8 @@ def reconstructions(
 
     Args:
         model: used in evaluation mode, as in every figure here; its own mode is restored.
-        images: (N, C, H, W), uint8 0..255 or floats 0..1; the first ``max_images`` are shown.
+        images: (N, C, H, W), uint8 0..255 or floats 0..1; at most ``max_images`` are
+            shown, at equal distances: a data set may be sorted.
         title: above the figure; remarks such as "32 of 100 images" are added to it.
         max_images: at least 1.
 
@@ -31,10 +33,15 @@ def reconstructions(
     check_counts(max_images=max_images)
     if len(images) == 0:
         raise ArgumentError("reconstructions need at least one image, got none")
-    shown = images[:max_images]
+    shown = spread(images, max_images)
     columns = math.ceil(len(shown) / math.ceil(len(shown) / _LONGEST_ROW))
     blocks = pairs_of_rows(model, shown, columns, "input")
     return image_grid(blocks, full_title(title, shown_of(len(shown), len(images), "images")))
+
+
+def spread(images: Tensor, count: int) -> Tensor:
+    """At most so many of the images (N, ...), at equal distances from the first on."""
+    return images if len(images) <= count else images[torch.arange(count) * len(images) // count]
 
 
 def pairs_of_rows(model: JointVAE, images: Tensor, columns: int, name: str) -> list[Block]:

@@ -20,7 +20,7 @@ TEXT = tutorial.TUTORIAL.read_text()
 SHORTER = {
     r"COUNT = \d+": "COUNT = 60",
     r"--steps \d+": "--steps 12",
-    r"--animate-every \d+": "--animate-every 6",
+    r"--animate-every \d+": "--animate-every 6 --steps 12",
 }
 _LARGEST = 300_000  # bytes
 

@@ -40,3 +40,11 @@ def test_reconstructions_say_how_many_are_shown() -> None:
     figure = figures.reconstructions(model, images, title="MNIST", max_images=3)
     assert title(figure.axes[0]) == "MNIST (3 of 40 images)"
     assert cells(figure.axes[0]).shape[:2] == (2, 3)
+
+
+def test_the_images_shown_are_spread_over_the_data_set() -> None:
+    levels = torch.arange(40, dtype=torch.uint8)
+    images = levels[:, None, None, None].expand(40, 1, 16, 16).contiguous()  # as if sorted by class
+    figure = figures.reconstructions(model_of(cont=1), images, max_images=4)
+    above = cells(figure.axes[0], (1, 16, 16))[0]
+    np.testing.assert_allclose(255 * above.reshape(4, -1)[:, 0], [0, 10, 20, 30], atol=1e-4)

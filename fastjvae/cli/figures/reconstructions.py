@@ -8,7 +8,7 @@ class Reconstructions(ModelFigure):
     """Images of the data set above their reconstructions."""
 
     max_images: int = 32
-    """number of images, the first of the data set"""
+    """number of images, at equal distances in the data set"""
 
     def draw(self) -> Drawn:
         figure = reconstructions(self.model, self.data.images, max_images=self.max_images)

@@ -56,7 +56,7 @@ def draw_all(
     """Draw every figure of a trained model into a folder, and print their names."""
     drawn = {
         "overview": overview_of(model, data, evaluation),
-        "reconstructions": reconstructions(model, data.images[:32]),
+        "reconstructions": reconstructions(model, data.images),
     }
     kl_disc = [variable.kl for variable in evaluation.variables]
     drawn["traversals"] = traversals(

@@ -6,6 +6,7 @@ draws every one of :data:`SETS` into ``FOLDER/NAME``. A set that is there alread
 """
 
 import argparse
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,8 +87,51 @@ def figures(random: np.random.Generator) -> Iterator[Picture]:
         yield kind, picture
 
 
+def chairs(random: np.random.Generator) -> Iterator[Picture]:
+    """1,200 chairs, stools and armchairs from all around and a little above, 64 x 64."""
+    boxes = {"stool": _STOOL, "chair": [*_STOOL, _BACK], "armchair": [*_STOOL, _BACK, *_ARMS]}
+    for _ in range(1_200):
+        kind = str(random.choice(list(boxes)))
+        azimuth, elevation = random.uniform(0, _TURN), random.uniform(0.2, 0.5)
+        width, height = random.uniform(0.8, 1.2, 2)
+        scale = np.array([width, 1.0, height])
+        yield kind, _solid([np.array(box) * scale for box in boxes[kind]], azimuth, elevation)
+
+
+# Boxes as their least and largest corner: right, to the back, up.
+_LEGS = [((x, y, -1.0), (x + 0.2, y + 0.2, 0.0)) for x in (-0.7, 0.5) for y in (-0.7, 0.5)]
+_STOOL = [((-0.7, -0.7, 0.0), (0.7, 0.7, 0.2)), *_LEGS]
+_BACK = ((-0.7, 0.5, 0.2), (0.7, 0.7, 1.4))
+_ARMS = [((x, -0.7, 0.2), (x + 0.2, 0.5, 0.8)) for x in (-0.7, 0.5)]
+
+
+def _solid(
+    boxes: list[npt.NDArray[np.float64]], azimuth: float, elevation: float, side: int = 64
+) -> Image.Image:
+    """Boxes from far away, the near faces over the far ones; each direction has its own grey."""
+    cos, sin = math.cos(azimuth), math.sin(azimuth)
+    turned = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    cos, sin = math.cos(elevation), math.sin(elevation)
+    view = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ turned  # right, away, up
+    faces = []
+    for box in boxes:
+        for axis, end in itertools.product(range(3), range(2)):
+            first, second = (other for other in range(3) if other != axis)
+            corners = np.empty((4, 3))
+            corners[:, axis] = box[end, axis]
+            corners[:, first] = box[[0, 1, 1, 0], first]
+            corners[:, second] = box[[0, 0, 1, 1], second]
+            right, away, up = view @ corners.T
+            points = np.stack([side / 2 + side / 4.4 * right, side / 2 - side / 4.4 * up], axis=1)
+            faces.append((away.mean(), axis, [(float(x), float(y)) for x, y in points]))
+    picture = Image.new("L", (side, side))
+    for _, axis, points in sorted(faces, key=lambda face: -face[0]):
+        ImageDraw.Draw(picture).polygon(points, fill=(110, 180, 250)[axis])
+    return picture
+
+
 SETS: dict[str, Callable[[np.random.Generator], Iterator[Picture]]] = {
-    each.__name__: each for each in (discs, textures, digits, sprites, figures)
+    each.__name__: each for each in (discs, textures, digits, sprites, figures, chairs)
 }
 
 

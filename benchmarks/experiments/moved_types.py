@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.environment import environment
+from benchmarks.experiments.drawn_pictures import SETS, draw
+from benchmarks.experiments.driver import runs_folder
 from fastjvae import Capacity, JointVAE, SharedObjective
-from fastjvae.data import DatasetName, DataSource, load
+from fastjvae.data import DataSource, load
 from fastjvae.data.batches.augment import LARGEST, NUMBERS, RandomAffine
 from fastjvae.files import write_json
 from fastjvae.functional import unit_interval
@@ -39,7 +41,7 @@ _GRID = ("orientation=0..39/2", "x=0..31/4", "y=0..31/4")
 class Case(NamedTuple):
     """What counts as the same, on one data set."""
 
-    name: DatasetName
+    name: str  # of a data set, or of drawn pictures
     categories: int
     overclusters: int
     turn: float  # degrees
@@ -51,13 +53,21 @@ CASES = (
     Case("sprites", 3, 30, turn=180.0, scale=0.3),
     Case("sprites", 3, 30, turn=20.0, scale=0.2),
     Case("fashion-mnist", 10, 50, turn=20.0, scale=0.2),
+    Case("chairs", 3, 30, turn=20.0, scale=0.2),
 )
+
+
+def _source(case: Case, data_root: str | None) -> DataSource:
+    if case.name in SETS and case.name != "sprites":
+        root = str(draw(case.name, runs_folder() / "pictures"))
+        return DataSource("images", root=root, image_size=(32, 32))
+    own: dict[str, Any] = {"grid": _GRID} if case.name == "sprites" else {"root": data_root}
+    return DataSource(case.name, image_size=(32, 32), **own)  # type: ignore[arg-type]
 
 
 def train(case: Case, seed: int, data_root: str | None) -> dict[str, Any]:
     """Train one case; what is shared at the end, and how well the categories tell the types."""
-    own: dict[str, Any] = {"grid": _GRID} if case.name == "sprites" else {"root": data_root}
-    data = load(DataSource(case.name, image_size=(32, 32), **own))
+    data = load(_source(case, data_root))
     torch.manual_seed(seed)
     model = JointVAE(data.img_size, {"cont": 6, "disc": [case.categories]})
     initialise_he(model.encoder, model.spec)  # type: ignore[arg-type]

@@ -163,13 +163,15 @@ MOVED_TEXT = """\
 `--recipe fast` takes neighbours by pixels to show the same type. Neighbouring sprites have the same
 place and size, and not the same shape. Are types learned where only moved, sheared, turned and
 scaled copies of an image count as the same, four in a group of a batch of 128? The further head has
-30 categories for sprites and 50 for FashionMNIST; the continuous units hold nothing.
+30 categories for sprites and chairs and 50 for FashionMNIST; the continuous units hold nothing. The
+chairs are drawn: stools, chairs and armchairs of many widths and heights, seen from all around.
 `python -m benchmarks.experiments.moved_types` measures it. Accuracy is that on the training images,
-against the shape and the kind of clothing; guessing has a third and a tenth.
+against the shape, the kind of clothing and of chair; guessing has a third, a tenth and a third.
 
 Copies of sprites that may be turned in any direction share next to nothing that three categories
 hold after these steps, and those that are turned a little share something that is not the shape. Of
-FashionMNIST c holds the kind of clothing about as well as [k-means](#fashionmnist) does.
+FashionMNIST c holds the kind of clothing about as well as [k-means](#fashionmnist) does. The kinds of
+chairs are learned, from all sides, although no copy of a chair shows another side of it.
 """
 BATCH_TEXT = """\
 The information that a capacity bounds is that of a batch, H(category mean) - mean H(p). Batches of

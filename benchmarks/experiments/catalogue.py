@@ -161,6 +161,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "mnist-types": Experiment(
         "mnist", {"checkpoint_every": 100}, seeds=_TEN, recipe_name="fast", phase="types"
     ),
+    "mnist-best": Experiment(
+        "mnist", {"checkpoint_every": 5_000}, recipe_name="best", scores="fast"
+    ),
     "mnist-published": Experiment("mnist", seeds=(0,), method="published"),
     "digits": Experiment("digits", seeds=_TEN),
     "digits-types": Experiment(

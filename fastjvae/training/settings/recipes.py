@@ -14,13 +14,14 @@ from fastjvae.training.settings.train import TrainConfig
 # Data sets whose default recipe is made by for_images once the images are known, and until then for
 # an example.
 OWN_IMAGES: tuple[DatasetName, ...] = ("images", "arrays")
-RecipeName = Literal["paper", "fast", "default"]
+RecipeName = Literal["paper", "fast", "best", "default"]
 
 
 # What a recipe is, in the words of a line.
 ABOUT: dict[RecipeName, str] = {
     "paper": "the paper's settings",
     "fast": "types, then style, in minutes",
+    "best": "types, then style, for longer",
     "default": "settings of its own",
 }
 
@@ -127,6 +128,11 @@ _OWN: dict[DatasetName, dict[RecipeName, TrainConfig]] = {
     "mnist": {
         "paper": TrainConfig(dataset="mnist"),
         "fast": _types_then_style(_types(800, gamma=1000.0), _style(5_000), dataset="mnist"),
+        "best": _types_then_style(
+            _types(1_600, gamma=1000.0, overclusters=100, units=False),
+            _style(15_000, cont=CapacityConfig(5.0, 7.0, 5_000, 30.0)),
+            dataset="mnist",
+        ),
     },
     "fashion-mnist": {
         "paper": TrainConfig(

@@ -64,7 +64,7 @@ appendix C, but for:
   of its schedules, from there.
 - `--recipe best` has twice the steps of types, with 100 categories of the further head and units
   that hold nothing, and three times those of style, with up to 7 nats in z. Its first phase was
-  chosen among five by the test digits of seeds 5, 6 and 9, the worst of `--recipe fast`; other
+  chosen among five by the test digits of seed 5, one of the three worst of `--recipe fast`; other
   seeds are shown.
 """
 COLLAPSE = """\

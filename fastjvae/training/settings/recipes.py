@@ -101,14 +101,14 @@ def _types(
     )
 
 
-def _style(steps: int, cont: CapacityConfig = _AT_5) -> Phase:
+def _style(steps: int, cont: CapacityConfig = _AT_5, lr: float = 1e-3) -> Phase:
     return Phase(
         "style",
         steps,
         cont_capacity=cont,
         disc_capacity=_AT_5,
         batch_size=64,
-        lr=1e-3,
+        lr=lr,
         warmup=100,
     )
 
@@ -129,8 +129,8 @@ _OWN: dict[DatasetName, dict[RecipeName, TrainConfig]] = {
         "paper": TrainConfig(dataset="mnist"),
         "fast": _types_then_style(_types(800, gamma=1000.0), _style(5_000), dataset="mnist"),
         "best": _types_then_style(
-            _types(1_600, gamma=1000.0, overclusters=100, units=False),
-            _style(15_000, cont=CapacityConfig(5.0, 7.0, 5_000, 30.0)),
+            _types(1_600, gamma=1000.0, overclusters=100),
+            _style(20_000, cont=CapacityConfig(5.0, 6.0, 5_000, 30.0), lr=5e-4),
             dataset="mnist",
         ),
     },

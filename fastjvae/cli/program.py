@@ -37,14 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def train_from_stdin() -> int:
-    """Train the run whose settings come on standard input: a seed that has a GPU to itself."""
+    """Train the run whose settings come on standard input: a seed beside others."""
 
     def run() -> int:
         from fastjvae.cli.training_runs import train_run
         from fastjvae.training.run_folder import RunFolder
-        from fastjvae.training.seeds import read_settings
+        from fastjvae.training.seeds_at_once import settings_from_stdin
 
-        config = read_settings(sys.stdin.read())
+        config = settings_from_stdin()
         return train_run(config, RunFolder(config.run_folder))
 
     return _exit_code(run)

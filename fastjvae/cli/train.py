@@ -19,7 +19,8 @@ from fastjvae.data.facts import FACTS
 from fastjvae.errors import ArgumentError
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.seeds import parse_seeds
-from fastjvae.training.settings.fields import flag
+from fastjvae.training.seeds_at_once import MOST_JOBS
+from fastjvae.training.settings.fields import Bounds, flag
 from fastjvae.training.settings.for_images import EXAMPLE, Images, for_images
 from fastjvae.training.settings.overrides import overridden
 from fastjvae.training.settings.phases import PHASE_SETTINGS
@@ -56,14 +57,23 @@ class SeedsFlag:
     kind: ClassVar[type[RunConfig]]  # the settings without it
 
     seeds: Annotated[str | None, arg(metavar="SEEDS")] = None
-    """instead of --seed: train each of these seeds, such as 0..9 or 0,3,7, in turn or one per GPU,
-    and compare them; their run folders are OUT/seedN, by default runs/DATASET-seeds/seedN, and the
-    same command again goes on where it stopped"""
+    """instead of --seed: train each of these seeds, such as 0..9 or 0,3,7, and compare them; their
+    run folders are OUT/seedN, by default runs/DATASET-seeds/seedN, and the same command again goes
+    on where it stopped"""
+    jobs: Annotated[int | None, Bounds(1, MOST_JOBS)] = None
+    """with --seeds: seeds that train at once; on a CPU they share the threads, and by default each
+    has one; on GPUs so many on each of them, by default one. Each is bitwise what it is alone with
+    as many threads (OMP_NUM_THREADS)"""
 
     def __post_init__(self) -> None:
         super().__post_init__()  # type: ignore[misc]
         if self.seeds is not None:
             parse_seeds(self.seeds)
+        elif self.jobs is not None:
+            raise ArgumentError(
+                f"--jobs is for several seeds at once, got {self.jobs} without --seeds, such as"
+                f" --seeds 0..9"
+            )
 
     def config(self) -> RunConfig:
         """The settings alone."""
@@ -251,7 +261,8 @@ class Train(Command):
 
         later, notice = fitted if self.config.awaits_images else None, self.config.notice()
         if self.config.seeds is not None:
-            return train_seeds(config, parse_seeds(self.config.seeds), notice, later)
+            seeds = parse_seeds(self.config.seeds)
+            return train_seeds(config, seeds, notice, later, self.config.jobs)
         return train_run(config, RunFolder(config.run_folder), notice=notice, fitted=later)
 
 

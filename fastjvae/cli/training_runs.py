@@ -20,7 +20,7 @@ from fastjvae.training.infogan.trainer import InfoGANTrainer
 from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes, join_processes
 from fastjvae.training.run_folder import RunFolder, capacity_of, last_record
-from fastjvae.training.seeds import is_finished, seed_configs, seeds_folder, visible_gpus
+from fastjvae.training.seeds import is_finished, seed_configs, seeds_folder
 from fastjvae.training.seeds import train_seeds as train_each
 from fastjvae.training.seeds_table import summarise
 from fastjvae.training.settings.late_capacities import late_capacities
@@ -76,12 +76,16 @@ def train_run(
 
 
 def train_seeds(
-    config: RunConfig, seeds: tuple[int, ...], notice: str = "", fitted: Fitted | None = None
+    config: RunConfig,
+    seeds: tuple[int, ...],
+    notice: str = "",
+    fitted: Fitted | None = None,
+    jobs: int | None = None,
 ) -> int:
     """Train the run of every seed and compare them; returns the exit code."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ArgumentError(
-            "--seeds trains one seed after the other, or one on each GPU, without torchrun"
+            "--seeds trains each seed in one process, --jobs of them at once, without torchrun"
         )
     if notice:
         print(notice, flush=True)
@@ -96,7 +100,7 @@ def train_seeds(
         folder,
         lambda each: _train(each, RunFolder(each.run_folder), data, held_out),
         command=[sys.executable, "-c", _TRAIN_FROM_STDIN],
-        gpus=visible_gpus(config),
+        jobs=jobs,
     )
     compared = summarise(config, seeds, folder, held_out.images, resolve_device(config.device))
     if compared is not None:

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from fastjvae.metrics.udr_of_models import comparable_units
 from fastjvae.training import seeds
 from fastjvae.training import seeds_table as comparison
 from fastjvae.training.run_folder import RunFolder
-from fastjvae.training.seeds import parse_seeds, train_seeds
+from fastjvae.training.seeds import parse_seeds
 from fastjvae.training.seeds_table import SeedResult, SeedsSummary, summarise
 from fastjvae.training.settings.recipes import RECIPES, recipe
 from fastjvae.training.trainer import Trainer
@@ -251,83 +250,6 @@ def test_figures_are_part_of_a_finished_run(data: Path, tmp_path: Path):
     assert not seeds.is_finished(drawn)
     run.figures.mkdir()
     assert seeds.is_finished(drawn)
-
-
-# --- several GPUs ---------------------------------------------------------------------------------
-
-
-def test_gpus_that_a_run_may_use(data: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(torch.version, "hip", None)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert seeds.visible_gpus(tiny_config(data, device="auto")) == ["0", "1", "2"]
-    assert seeds.visible_gpus(tiny_config(data, device="cuda:1")) == []
-    assert seeds.visible_gpus(tiny_config(data, device="cpu")) == []
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,MIG-7,6")
-    assert seeds.visible_gpus(tiny_config(data, device="cuda")) == ["4", "MIG-7", "6"]
-
-
-def test_one_process_per_gpu(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    """Two GPUs that are not there: the processes train on the CPU."""
-    monkeypatch.setattr("fastjvae.cli.training_runs.visible_gpus", lambda _: ["0", "1"])
-    assert main(_flags(data, tmp_path / "seeds", "0..1")) == 0
-    out = capsys.readouterr().out
-    assert "seed 0: on GPU 0, see" in out
-    assert "seed 1: on GPU 1, see" in out
-    assert "training on" in (tmp_path / "seeds" / "seed1.log").read_text()
-    results = _results(tmp_path / "seeds")
-    monkeypatch.undo()
-    assert main(_flags(data, tmp_path / "in turn", "0..1")) == 0
-    assert results == _results(tmp_path / "in turn")
-
-
-# Stands for a training process: says which GPU it sees, and waits for a signal in seed 2.
-_PROCESS = """
-import json, os, signal, sys, time
-values = json.loads(sys.stdin.read())
-print("GPU", os.environ["CUDA_VISIBLE_DEVICES"], values["training"]["seed"], flush=True)
-if values["training"]["seed"] == 1:
-    print("fastjvae: the loss is not finite")
-    sys.exit(1)
-def stop(number, frame):
-    print("stopped by", number, flush=True)
-    sys.exit(128 + number)
-signal.signal(signal.SIGTERM, stop)
-print("waiting", flush=True)
-if values["training"]["seed"] == 2:
-    time.sleep(60)
-"""
-
-
-def test_a_queue_of_seeds_over_gpus_and_a_stop(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr(torch.version, "hip", None)
-    folder = tmp_path / "seeds"
-    said: list[str] = []
-
-    def sleep(_: float) -> None:  # between two looks at the processes
-        log = folder / "seed2.log"
-        said.append(capsys.readouterr().err)
-        # Which of the two comes first is the machine's choice; a stop hides a failure after it.
-        if any(said) and log.exists() and "waiting" in log.read_text():
-            os.kill(os.getpid(), signal.SIGTERM)
-            monkeypatch.undo()
-
-    monkeypatch.setattr(seeds.time, "sleep", sleep)
-    code = train_seeds(
-        tiny_config(data), [0, 1, 2, 3, 4], folder, pytest.fail, gpus=["6", "7"],
-        command=[sys.executable, "-c", _PROCESS],
-    )  # fmt: skip
-    assert code == 128 + signal.SIGTERM
-    logs = {p.name: p.read_text() for p in folder.iterdir()}
-    assert "GPU 6 0" in logs["seed0.log"]
-    assert "GPU 7 1" in logs["seed1.log"]
-    assert f"stopped by {int(signal.SIGTERM)}" in logs["seed2.log"]
-    said.append(capsys.readouterr().err)
-    assert "".join(said) == "fastjvae: seed 1 failed: the loss is not finite\n"
 
 
 # --- the comparison -------------------------------------------------------------------------------

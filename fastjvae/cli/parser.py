@@ -18,11 +18,12 @@ from fastjvae.cli.figures.run import Figures
 from fastjvae.cli.infogan import InfoGAN
 from fastjvae.cli.spellings import as_tyro_reads
 from fastjvae.cli.train import Resume, Train
+from fastjvae.cli.tune import Tune
 from fastjvae.cli.usage import did_you_mean, usage_sentence
 from fastjvae.errors import ArgumentError
 from fastjvae.training.settings.recipes import RECIPES
 
-COMMANDS: tuple[type[Command], ...] = (Train, InfoGAN, Evaluate, Figures, Edit, Export)
+COMMANDS: tuple[type[Command], ...] = (Train, Tune, InfoGAN, Evaluate, Figures, Edit, Export)
 
 _ABOUT = "JointVAE (Dupont 2018): continuous and discrete factors of variation without labels"
 _COMMANDS = {command.name: command for command in COMMANDS}

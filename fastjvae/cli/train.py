@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Union, get_type_hints
@@ -48,6 +48,7 @@ _SETTINGS = {
 
 _HINTS = get_type_hints(TrainConfig, include_extras=True)
 _OF_PHASES = (*PHASE_SETTINGS, "phases")
+_OF_RUNS = [f.name for f in dataclasses.fields(TrainConfig) if f.name not in _OF_PHASES]
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,24 @@ class TrainFlags(SeedsFlag, TrainConfig):
                 "the phases of this recipe are counted in steps: give --steps instead of --epochs"
             )
         names = [name for name in given if name.split(".")[0] in (*_OF_PHASES, *_names(before))]
-        chosen = {name: operator.attrgetter(name)(self) for name in names}
-        config = overridden(self._of_run(before), chosen)
-        return dataclasses.replace(self, **vars(config), chosen=chosen)
+        return self.choosing({name: operator.attrgetter(name)(self) for name in names})
+
+    def choosing(self, settings: Mapping[str, Any]) -> Self:
+        """The flags with these settings, such as types.lr, as if they had been given as well.
+
+        Raises:
+            ArgumentError: see :func:`fastjvae.training.settings.overrides.overridden`.
+        """
+        of_run = {name: value for name, value in settings.items() if name in _OF_RUNS}
+        flags = dataclasses.replace(self, **of_run)
+        further = {name: value for name, value in settings.items() if name not in of_run}
+        chosen = {**(self.chosen or {}), **further}
+        config = overridden(flags._of_run(recipe(self.dataset, self.recipe)), chosen)
+        return dataclasses.replace(flags, **vars(config), chosen=chosen)
 
     def _of_run(self, before: TrainConfig) -> TrainConfig:
         """Settings of which those that no phase can have are those of the flags."""
-        names = [f.name for f in dataclasses.fields(TrainConfig) if f.name not in _OF_PHASES]
-        return dataclasses.replace(before, **{name: getattr(self, name) for name in names})
+        return dataclasses.replace(before, **{name: getattr(self, name) for name in _OF_RUNS})
 
     @property
     def awaits_images(self) -> bool:
@@ -165,7 +176,9 @@ class TrainFlags(SeedsFlag, TrainConfig):
         return f"recipe: {first} ({ABOUT[first]}), since none was named; there is also {there}"
 
 
-def flags_of(config: TrainConfig, phases: Sequence[PhaseConfig]) -> TrainFlags:
+def flags_of(
+    config: TrainConfig, phases: Sequence[PhaseConfig], kind: type[TrainFlags] = TrainFlags
+) -> TrainFlags:
     """The flags whose defaults are these settings; those of a phase have its name before theirs."""
     kinds = []
     for name, _, settings in phases:
@@ -174,11 +187,11 @@ def flags_of(config: TrainConfig, phases: Sequence[PhaseConfig]) -> TrainFlags:
             about = (
                 f"The phase {name} alone; without {name}. before its name a flag is for all phases."
             )
-            kind = make_dataclass(name, own, frozen=True, namespace={"__doc__": about})
-            kinds.append((name, kind, field(default=kind())))
-    flags: Any = TrainFlags
+            of_phase = make_dataclass(name, own, frozen=True, namespace={"__doc__": about})
+            kinds.append((name, of_phase, field(default=of_phase())))
+    flags: Any = kind
     if kinds:
-        flags = make_dataclass("TrainFlags", kinds, bases=(TrainFlags,), frozen=True)
+        flags = make_dataclass(kind.__name__, kinds, bases=(kind,), frozen=True)
     return flags(**{**vars(config), "phases": ()})  # type: ignore[no-any-return]
 
 
@@ -215,7 +228,7 @@ class Train(Command):
         """
         recipes: dict[Any, TrainConfig] = {**RECIPES[dataset]}
         config = recipes.get(recipe_name, recipe(dataset))
-        return flags_of(config, config.phase_configs if is_named else ())
+        return flags_of(config, config.phase_configs if is_named else (), cls.flags())
 
     @classmethod
     def about(cls, dataset: DatasetName) -> str:
@@ -246,14 +259,17 @@ class Train(Command):
         names = [word.removeprefix("--").replace("-", "_") for word in given]
         return dataclasses.replace(self, config=self.config.settled(names))
 
-    def run(self) -> int:
-        config = self.config.config()
-        here = {  # so that the run can be resumed and evaluated from another folder
+    def paths(self) -> dict[str, str]:
+        """The paths among the settings, whole: a run can be resumed from another folder."""
+        return {
             name: str(Path(value).absolute())
             for name in ("data_root", "labels", "start_from")
-            if (value := getattr(config, name, None)) is not None
+            if (value := getattr(self.config, name, None)) is not None
         }
-        config = dataclasses.replace(config, **here)
+
+    def run(self) -> int:
+        here = self.paths()
+        config = dataclasses.replace(self.config.config(), **here)
 
         def fitted(data: ImageData) -> RunConfig:
             made: Any = self.config.fitted(data)

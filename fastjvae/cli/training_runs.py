@@ -3,7 +3,8 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from fastjvae.cli.figures.run import draw_all
@@ -22,7 +23,7 @@ from fastjvae.training.processes import Processes, join_processes
 from fastjvae.training.run_folder import RunFolder, capacity_of, last_record
 from fastjvae.training.seeds import is_finished, seed_configs, seeds_folder
 from fastjvae.training.seeds import train_seeds as train_each
-from fastjvae.training.seeds_table import summarise
+from fastjvae.training.seeds_table import SeedsSummary, summarise
 from fastjvae.training.settings.late_capacities import late_capacities
 from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.settings.train import TrainConfig
@@ -68,7 +69,9 @@ def train_run(
             print(f"settings for {len(data):,} images of {height}x{width}: {config.steps:,} steps")
     held_out = data
     if processes.is_first:
-        held_out = _held_out(config, data)  # before training, so that a mistake shows at once
+        held_out = evaluation_images(
+            config, data
+        )  # before training, so that a mistake shows at once
     go_on = f"; go on with: fastjvae train --resume {run}"
     code = _train(config, run, data, held_out, resuming, go_on, processes)
     processes.leave()
@@ -93,18 +96,10 @@ def train_seeds(
     data = load_data(config.source())
     if fitted is not None:
         config = fitted(data)
-    held_out = _held_out(config, data)
-    code = train_each(
-        config,
-        seeds,
-        folder,
-        lambda each: _train(each, RunFolder(each.run_folder), data, held_out),
-        command=[sys.executable, "-c", _TRAIN_FROM_STDIN],
-        jobs=jobs,
+    code, compared = compared_seeds(
+        config, seeds, folder, data, evaluation_images(config, data), jobs
     )
-    compared = summarise(config, seeds, folder, held_out.images, resolve_device(config.device))
     if compared is not None:
-        write_json(folder / "seeds.json", compared.to_dict())
         print(compared.table())
         if assumed := assumption(config):
             print(assumed)
@@ -116,6 +111,34 @@ def train_seeds(
         failed = [str(one.seed) for one in each if not is_finished(one)]
         raise RunError(f"{len(failed)} of {len(seeds)} seeds failed: {', '.join(failed)}")
     return code
+
+
+def compared_seeds(
+    config: RunConfig,
+    seeds: Sequence[int],
+    folder: Path,
+    data: ImageData,
+    held_out: ImageData,
+    jobs: int | None = None,
+) -> tuple[int, SeedsSummary | None]:
+    """Train the run of every seed in a folder, and write ``seeds.json`` of those that are finished.
+
+    Returns:
+        The exit code of :func:`fastjvae.training.seeds.train_seeds`, and the comparison, None where
+        no seed is finished.
+    """
+    code = train_each(
+        config,
+        seeds,
+        folder,
+        lambda each: _train(each, RunFolder(each.run_folder), data, held_out),
+        command=[sys.executable, "-c", _TRAIN_FROM_STDIN],
+        jobs=jobs,
+    )
+    compared = summarise(config, seeds, folder, held_out.images, resolve_device(config.device))
+    if compared is not None:
+        write_json(folder / "seeds.json", compared.to_dict())
+    return code, compared
 
 
 def _processes(config: RunConfig) -> Processes:
@@ -184,7 +207,7 @@ def _train(
     return 0
 
 
-def _held_out(config: RunConfig, data: ImageData) -> ImageData:
+def evaluation_images(config: RunConfig, data: ImageData) -> ImageData:
     """The test images of the data set, or the training images themselves where there are none."""
     if config.dataset not in SPLIT_DATASETS and not config.held_out:
         return data

@@ -50,7 +50,7 @@ def places_for(config: RunConfig, runs: int, jobs: int | None = None) -> list[Pl
         jobs: of them at a time, on each GPU or on the CPU. By default one on each GPU; on a CPU as
             many as there are threads, where each has a GiB of memory. A step of a small batch has
             parts that threads cannot share, and so two processes of one thread each do more than
-            one of two, see ``benchmarks/training/seeds_at_once.py``.
+            one of two, see ``benchmarks/seeds_speed.py``.
     """
     if gpus := visible_gpus(config):
         return [Place(f"on GPU {gpu}", {_VISIBLE: gpu}) for _ in range(jobs or 1) for gpu in gpus]

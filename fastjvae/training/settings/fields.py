@@ -176,6 +176,26 @@ def only_heeded(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return heeded
 
 
+def setting_types(kind: type) -> dict[str, Any]:
+    """The annotations of all settings by name, and of their parts by names as cont_capacity.hi."""
+    found: dict[str, Any] = {}
+    for name, hint in _hints(kind).items():
+        if inner := _inner_settings(hint):
+            found |= {f"{name}.{part}": each for part, each in setting_types(inner).items()}
+        else:
+            found[name] = hint
+    return found
+
+
+def checked_setting(value: Any, hint: Any, name: str) -> Any:
+    """A value in the form of a setting's type.
+
+    Raises:
+        ArgumentError: it has another type, or is out of its bounds.
+    """
+    return _checked(value, hint, name)
+
+
 # --- types ----------------------------------------------------------------------------------------
 
 

@@ -37,6 +37,16 @@ def losses(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
+def assert_same_losses(ours: Path, theirs: Path, tolerance: float = 1e-5) -> None:
+    """Both runs recorded the same numbers at the same steps but for rounding."""
+    mine, right = losses(ours), losses(theirs)
+    assert [record["step"] for record in mine] == [record["step"] for record in right]
+    for one, other in zip(mine, right, strict=True):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert value == pytest.approx(other[name], rel=tolerance, abs=2 * tolerance), name
+
+
 def stop_at(
     trainer: Trainer, step: int, how: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from programs import finish, start
-from runs import losses
+from runs import assert_same_losses, losses
 from tiny_runs import tiny_config, tiny_flags, write_arrays
 
 from fastjvae.cli import main
@@ -28,15 +28,6 @@ STEPS = 50
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_arrays(tmp_path)
-
-
-def assert_same_losses(ours: Path, theirs: Path, tolerance: float = 1e-5) -> None:
-    mine, right = losses(ours), losses(theirs)
-    assert [record["step"] for record in mine] == [record["step"] for record in right]
-    for one, other in zip(mine, right, strict=True):
-        assert one.keys() == other.keys()
-        for name, value in one.items():
-            assert value == pytest.approx(other[name], rel=tolerance, abs=2 * tolerance), name
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiments import tables, texts
+from benchmarks.experiments.capacity_ladder import PREFIX as LADDERS
 from benchmarks.experiments.catalogue import EXPERIMENTS
 from benchmarks.experiments.discrete_study import BATCHES
 from benchmarks.experiments.discrete_study import PATH as STUDY
@@ -38,6 +39,7 @@ def markdown(folder: Path = RESULTS, pictures: Path = PICTURES) -> str:
     study = folder.parent / STUDY.name
     if study.exists():
         lines += _study(json.loads(study.read_text()), labels)
+    lines += _ladders(folder.parent)
     if rows := _moved(folder):
         lines += [
             "## Types that moved images share",
@@ -70,6 +72,20 @@ def _moved(folder: Path) -> list[dict[str, Any]]:
     path = folder.parent / MOVED.name
     rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
     return rows
+
+
+def _ladders(folder: Path) -> Iterator[str]:
+    """What ladders of C_z have chosen, where there are any."""
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{LADDERS}*.json"))]
+    if results:
+        yield from ["## How large C_z may be", "", texts.LADDER_TEXT]
+    for result in results:
+        of = {"digits": "the paper's value for MNIST", "sprites": "the paper's value for dSprites"}
+        paper = f"{of[result['dataset']]} is {result['paper']:g}"
+        yield texts.LADDER_RESULT.format(
+            **{**result, "seeds": len(result["seeds"]), "paper": paper}
+        )
+        yield from tables.ladder_table(result)
 
 
 def _machines(folder: Path) -> list[str]:

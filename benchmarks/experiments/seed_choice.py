@@ -6,7 +6,6 @@ minimised, in nats per image: its reconstruction error and its penalties, as the
 training steps recorded them, when all capacities have grown to their end; lower is better.
 """
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,8 +15,7 @@ from fastjvae.metrics.udr_of_models import udr_of_runs
 from fastjvae.model.pretrained import WEIGHTS
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.seeds_table import agreeing_variable
-
-_LAST_SHARE = 0.1  # of the training steps
+from fastjvae.training.tuning.goals import final_objective
 
 
 def unlabelled_scores(runs: Mapping[int, RunFolder], images: Tensor) -> dict[str, Any]:
@@ -61,12 +59,6 @@ def with_earlier(scores: dict[str, Any], earlier: dict[str, Any]) -> dict[str, A
         "no_udr": (scores if kept is now else earlier)["no_udr"],
         "without_run": scores["without_run"],
     }
-
-
-def final_objective(records: Sequence[dict[str, Any]]) -> float:
-    """Mean loss of the last tenth of the training steps, nats per image."""
-    begin = (1 - _LAST_SHARE) * records[-1]["step"]
-    return statistics.fmean(record["loss"] for record in records if record["step"] > begin)
 
 
 # --- by label -------------------------------------------------------------------------------------

@@ -278,6 +278,24 @@ def moved_table(rows: Results) -> Iterator[str]:
     yield from _table([*head, *further], cells)
 
 
+def ladder_table(result: Mapping[str, Any]) -> Iterator[str]:
+    """A ladder of C_z, as :mod:`.capacity_ladder` writes it."""
+    scores = [rung["factor_vae"] for rung in result["rungs"]]
+    cells = [
+        [
+            f"{rung['nats']:g}" + (", chosen" if rung["nats"] == result["chosen"] else ""),
+            mean_and_deviation(rung["udr"]),
+            f"{rung['kl_cont']:.1f}",
+            f"{rung['used_units']:.1f}",
+            f"{rung['reconstruction']:.1f}",
+            *([] if None in scores else [f"{rung['factor_vae']:.3f}"]),
+        ]
+        for rung in result["rungs"]
+    ]
+    head = ["C_z, nats", "UDR", "KL of z", "units in use", "reconstruction"]
+    yield from _table([*head, *([] if None in scores else ["Kim & Mnih"])], cells)
+
+
 def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
     """Such as 0.943 ± 0.029, of a sample; of one value there is no deviation."""
     text = f"{statistics.fmean(values):,.{digits}f}"

@@ -163,6 +163,16 @@ Adjusted mutual information (0 for chance, 1 for the same partition) of the most
 with the digit and with what else divides the training images, mean over seeds. Slant, ink and width
 are taken in tenths. `python -m benchmarks.experiments.discrete_study EXPERIMENT ...` measures it.
 """
+LADDER_TEXT = """\
+The paper chooses "the largest value where the representation is still disentangled" (section 3.4).
+`fastjvae tune DATASET` takes the largest C_z whose UDR is within one standard deviation of the best
+one's, from models of a few seeds each, without labels; Kim & Mnih's score, which needs factors, is
+beside it. `python -m benchmarks.experiments.capacity_ladder` measures it.
+"""
+LADDER_RESULT = """\
+`{command}`: {trainings} trainings of {steps:,} steps, {seeds} seeds for each value; {images}.
+Chosen: {chosen:g} nats; {paper}.
+"""
 MOVED_TEXT = """\
 `--recipe fast` takes neighbours by pixels to show the same type. Neighbouring sprites have the same
 place and size, and not the same shape. Are types learned where only moved, sheared, turned and

@@ -9,8 +9,9 @@ Importing this module imports optuna; only the command that needs it does.
 import math
 import statistics
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from fastjvae.training.tuning.trials import Measure, Tried, TuningStopped
 
 JOURNAL = "study.journal"
 _HEARTBEAT_S = 60  # of a trial whose study is in a database
+_LEAVING_S = 60  # which a process that was stopped may take to leave a trial for another one
 _STARTUP = 10  # trials at random before the search begins
 _UNPRUNED = 5  # trials before any is left early
 
@@ -130,12 +132,14 @@ class Study:
                 self._free_lost()
                 if self._taken() >= trials:
                     return
-                self._study.optimize(
-                    lambda trial: self._try(trial, trials, suggest, measure),
-                    n_trials=1,
-                    catch=(_TrialFailed, _NotNeeded),
-                    callbacks=[lambda _, trial: say(self._tried(trial))],
-                )
+                # Its folder is held until the study knows how it has ended.
+                with ExitStack() as held:
+                    self._study.optimize(
+                        partial(self._try, trials, suggest, measure, held.enter_context),
+                        n_trials=1,
+                        catch=(_TrialFailed, _NotNeeded),
+                        callbacks=[lambda _, trial: say(self._tried(trial))],
+                    )
 
     @property
     def tried(self) -> list[Tried]:
@@ -167,29 +171,31 @@ class Study:
 
     def _try(
         self,
-        trial: Trial,
         trials: int,
         suggest: Callable[[Trial], dict[str, Any]],
         measure: Measure,
+        enter: Callable[[AbstractContextManager[None]], None],
+        trial: Trial,
     ) -> float:
+        """Train a trial in its folder, which is held in the context that ``enter`` enters."""
         if self._taken(before=trial.number) >= trials:  # by processes that began others meanwhile
             raise _NotNeeded
         name = trial.user_attrs.get("goes_on", f"trial{trial.number:04d}")
         path = self.folder / name
         settings = suggest(trial)
-        with _held(path):
-            trial.set_user_attr("folder", name)
-            trial.set_user_attr("settings", settings)
-            try:
-                scores = measure(settings, path, lambda scores: self._report(trial, scores))
-            except (TuningStopped, KeyboardInterrupt):
-                self._again(trial.params, name)
-                raise
-            except FastJVAEError as error:
-                trial.set_user_attr("error", str(error))
-                raise _TrialFailed from error
-            trial.set_user_attr("scores", list(scores))
-            return statistics.fmean(scores)
+        enter(_held(path))
+        trial.set_user_attr("folder", name)
+        trial.set_user_attr("settings", settings)
+        try:
+            scores = measure(settings, path, lambda scores: self._report(trial, scores))
+        except (TuningStopped, KeyboardInterrupt):
+            self._again(trial.params, name)
+            raise
+        except FastJVAEError as error:
+            trial.set_user_attr("error", str(error))
+            raise _TrialFailed from error
+        trial.set_user_attr("scores", list(scores))
+        return statistics.fmean(scores)
 
     def _report(self, trial: Trial, scores: Sequence[float]) -> None:
         """Say what the first seeds have given; ends the trial if that is below the median."""
@@ -285,12 +291,12 @@ def _hashable(value: Any) -> Any:
 
 
 @contextmanager
-def _held(path: Path) -> Any:
+def _held(path: Path) -> Iterator[None]:
     """Hold the folder of a trial, until even ``kill -9`` ends this process."""
     lock = _lock(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock.acquire(timeout=_LEAVING_S)
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
@@ -318,7 +324,7 @@ def _lock(path: Path) -> Any:
 
 
 @contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Without Optuna's warnings that a feature is new."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

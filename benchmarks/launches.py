@@ -8,12 +8,16 @@ launches are counted as the kernels that PyTorch starts for them on a GPU:
 - a convolution is one, and one that adds its bias; its backward pass one for each gradient;
 - what only looks at a tensor otherwise, or allocates one, is none; every other operator is one.
 
+The steps are those of the paper's settings at both sizes, of the fast recipe's phases, and of every
+other objective with the paper's settings for MNIST.
+
 The JSON has, for each step, how many kernels there are in all and of each kind:
 ``{"paper_32": {"kernels": n, "kinds": {...}}, ...}``.
 """
 
 import argparse
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +26,30 @@ from fastjvae.files import write_json
 from fastjvae.training.settings.recipes import recipe
 from fastjvae.training.settings.train import TrainConfig
 
+_PAPER, _FAST = recipe("mnist"), recipe("mnist", "fast")
+_SMALL = (1, 32, 32)
 STEPS: dict[str, tuple[TrainConfig, tuple[int, int, int]]] = {
-    "paper_32": (recipe("mnist"), (1, 32, 32)),
+    "paper_32": (_PAPER, _SMALL),
     "paper_64": (recipe("celeba"), (3, 64, 64)),
-    "fast_types": (recipe("mnist", "fast").phase_configs[0].config, (1, 32, 32)),
-}
+    **{
+        f"fast_{phase.name}": (phase.config, _SMALL)  # types, then style
+        for phase in _FAST.phase_configs
+    },
+    **{
+        name: (replace(_PAPER, **changes), _SMALL)
+        for name, changes in {
+            "information": {"disc_measure": "information"},
+            "shared": {
+                "disc_measure": "shared", "group": 4, "neighbours": 3, "overclusters": 30,
+            },
+            "drawn": {"drawn_gamma": 10.0},
+            "beta": {"objective": "beta"},
+            "cc-beta": {"objective": "cc-beta"},
+            "beta-tc": {"objective": "beta-tc"},
+            "factor": {"objective": "factor"},
+        }.items()
+    },
+}  # fmt: skip
 
 _NO_KERNEL = {
     # views
@@ -88,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = {name: count(*step) for name, step in STEPS.items()}
     for name, counted in found.items():
         kinds = ", ".join(f"{kind} {number}" for kind, number in counted["kinds"].items())
-        print(f"{name:<10}  {counted['kernels']:4d} kernels: {kinds}")
+        print(f"{name:<11}  {counted['kernels']:4d} kernels: {kinds}")
     if options.json:
         write_json(options.json, found)
 

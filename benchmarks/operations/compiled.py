@@ -21,7 +21,7 @@ from triton.compiler import ASTSource
 
 import fastjvae
 from benchmarks import stand_ins
-from benchmarks.operations.workloads import DTYPES, SPECS, workloads
+from benchmarks.operations.workloads import DTYPES, SPECS, workloads, workloads_without_gradients
 from fastjvae import LatentSpec
 
 TARGETS = {
@@ -41,13 +41,15 @@ TARGETS = {
 # whose rows are not aligned. AMD has 512 for each lane of a SIMD: 128 leave four waves.
 BUDGET = {"cuda": 80, "hip": 128}
 # The specifications of the benchmarks, and those at the limits of the block shapes: the largest
-# variable, also where it does not start at a multiple of 4; the most units; all rows aligned.
+# variable, also where it does not start at a multiple of 4; the most units; all rows aligned; the
+# largest head of shared information.
 CONFIGURATIONS = {
     **SPECS,
     "aligned": LatentSpec(16, (16,)),
     "K=4096": LatentSpec(0, (4096,)),
     "K=4096, shifted": LatentSpec(3, (10, 4096)),
     "Z=4096": LatentSpec(4096),
+    "K=256": LatentSpec(3, (10, 256)),
 }
 ROWS = 1024
 KERNELS = stand_ins.kernels()
@@ -142,12 +144,15 @@ def compilations(
     spec: str, dtype: str, target: str, operations: Container[str] | None = None
 ) -> Iterator[Compilation]:
     """Every launch of the operations, forward and backward."""
-    for workload in workloads(CONFIGURATIONS[spec], ROWS, DTYPES[dtype]):
+    problem = (CONFIGURATIONS[spec], ROWS, DTYPES[dtype])
+    for workload in (*workloads(*problem), *workloads_without_gradients(*problem)):
         if operations is not None and workload.operation not in operations:
             continue
         with recorded() as launches:
             outputs = workload.run(*workload.inputs)
-            torch.autograd.grad(outputs, workload.inputs, [torch.zeros_like(o) for o in outputs])
+            if outputs:
+                upstream = [torch.zeros_like(output) for output in outputs]
+                torch.autograd.grad(outputs, workload.inputs, upstream)
         for launch in launches:
             yield _compilation(launch, spec, dtype, target)
 
@@ -180,7 +185,7 @@ def _compilation(launch: Launch, spec: str, dtype: str, target: str) -> Compilat
     signature = {name: signature.get(name, "constexpr") for name in kernel.arg_names}
     rest = {name: value for name, value in options.items() if name not in constants}
     # Where there is no GPU, launchers count warps of 32 threads.
-    rest["num_warps"] = rest["num_warps"] * 32 // TARGETS[target].warp_size
+    rest["num_warps"] = max(1, rest["num_warps"] * 32 // TARGETS[target].warp_size)
     name = kernel.fn.__name__
     return Compilation(name, spec, dtype, target, signature, constants, attributes, rest)
 

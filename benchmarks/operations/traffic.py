@@ -17,12 +17,19 @@ import torch
 
 import fastjvae
 from benchmarks import stand_ins
-from benchmarks.operations.workloads import DTYPES, SPECS, Workload, workloads
+from benchmarks.operations.workloads import (
+    DTYPES,
+    SPECS,
+    Workload,
+    workloads,
+    workloads_without_gradients,
+)
 from fastjvae.functional.backends.choice import interpreted
 from fastjvae_kernels.blocks import ROWS_PER_PARTIAL
 
 ROWS = 128
-_FEW_ROWS = {"bernoulli_reconstruction_rgb": 8}  # many programs an image, each for itself
+# Many programs an image, each for itself.
+_FEW_ROWS = {"bernoulli_reconstruction_rgb": 8, "random_affine": 8}
 
 
 @contextmanager
@@ -54,13 +61,14 @@ def measure(workload: Workload, rows: int) -> dict[str, float]:
     with counted() as forward:
         outputs = workload.run(*workload.inputs)
     with counted() as backward:
-        torch.autograd.grad(outputs, workload.inputs, [torch.ones_like(o) for o in outputs])
+        if outputs:
+            torch.autograd.grad(outputs, workload.inputs, [torch.ones_like(o) for o in outputs])
     totals = {"forward": sum(forward.values()), "backward": sum(backward.values())}
     least = {"forward": workload.forward_bytes, "backward": workload.backward_bytes}
     together = sum(totals.values()), sum(least.values())
     return {
         **{f"{name}_bytes": total / rows for name, total in totals.items()},
-        **{f"{name}_to_minimum": total / least[name] for name, total in totals.items()},
+        **{f"{name}_to_minimum": total / (least[name] or 1) for name, total in totals.items()},
         "to_minimum": together[0] / together[1],
     }
 
@@ -77,8 +85,11 @@ def traffic(spec: str, dtype: str) -> dict[str, dict[str, float]]:
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, of masked elements
         return {
             workload.operation: measure(workload, rows)
-            for rows in (ROWS, *set(_FEW_ROWS.values()))
-            for workload in workloads(SPECS[spec], rows, DTYPES[dtype])
+            for rows in sorted({ROWS, *_FEW_ROWS.values()}, reverse=True)
+            for workload in (
+                *workloads(SPECS[spec], rows, DTYPES[dtype]),
+                *workloads_without_gradients(SPECS[spec], rows, DTYPES[dtype]),
+            )
             if rows == _FEW_ROWS.get(workload.operation, ROWS)
         }
 

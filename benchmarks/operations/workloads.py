@@ -23,6 +23,8 @@ SPECS = {
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 IMAGE, RGB_IMAGE = (1, 32, 32), (3, 64, 64)  # channels, height, width of reconstructed images
+GROUP, OVERCLUSTERS = 4, 30  # as the fast recipe of MNIST has them
+LARGEST_HEAD = 256  # whose shared information the kernels take
 TAU, CAPACITY = 0.67, Capacity(0.0, 5.0, 25_000, 30.0)
 
 Outputs = tuple[Tensor, ...]
@@ -32,7 +34,8 @@ class Workload(NamedTuple):
     """One operation on inputs of one size.
 
     ``run(*inputs)`` returns outputs that are differentiable by the inputs that require gradients.
-    The minimum of bytes is what every implementation must read and write once.
+    The minimum of bytes is what every implementation must read and write once. What nothing
+    differentiates has no outputs here.
     """
 
     operation: str
@@ -118,6 +121,60 @@ def workloads(
         (spec.num_params + spec.sample_dim) * row + pixels * (bytes_each + 1),
         (2 * spec.num_params + categories + spec.sample_dim) * row + pixels * (2 * bytes_each + 1),
     )
+    if spec.disc and max(spec.disc) <= LARGEST_HEAD:
+        further = random(rows, OVERCLUSTERS)
+        upstream = torch.zeros((), device=device)
+        yield Workload(
+            "shared_loss",
+            (random(rows, spec.num_params), further),
+            lambda params, further: (_shared_loss(params, further, upstream, spec, step),),
+            (categories + OVERCLUSTERS) * row,
+            (categories + OVERCLUSTERS + spec.num_params + OVERCLUSTERS) * row,
+        )
+
+
+def workloads_without_gradients(
+    spec: LatentSpec, rows: int, dtype: torch.dtype, device: str = "cpu"
+) -> Iterator[Workload]:
+    """What a step does beside the loss, of N = ``rows`` images."""
+    numbers = torch.zeros(spec.num_params, dtype=dtype, device=device)
+    step_rows = torch.zeros(100, 4 + spec.num_params, device=device)
+    following = torch.zeros(1, dtype=torch.int64, device=device)
+    counts = torch.zeros(2, dtype=torch.int64, device=device)
+    scalars = [torch.zeros((), dtype=dtype, device=device) for _ in range(4)]
+    recorded = sum(value.nbytes for value in (*scalars, numbers)) + step_rows[0].nbytes
+
+    def record() -> Outputs:
+        functional.record_row(step_rows, following, [*scalars, numbers], counts=counts)
+        return ()
+
+    images = torch.zeros(rows, *RGB_IMAGE, dtype=torch.uint8, device=device)
+    uniform = torch.full((rows, 6), 0.5, device=device)
+    largest = torch.zeros(6, dtype=dtype, device=device)
+
+    def move() -> Outputs:
+        functional.random_affine(images, uniform, largest)
+        return ()
+
+    moved = images.numel() * (1 + dtype.itemsize)
+    yield Workload("random_affine", (), move, moved + uniform.nbytes, 0)
+    yield Workload("record_row", (), record, recorded + 2 * (following.nbytes + counts.nbytes), 0)
+
+
+def _shared_loss(
+    params: Tensor, further: Tensor, loss: Tensor, spec: LatentSpec, step: Tensor
+) -> Tensor:
+    return functional.shared_loss(
+        loss.to(params.dtype) if params.dtype == torch.float64 else loss,
+        params,
+        spec,
+        step,
+        disc=CAPACITY,
+        group=GROUP,
+        pixels=1024,
+        balance=0.3,
+        further=further,
+    ).loss
 
 
 def _reconstruction(logits: Tensor, target: Tensor) -> Outputs:

@@ -8,6 +8,7 @@ Shapes: N images, Z continuous units, categorical variables of sizes K_1..K_D
 (:class:`fastjvae.LatentSpec`).
 """
 
+from fastjvae.functional.affine import random_affine
 from fastjvae.functional.backends.choice import backend
 from fastjvae.functional.backends.reference import (
     JointLatent,
@@ -43,7 +44,14 @@ from fastjvae.functional.losses import (
     kl_gaussian,
 )
 from fastjvae.functional.noise import Noise, draw_seed
+from fastjvae.functional.recording import record_row
 from fastjvae.functional.sampling import gaussian_rsample, gumbel_softmax
+from fastjvae.functional.shared import (
+    SharedInformation,
+    SharedLoss,
+    shared_information,
+    shared_loss,
+)
 
 __all__ = [
     "Capacity",
@@ -53,6 +61,8 @@ __all__ = [
     "LatentSpec",
     "Noise",
     "Part",
+    "SharedInformation",
+    "SharedLoss",
     "backend",
     "batch_mean",
     "batch_places",
@@ -75,5 +85,9 @@ __all__ = [
     "latent_block",
     "latent_sample",
     "part_of_batch",
+    "random_affine",
+    "record_row",
+    "shared_information",
+    "shared_loss",
     "unit_interval",
 ]

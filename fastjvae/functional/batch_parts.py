@@ -107,9 +107,11 @@ def batch_rows(*rows: Tensor, part: Part | None = None) -> tuple[Tensor, ...]:
     :func:`part_of_batch` they are those of all parts, in one order on every process, and a loss of
     them that every part computes has the whole batch's value and gradient.
     """
-    joined = joined_rows(*rows)
-    if part := part or enclosing_part():
-        joined = whole_rows(part, joined)
+    part = part or enclosing_part()
+    if part is None:
+        compute = compute_dtype(rows[0])
+        return tuple(each.to(compute) for each in rows)
+    joined = whole_rows(part, joined_rows(*rows))
     return torch.split(joined, [each.shape[1] for each in rows], dim=1)
 
 

@@ -4,6 +4,7 @@ JointVAE (paper eq. 8), beta-VAE (Higgins et al. 2017), CC-beta-VAE (Burgess et 
 (Kim & Mnih 2018) and beta-TCVAE (Chen et al. 2018).
 """
 
+from fastjvae.functional import SharedInformation
 from fastjvae.objectives.base import (
     LossOutput,
     Objective,
@@ -17,7 +18,7 @@ from fastjvae.objectives.beta_tc import BetaTCObjective
 from fastjvae.objectives.drawn import drawn_information
 from fastjvae.objectives.factor import FactorObjective
 from fastjvae.objectives.joint import JointObjective, paper_mnist
-from fastjvae.objectives.shared import SharedInformation, SharedObjective, shared_information
+from fastjvae.objectives.shared import SharedObjective, shared_information
 
 __all__ = [
     "BetaObjective",

@@ -1,16 +1,14 @@
 """The information about an image that c holds and that the other images of its group hold too."""
 
-import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from fastjvae import functional
 from fastjvae._numbers import is_integer
 from fastjvae.errors import ArgumentError
-from fastjvae.functional import Noise
+from fastjvae.functional import Noise, SharedInformation
 from fastjvae.functional.capacity import Capacity
 from fastjvae.functional.checks import (
     ChannelReduction,
@@ -18,7 +16,7 @@ from fastjvae.functional.checks import (
     check_seed,
     check_weight,
 )
-from fastjvae.functional.latents import LatentSpec, largest_kl
+from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.weights import Seeded, he_normal_
 from fastjvae.objectives.base import LatentModel, LossOutput, check_model, needed
 from fastjvae.objectives.drawn import with_drawn_information
@@ -26,7 +24,6 @@ from fastjvae.objectives.drawn import with_drawn_information
 # Of the imbalance in the penalty. With 1 the categories stay as good as equal for hundreds of steps
 # before they begin to tell images apart; with 0 some of them stay empty.
 BALANCE = 0.3
-_FLOOR = 1e-8  # of a joint probability; float32 does not tell smaller ones from 0 beside 1
 _HIDDEN = 256  # features of the standard encoder
 
 
@@ -38,13 +35,6 @@ class HeadedModel(LatentModel, Protocol):
     def encode_hidden(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) -> the features (N, 256) that the head reads."""
         ...
-
-
-class SharedInformation(NamedTuple):
-    """Two terms of the loss, nats, differentiable."""
-
-    information: Tensor  # I(c; c')
-    imbalance: Tensor  # KL(category mean || uniform)
 
 
 def shared_information(params: Tensor, spec: LatentSpec, group: int) -> SharedInformation:
@@ -77,38 +67,7 @@ def shared_information(params: Tensor, spec: LatentSpec, group: int) -> SharedIn
     Raises:
         ArgumentError: the rows are not a number of whole groups.
     """
-    if group < 2 or len(params) % group:
-        raise ArgumentError(
-            f"the images of a batch must be groups of {group}, at least 2 each, one after the"
-            f" other, got {len(params)} images"
-        )
-    found = [shared_by(params[:, logits].softmax(dim=1), group) for logits in spec.logits]
-    zero = params.new_zeros(())
-    return SharedInformation(
-        sum((each.information for each in found), start=zero),
-        sum((each.imbalance for each in found), start=zero),
-    )
-
-
-def shared_by(p: Tensor, group: int) -> SharedInformation:
-    """Shared information of one variable's probabilities (..., N, K), for each leading index."""
-    categories = p.shape[-1]
-    joint = joint_of(p, group).clamp_min(_FLOOR)
-    log_mean = joint.sum(dim=-2).log()
-    own = joint.log() - log_mean[..., :, None] - log_mean[..., None, :]
-    information = (joint * own).sum(dim=(-2, -1))
-    imbalance = math.log(categories) + (joint.sum(dim=-2) * log_mean).sum(dim=-1)
-    return SharedInformation(information, imbalance)
-
-
-def joint_of(p: Tensor, group: int) -> Tensor:
-    """P(c, c') (..., K, K) of two different images of a group, of probabilities (..., N, K)."""
-    images, categories = p.shape[-2:]
-    totals = p.view(*p.shape[:-2], -1, group, categories).sum(dim=-2)  # (..., N / group, K)
-    with torch.autocast(p.device.type, enabled=False):
-        # Pairs of an image with itself do not count.
-        pairs = totals.mT @ totals - p.mT @ p
-    return pairs / (max(images, 1) * (group - 1))
+    return functional.shared_information(params, spec, group)
 
 
 class SharedObjective(nn.Module):
@@ -226,30 +185,29 @@ class SharedObjective(nn.Module):
             channel_reduction=self.channel_reduction,
         )
         rows, _, *further_rows = functional.batch_rows(params, block.sample, *further_logits)
-        information, imbalance = shared_information(rows, self.spec, self.group)
-        capacity = self.disc.at(
+        shared = functional.shared_loss(
+            terms.loss,
+            rows,
+            self.spec,
             step,
-            device=information.device,
-            dtype=information.dtype,
-            maximum=largest_kl(self.spec.disc),
+            disc=self.disc,
+            group=self.group,
+            pixels=model.num_pixels,
+            balance=BALANCE,
+            further=further_rows[0] if self.further else None,
         )
-        penalty = functional.capacity_loss(information, capacity, self.disc.gamma)
-        penalty = penalty + self.disc.gamma * BALANCE * imbalance
-        extra = {"shared_information": information.detach(), "imbalance": imbalance.detach()}
+        extra = {"shared_information": shared.information, "imbalance": shared.imbalance}
         if self.further:
-            further = shared_information(further_rows[0], self.further, self.group)
-            missing = largest_kl(self.further.disc) - further.information
-            penalty = penalty + self.disc.gamma * (missing + BALANCE * further.imbalance)
-            extra["overclustered_information"] = further.information.detach()
+            extra["overclustered_information"] = shared.overclustered_information
         # One by one: torch.compile of 2.11 cannot trace `_replace` of a named tuple.
         out = LossOutput(
-            loss=terms.loss + penalty / model.num_pixels,
+            loss=shared.loss,
             reconstruction=terms.reconstruction,
             kl_cont=terms.kl_cont,
             kl_disc=terms.kl_disc,
             category_mean=terms.category_mean,
             capacity_cont=terms.capacity_cont,
-            capacity_disc=capacity.to(terms.capacity_disc.dtype),
+            capacity_disc=shared.capacity.to(terms.capacity_disc.dtype),
             extra=extra,
         )
         return with_drawn_information(out, model, block.sample, step, self.drawn_gamma)

@@ -19,10 +19,11 @@ from fastjvae.figures.frames import FrameRecorder
 from fastjvae.model import JointVAE, checkpoint, pretrained
 from fastjvae.training.about import about, described
 from fastjvae.training.allocator import keep_freed_memory
+from fastjvae.training.checkpoint_times import CheckpointTimes
 from fastjvae.training.device import resolve_device, set_precision
 from fastjvae.training.held_out import HeldOutWatch
 from fastjvae.training.images import training_batches
-from fastjvae.training.loss_checks import check_numbers
+from fastjvae.training.loss_checks import read_checked
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress, images_left
 from fastjvae.training.recorder import Recorder
@@ -81,6 +82,8 @@ class TrainingLoop:
         }
         self._described = described(data, config, self._digest, held_out)
         self._images_since = 0  # the last record
+        self._checkpoints = CheckpointTimes(config, self.processes)
+        self._checked: int | None = None  # the step up to which everything can be right
         self._folder_is_ours = False  # it says what this run does, and not what one before it did
 
     def on_device(self, model: JointVAE) -> JointVAE:
@@ -147,8 +150,7 @@ class TrainingLoop:
             DataError: a reconstruction below 0: the images are not between 0 and 1.
             RunError: another process of the run has ended or does not answer.
         """
-        config = self.config
-        if config.keep_freed_memory and self.device.type == "cpu":
+        if self.config.keep_freed_memory and self.device.type == "cpu":
             keep_freed_memory()
         with (
             self._batches(),
@@ -160,12 +162,13 @@ class TrainingLoop:
             first = self.step
             if not self.finished:
                 self._record_frame()
+            self._checkpoints.written()
             since_s = time.perf_counter()
             while not self.finished and not self._stops(stopped):
                 self.train_step()
                 self.progress.advance()
                 self._take_over_folder(first)
-                if self.step % config.log_every == 0 or self.step == self.phase_ends:
+                if self.step % self.config.log_every == 0 or self.step == self.phase_ends:
                     record = self._read_record(since_s)
                     since_s = time.perf_counter()
                     if log is not None:
@@ -173,7 +176,7 @@ class TrainingLoop:
                     left = images_left([self.phase, *self._later], self.step, self.total_steps)
                     self.progress.record(self.summary(record), left / record["images_per_s"])
                 self._record_frame()
-                if self.step % config.checkpoint_every == 0 or self.step == self.phase_ends:
+                if self._checkpoints.due(self.step) or self.step == self.phase_ends:
                     self.save()
                 if self.step == self.phase_ends and self._later:
                     self._next_phase()
@@ -230,8 +233,10 @@ class TrainingLoop:
         Raises:
             NonFiniteLossError: a loss or parameter is not finite; the last checkpoint stays.
         """
-        self._read_rows()
+        if self._checked != self.step:
+            self._read_rows()
         self.processes.first(self._write)
+        self._checkpoints.written()
 
     # --- phases -----------------------------------------------------------------------------------
 
@@ -284,9 +289,8 @@ class TrainingLoop:
             "epoch": self.phase_step / self.batches.steps_per_epoch,
             **self.recorder.record(rows),
             "images_per_s": speed,
+            **({"beside_steps_s": beside_s} if beside_s else {}),
         }
-        if beside_s:
-            record["beside_steps_s"] = beside_s
         if self._held_out and self._held_out.is_due(self.step):
             record["reconstruction_held_out"] = self._held_out.error(self.model)
         if self.warning and (sentence := self.warning(record)):
@@ -295,9 +299,8 @@ class TrainingLoop:
 
     def _read_rows(self) -> torch.Tensor:
         """The recorder's rows; ends a run whose numbers cannot be right."""
-        rows = self.recorder.read()
-        names = self.recorder.names
-        check_numbers(rows, names, self.model, self.objective, self.step, self.run)
+        rows = read_checked(self.recorder, self.model, self.objective, self.step, self.run)
+        self._checked = self.step
         return rows
 
     def _record_frame(self) -> None:
@@ -310,11 +313,8 @@ class TrainingLoop:
 
     def _stops(self, stopped: Stopped) -> bool:
         """Whether a signal ends training here; several processes ask one another rarely."""
-        if self.processes.world == 1:
-            return bool(stopped)
-        if self.step % self.config.log_every:
-            return False
-        return self.processes.any(bool(stopped))
+        asks = self.processes.world == 1 or self.step % self.config.log_every == 0
+        return asks and self.processes.any(bool(stopped))
 
     # --- the run folder ---------------------------------------------------------------------------
 

@@ -3,38 +3,49 @@
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import torch
 from torch import Tensor
 
 from fastjvae.errors import DataError, NonFiniteLossError
 from fastjvae.model import JointVAE
 from fastjvae.model.checkpoint import find_checkpoint
 from fastjvae.objectives.base import call_if_offered
+from fastjvae.training.recorder import Recorder
 from fastjvae.training.run_folder import RunFolder
 
 
-def check_numbers(
-    rows: Tensor, names: Sequence[str], model: JointVAE, objective: Any, step: int, run: RunFolder
-) -> None:
-    """Check the losses of the last steps, and the parameters that they have led to.
+def read_checked(
+    recorder: Recorder, model: JointVAE, objective: Any, step: int, run: RunFolder
+) -> Tensor:
+    """The losses of the last steps, once they and the parameters they led to can be right.
+
+    Losses and the parameters' norms come from the device in one copy.
 
     Args:
-        rows: (steps, columns) numbers of the steps up to ``step``; ``names`` are the columns'.
+        recorder: has the rows of the steps up to ``step``.
         model, objective: checked too; an objective may offer ``named_parameters()``.
         run: the error names its last checkpoint.
+
+    Returns:
+        (steps, columns), oldest first, on the CPU.
 
     Raises:
         NonFiniteLossError: a number or a parameter is not finite.
         DataError: a reconstruction is below 0.
     """
-    first = step - len(rows) + 1
+    own: Any = call_if_offered(objective, "named_parameters") or ()
+    parameters = {name: p.detach() for name, p in (*model.named_parameters(), *own)}
+    norms = torch._foreach_norm(list(parameters.values()))
+    rows, read = recorder.read_with(norms)
+    names, first = recorder.names, step - len(rows) + 1
     if len(bad := (~rows.isfinite()).any(dim=1).nonzero()):
         row = int(bad[0])
         finite = rows[row].isfinite().tolist()
         wrong = [name for name, ok in zip(names, finite, strict=True) if not ok]
         _fail(f"the loss is not finite at step {first + row}: {_first_of(wrong)}", run)
-    own: Any = call_if_offered(objective, "named_parameters") or ()
-    parameters = (*model.named_parameters(), *own)
-    if wrong := [name for name, p in parameters if not bool(p.isfinite().all())]:
+    # A norm also overflows where the numbers are large, which is no error.
+    suspects = [name for name, norm in zip(parameters, read, strict=True) if not norm.isfinite()]
+    if wrong := [name for name in suspects if not parameters[name].isfinite().all()]:
         _fail(f"parameters are not finite after step {step}: {_first_of(wrong)}", run)
     if len(rows) and "reconstruction" in names:
         reconstruction = rows[:, names.index("reconstruction")]
@@ -45,6 +56,7 @@ def check_numbers(
                 f" nats, which no image between 0 and 1 can have: divide 0..255 by 255 or give"
                 f" uint8 images, and do not normalise"
             )
+    return rows
 
 
 def _fail(reason: str, run: RunFolder) -> NoReturn:

@@ -1,13 +1,14 @@
 """The numbers of single steps, kept on the device until a logging step reads them in bulk."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fastjvae.errors import CheckpointError
-from fastjvae.functional import information
+from fastjvae.functional import information, record_row
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.objectives.base import LossOutput
 
@@ -47,20 +48,34 @@ class Recorder:
         ]
 
     @torch.no_grad()
-    def append(self, numbers: Mapping[str, Tensor]) -> None:
-        """Write the numbers of one step on the device; does not wait for it."""
+    def append(
+        self,
+        numbers: Mapping[str, Tensor],
+        *,
+        factors: Mapping[str, float] | None = None,
+        counts: Tensor | None = None,
+    ) -> None:
+        """Write the numbers of one step on the device; does not wait for it.
+
+        Args:
+            numbers: by name, scalars and vectors.
+            factors: by name, what some of them are multiplied by.
+            counts: int64 on the device, which go up by 1 with the row.
+        """
+        values = list(numbers.values())
         self._sizes = {name: len(v) if v.ndim else None for name, v in numbers.items()}
-        row = torch.cat([value.reshape(-1) for value in numbers.values()])
+        columns = sum(value.numel() for value in values)
         if self._rows is None:
-            self._rows = row.new_zeros(self._most_rows, len(row))
-            self._next = self._next.to(row.device)
-        elif len(row) != self._rows.shape[1]:
+            dtype = reduce(torch.promote_types, (value.dtype for value in values))
+            self._rows = values[0].new_zeros(self._most_rows, columns, dtype=dtype)
+            self._next = self._next.to(values[0].device)
+        elif columns != self._rows.shape[1]:
             raise CheckpointError(
                 f"the checkpoint has {self._rows.shape[1]} numbers of each step and this run"
-                f" {len(row)}: its objective or latent variables differ"
+                f" {columns}: its objective or latent variables differ"
             )
-        self._rows.index_copy_(0, self._next, row[None])
-        self._next.add_(1).remainder_(len(self._rows))
+        scales = [(factors or {}).get(name, 1.0) for name in numbers]
+        record_row(self._rows, self._next, values, factors=scales, counts=counts)
         self.written += 1
 
     def count(self) -> None:
@@ -69,12 +84,21 @@ class Recorder:
 
     def read(self) -> Tensor:
         """Return the rows on the CPU, (steps, columns), oldest first; waits for the device."""
-        if self._rows is None:
-            return torch.zeros(0, 0)
-        size = len(self._rows)
-        if self.written <= size:
-            return self._rows[: self.written].cpu()
-        return self._rows.cpu().roll(-(self.written % size), dims=0)
+        return self.read_with()[0]
+
+    @torch.no_grad()
+    def read_with(self, beside: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """The rows of :meth:`read` and further numbers (), the latter side by side.
+
+        One copy brings all of them, and waits for the device once.
+        """
+        rows = torch.zeros(0, 0) if self._rows is None else self._rows
+        size, kept = len(rows), min(self.written, len(rows))
+        further = torch.stack(list(beside)).to(rows) if beside else rows.new_zeros(0)
+        together = torch.cat([rows[:kept].flatten(), further]).cpu()
+        read, numbers = torch.split(together, [kept * rows.shape[1], len(beside)])
+        read = read.view(kept, rows.shape[1])
+        return read.roll(-(self.written % size), dims=0) if self.written > size else read, numbers
 
     def clear(self) -> None:
         """Drop all rows."""
@@ -139,10 +163,10 @@ def loss_recorder(spec: LatentSpec, rows: int = 100) -> Recorder:
     return Recorder({**numbers, **vectors}, rows, derived)
 
 
-def loss_numbers(out: LossOutput, num_pixels: int) -> dict[str, Tensor]:
-    """The losses of one step by name, undivided, in nats per image."""
+def loss_numbers(out: LossOutput) -> dict[str, Tensor]:
+    """The losses of one step by name, in nats per image; ``loss`` is divided by the pixels."""
     return {
-        "loss": out.loss.detach() * num_pixels,
+        "loss": out.loss.detach(),
         "reconstruction": out.reconstruction,
         "capacity_cont": out.capacity_cont,
         "capacity_disc": out.capacity_disc,

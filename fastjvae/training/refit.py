@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from fastjvae import functional
 from fastjvae.data.batches.order import epoch_seed
 from fastjvae.functional.batch_parts import part_of_batch
+from fastjvae.functional.shared import joint_of, shared_by
 from fastjvae.model import Encoder, JointVAE
-from fastjvae.objectives.shared import BALANCE, joint_of, shared_by
+from fastjvae.objectives.shared import BALANCE
 from fastjvae.training.merging import merged
 from fastjvae.training.step import TrainingStep
 

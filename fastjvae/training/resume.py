@@ -92,7 +92,7 @@ def restore(
     restore_optimizer(trained.optimizer, state["optimizer"])
     if "objective" in state:
         call_if_offered(trained.objective, "load_state_dict", state["objective"])
-    trained.step.fill_(phase_step)
+    trained.count_from(phase_step)
     trained.recorder.restore(state["metrics"], trained.noise.device)
 
 

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fastjvae.data.batches import Batches
 from fastjvae.data.batches.augment import NUMBERS, RandomAffine
 from fastjvae.errors import ArgumentError
-from fastjvae.functional import divergence_sums, joined_rows, latent_sample, unit_interval
+from fastjvae.functional import divergence_sums, joined_rows, latent_sample
 from fastjvae.functional.batch_parts import add_up, part_of_batch
 from fastjvae.functional.noise import Noise, draw_seed, drawn_noise
 from fastjvae.model import JointVAE
@@ -62,7 +62,9 @@ class TrainingStep:
     ) -> None:
         self.model, self.objective = trained.model, trained.objective
         self.optimizer, self.recorder = trained.optimizer, trained.recorder
-        self.noise, self.step, self.device = trained.noise, trained.step, trained.model.device
+        self.noise, self.device = trained.noise, trained.model.device
+        # The step's number is one more than the steps taken: both are views of the counts.
+        self.counts, self.step, self.number = trained.counts, trained.step, trained.number
         self.batches, self.processes, self.say = batches, processes, say
         self.accumulate, self.warmup, self.precision = accumulate, warmup, precision
         self._transform = RandomAffine(augment, self.device, self.model.dtype) if augment else None
@@ -80,18 +82,18 @@ class TrainingStep:
     def take(self, selected: Tensor, number: int) -> None:
         """Take one step on the images of a selection."""
         images = self.augmented(self.batches.gather(selected), self.batches.whole(number))
-        self.step += 1
         self.optimizer.zero_grad(set_to_none=True)
         if self.in_parts:
             out = self._backward_in_parts(images, self.batches.whole(number))
         else:
             with self.autocast():
-                out = self.loss(images, self.step, *self._draw_noise(len(images)))
+                out = self.loss(images, self.number, *self._draw_noise(len(images)))
             out.loss.backward()
         if self.warmup:
             self._set_learning_rates()
         self.optimizer.step()
-        self.recorder.append(loss_numbers(out, self.model.num_pixels))
+        pixels = {"loss": float(self.model.num_pixels)}
+        self.recorder.append(loss_numbers(out), factors=pixels, counts=self.counts)
 
     def augmented(self, images: Tensor, whole: int) -> Tensor:
         """Transform the images of this process, each by its share of the whole batch's numbers."""
@@ -99,18 +101,18 @@ class TrainingStep:
             return images
         uniform = torch.rand(whole, NUMBERS, generator=self.noise, device=self.device)
         own = uniform.tensor_split(self.processes.world)[self.processes.rank]
-        return self._transform(unit_interval(images, self.model.dtype), own)
+        return self._transform(images, own)
 
     def _set_learning_rates(self) -> None:
         """The learning rates of this step, kept in tensors whose addresses do not change.
 
         A checkpoint brings others.
         """
-        share = (self.step / self.warmup).clamp(max=1.0)
         for group, full, lr in zip(
             self.optimizer.param_groups, self._full_lr, self._lr, strict=True
         ):
-            group["lr"] = lr.copy_(full * share)
+            share = torch.div(self.number, self.warmup, out=lr).clamp_(max=1.0)
+            group["lr"] = share.mul_(full)
 
     def _backward_in_parts(self, images: Tensor, whole: int) -> LossOutput:
         """Gradients of the whole batch's loss, of which these images are this process' part."""
@@ -129,7 +131,7 @@ class TrainingStep:
             more = len(outs) < len(parts) - 1
             among = part_of_batch(whole, sums=sums, rows=rows, first=first)
             with among, self._without_exchange(more), self.autocast():
-                outs.append(self.loss(own, self.step, n, u))
+                outs.append(self.loss(own, self.number, n, u))
                 outs[-1].loss.backward()  # type: ignore[no-untyped-call]
             first += len(own)
         # Every part's loss has its own share of the reconstruction, and the whole batch's rest.
@@ -242,7 +244,7 @@ class TrainingStep:
         tensors = [
             *(p for group in self.optimizer.param_groups for p in group["params"]),
             *self.model.buffers(),
-            self.step,
+            self.counts,
         ]
         before = [tensor.detach().clone() for tensor in tensors]
         moments = {p: copy.deepcopy(state) for p, state in self.optimizer.state.items()}

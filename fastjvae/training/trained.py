@@ -22,10 +22,28 @@ class Trained:
     optimizer: torch.optim.Optimizer  # over all parameters
     recorder: Recorder  # of the numbers of each step
     noise: torch.Generator  # on the device of the run
-    step: Tensor = field(init=False)  # (), int64 on the device: steps taken
+    # (2,) int64 on the device: steps taken, and the number of the step after them, from 1. Both go
+    # up by 1 in the launch that records a step.
+    counts: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.step = torch.zeros((), dtype=torch.int64, device=self.model.device)
+        self.counts = torch.zeros(2, dtype=torch.int64, device=self.model.device)
+        self.count_from(0)
+
+    @property
+    def step(self) -> Tensor:
+        """Steps taken, ()."""
+        return self.counts[0]
+
+    @property
+    def number(self) -> Tensor:
+        """The number of the step that is taken next, (), counted from 1."""
+        return self.counts[1]
+
+    def count_from(self, step: int) -> None:
+        """Go on after so many steps."""
+        self.counts[0].fill_(step)
+        self.counts[1].fill_(step + 1)
 
 
 class Prepared(NamedTuple):

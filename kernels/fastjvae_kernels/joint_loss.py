@@ -26,24 +26,11 @@ from torch import Tensor
 from fastjvae_kernels.arguments import number
 from fastjvae_kernels.blocks import warps
 from fastjvae_kernels.column_sums import THREADS, TILE, columns_at_once, sum_of_columns
-from fastjvae_kernels.math import device_number
+from fastjvae_kernels.math import capacity_at, device_number, sign
 
 # Scalars of the report before its vectors, on the device and for the host.
 REPORT_HEAD = tl.constexpr(5)
 REPORT_SCALARS: int = REPORT_HEAD.value
-
-
-@triton.jit
-def _capacity(t, lo, hi, start, iters, maximum):
-    progress = (t - start).to(tl.float32) / iters
-    progress = tl.minimum(tl.maximum(progress, 0.0), 1.0)
-    return tl.minimum(lo + (hi - lo) * progress, maximum)
-
-
-@triton.jit
-def _sign(x):
-    """-1, 0 or 1; NaN stays NaN."""
-    return tl.where(x > 0, 1.0, tl.where(x < 0, -1.0, x))
 
 
 @triton.jit(
@@ -94,8 +81,8 @@ def joint_loss_kernel(
         step = tl.load(step_ptr).to(tl.int64)
     cont_gamma = device_number(cont_gamma_ptr, cont_gamma, CONT_GAMMA_ON_DEVICE)
     disc_gamma = device_number(disc_gamma_ptr, disc_gamma, DISC_GAMMA_ON_DEVICE)
-    cont_capacity = _capacity(step, cont_lo, cont_hi, cont_start, cont_iters, cont_maximum)
-    disc_capacity = _capacity(step, disc_lo, disc_hi, disc_start, disc_iters, disc_maximum)
+    cont_capacity = capacity_at(step, cont_lo, cont_hi, cont_start, cont_iters, cont_maximum)
+    disc_capacity = capacity_at(step, disc_lo, disc_hi, disc_start, disc_iters, disc_maximum)
     cont_excess = tl.sum(cont_kl, axis=0) - cont_capacity
     disc_measure = tl.sum(disc_kl, axis=0)
     if INFORMATION:
@@ -106,8 +93,8 @@ def joint_loss_kernel(
     tl.store(report_ptr + 0, reconstruction)
     tl.store(report_ptr + 1, cont_capacity)
     tl.store(report_ptr + 2, disc_capacity)
-    tl.store(report_ptr + 3, cont_gamma * _sign(cont_excess) / pixels)
-    tl.store(report_ptr + 4, disc_gamma * _sign(disc_excess) / pixels)
+    tl.store(report_ptr + 3, cont_gamma * sign(cont_excess) / pixels)
+    tl.store(report_ptr + 4, disc_gamma * sign(disc_excess) / pixels)
 
 
 class Ramp(NamedTuple):

@@ -26,6 +26,20 @@ def device_number(ptr, value, ON_DEVICE: tl.constexpr):
 
 
 @triton.jit
+def capacity_at(t, lo, hi, start, iters, maximum):
+    """lo + (hi - lo) clamp((t - start) / iters, 0, 1), at most `maximum`."""
+    progress = (t - start).to(tl.float32) / iters
+    progress = tl.minimum(tl.maximum(progress, 0.0), 1.0)
+    return tl.minimum(lo + (hi - lo) * progress, maximum)
+
+
+@triton.jit
+def sign(x):
+    """-1, 0 or 1; NaN stays NaN."""
+    return tl.where(x > 0, 1.0, tl.where(x < 0, -1.0, x))
+
+
+@triton.jit
 def philox_blocks(seed, rows, blocks, stream: tl.constexpr):
     """Four (R, B) uint32 tiles, word 0..3 of the blocks (B,) in rows (R,) int64."""
     zero = (rows[:, None] + blocks[None, :]).to(tl.uint32) * 0
@@ -85,7 +99,22 @@ def box_muller(u0, u1):
     # Quarter turns q = 0..4 and a rest of at most an eighth of a turn to either side.
     turns = 4.0 * u1
     quarter = (turns + 0.5).to(tl.int32)
-    a = (turns - quarter.to(tl.float32)) * 1.5707963267948966
+    cosine, sine = _turned((turns - quarter.to(tl.float32)) * 1.5707963267948966, quarter)
+    return radius * cosine, radius * sine
+
+
+@triton.jit
+def cos_sin(angle):
+    """Cosine and sine of some radians, good to the last bits up to some thousand."""
+    quarters = tl.floor(angle * 0.6366197723675814 + 0.5)
+    # Half a pi in two parts, of which the first times a few thousand is exact.
+    rest = (angle - quarters * 1.5703125) - quarters * 4.838267948966e-4
+    return _turned(rest, quarters.to(tl.int32))
+
+
+@triton.jit
+def _turned(a, quarter):
+    """Cosine and sine of an angle of at most an eighth of a turn after some quarter turns."""
     z = a * a
     sine = a + a * z * (-1.6666654611e-1 + z * (8.3321608736e-3 - z * 1.9515295891e-4))
     cosine = (
@@ -98,7 +127,7 @@ def box_muller(u0, u1):
     second = tl.where(odd, cosine, sine)
     first = tl.where(((quarter + 1) & 2) == 2, -first, first)
     second = tl.where((quarter & 2) == 2, -second, second)
-    return radius * first, radius * second
+    return first, second
 
 
 @triton.jit

@@ -22,10 +22,14 @@ SURVEY = f"""
 import json, sys
 from dataclasses import asdict
 from benchmarks.resources import survey
-every_kernel = {{"joint_latent", "joint_loss", "bernoulli_reconstruction_rgb"}}
+every_kernel = {{
+    "joint_latent", "joint_loss", "bernoulli_reconstruction_rgb", "shared_loss", "random_affine",
+    "record_row",
+}}
 rows = survey(["mnist"], ["fp32"], {some(TARGETS, 2)}, every_kernel)
 rows += survey(["mnist"], {some(["bf16", "fp16"])}, {some(["sm_80", "gfx942"])}, every_kernel)
 rows += survey(["aligned"], ["fp32"], {some(["sm_90", "sm_75", "gfx942"])}, every_kernel)
+rows += survey(["K=256"], ["fp32"], {some(["sm_90", "gfx90a"], 0)}, {{"shared_loss"}})
 rows += survey(["K=4096, shifted"], ["fp32"], {some(["sm_90", "gfx90a"], 0)})
 print(json.dumps([{{**asdict(row), "complaint": row.complaint}} for row in rows]))
 """
@@ -58,6 +62,11 @@ def test_every_kernel_compiles_for_every_target(rows: list[dict[str, Any]]):
         "joint_loss",
         "reconstruction_forward",
         "reconstruction_backward",
+        "shared_joint",
+        "shared_loss",
+        "shared_backward",
+        "random_affine",
+        "record_row",
     }
     for target in some(TARGETS, 2):
         assert {row["kernel"] for row in rows if row["target"] == target} == kernels
@@ -80,6 +89,13 @@ def test_aligned_rows_move_128_bits_at_a_time(rows: list[dict[str, Any]]):
         assert row["widest_load_bits"] == row["widest_store_bits"] == 128, row
 
 
+WITHOUT_GRADIENT = {"random_affine", "record_row"}
+# What is read again comes from the cache: the logits of an image's group, once for 16 rows of a
+# joint distribution, and a pixel, as a neighbour of four. Partial joint distributions are as many
+# bytes for 128 images as for 4,096.
+MOST_TRAFFIC = {"shared_loss": (25.0, 7.0), "random_affine": (2.1, 1.0)}
+
+
 def test_bytes_are_at_most_a_tenth_above_the_minimum():
     counted = _run(
         "import json; from benchmarks.operations.traffic import traffic;"
@@ -90,10 +106,13 @@ def test_bytes_are_at_most_a_tenth_above_the_minimum():
         assert set(operations) == {
             "gumbel_softmax", "gaussian_rsample", "kl_capacity_loss", "joint_latent",
             "bernoulli_reconstruction", "bernoulli_reconstruction_rgb", "joint_loss",
+            "shared_loss", "random_affine", "record_row",
         }  # fmt: skip
         for name, ratios in operations.items():
-            for which in ("forward_to_minimum", "backward_to_minimum"):
-                assert 1 <= ratios[which] <= 1.1, (name, which, ratios)
+            forward, backward = MOST_TRAFFIC.get(name, (1.1, 1.1))
+            assert 1 <= ratios["forward_to_minimum"] <= forward, (name, ratios)
+            if name not in WITHOUT_GRADIENT:
+                assert 1 <= ratios["backward_to_minimum"] <= backward, (name, ratios)
     reconstruction = counted[0]["bernoulli_reconstruction"]
     per_element = (reconstruction["forward_bytes"] + reconstruction["backward_bytes"]) / 1024
     assert per_element <= 1.1 * 14  # fp32 logits and uint8 targets twice, fp32 gradient once

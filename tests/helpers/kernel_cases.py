@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -167,4 +168,74 @@ def assert_as_exact(
     assert not wrong.any(), (
         f"{int(wrong.sum())} wrong, the first at {tuple(map(int, first))}: {ours[first]:.9g} for"
         f" {exact[first]:.9g}, error {error[first]:.3g}, allowed {allowed[first]:.3g}"
+    )
+
+
+# --- a case ---------------------------------------------------------------------------------------
+
+
+class Results(NamedTuple):
+    """Outputs of one operation and the gradients of its inputs."""
+
+    outputs: tuple[Tensor, ...]
+    gradients: tuple[Tensor, ...]
+
+
+def differentiate(
+    operation: Callable[..., tuple[Tensor, ...]],
+    inputs: tuple[Tensor, ...],
+    grads: tuple[Tensor, ...],
+) -> Results:
+    leaves = tuple(tensor.detach().requires_grad_() for tensor in inputs)
+    outputs = operation(*leaves)
+    pairs = [
+        (output, grad.to(output.dtype))
+        for output, grad in zip(outputs, grads, strict=True)
+        if output.requires_grad  # an empty divergence need not
+    ]
+    differentiable, upstream_grads = zip(*pairs, strict=True)
+    return Results(outputs, torch.autograd.grad(differentiable, leaves, upstream_grads))
+
+
+class Case(NamedTuple):
+    """One operation by the kernels, by the reference in the same dtype, and in float64."""
+
+    ours: Results
+    reference: Results
+    exact: Results
+
+    def check_output(self, i: int, magnitude: Tensor | float, slack: Tensor | float = 0.0) -> None:
+        assert_as_exact(
+            self.ours.outputs[i], self.reference.outputs[i], self.exact.outputs[i], magnitude, slack
+        )
+
+    def check_gradient(
+        self, i: int, magnitude: Tensor | float, slack: Tensor | float = 0.0
+    ) -> None:
+        assert_as_exact(
+            self.ours.gradients[i],
+            self.reference.gradients[i],
+            self.exact.gradients[i],
+            magnitude,
+            slack,
+        )
+
+
+def compare(
+    with_seed: Callable[..., tuple[Tensor, ...]],
+    with_noise: Callable[..., tuple[Tensor, ...]],
+    inputs: tuple[Tensor, ...],
+    grad_kind: str,
+    generator: torch.Generator,
+) -> Case:
+    """Run ``with_seed`` on the kernels and ``with_noise``, which is given its numbers, twice."""
+    doubles = tuple(tensor.double() for tensor in inputs)
+    shapes = with_noise(*inputs)
+    grads = tuple(upstream(grad_kind, output, generator) for output in shapes)
+    with kernels():
+        ours = differentiate(with_seed, inputs, grads)
+    return Case(
+        ours,
+        differentiate(with_noise, inputs, grads),
+        differentiate(with_noise, doubles, tuple(g.double() for g in grads)),
     )

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import fastjvae
 from fastjvae import BetaObjective, functional
-from fastjvae.functional.backends.triton import latent, losses, samples
+from fastjvae.functional.backends.triton import latent, losses, samples, shared
 from fastjvae.functional.backends.triton.operation import Operation
 
 
@@ -101,7 +101,7 @@ def test_every_single_operation_compiles(fresh_compiler: None):
 
 def _operator_arguments() -> list[tuple[Operation, tuple[Any, ...]]]:
     def leaf(*shape: int) -> Tensor:
-        return torch.randn(*shape, device=DEVICE, requires_grad=True)
+        return torch.randn(shape, device=DEVICE, requires_grad=True)
 
     seed, step = torch.tensor([2], device=DEVICE), torch.tensor(5, device=DEVICE)
     uint8 = images(3)
@@ -126,10 +126,21 @@ def _operator_arguments() -> list[tuple[Operation, tuple[Any, ...]]]:
                 numbers, torch.tensor(3.0, device=DEVICE), 0.0, 5, 3, 256, True,
             ),
         ),
+        (
+            shared._SHARED_LOSS,
+            (
+                leaf(), leaf(6, 11), leaf(6, 5), [4, 3], 3, step, 0, numbers,
+                torch.tensor(3.0, device=DEVICE), 0.0, 0.3, 256,
+            ),
+        ),
+        (
+            shared._SHARED_LOSS,
+            (leaf(), leaf(6, 11), None, [4, 3], 2, None, 5, numbers, None, 3.0, 0.3, 256),
+        ),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", range(7))
+@pytest.mark.parametrize("case", [*range(7), 9, 10])
 def test_the_table_of_the_variables_is_made_while_tracing(
     case: int, monkeypatch: pytest.MonkeyPatch
 ):
@@ -148,13 +159,13 @@ def test_the_table_of_the_variables_is_made_while_tracing(
     assert real == [True]
 
 
-@pytest.mark.parametrize("case", range(9))
+@pytest.mark.parametrize("case", range(11))
 def test_opcheck(case: int, fresh_compiler: None):
     operation, arguments = _operator_arguments()[case]
     torch.library.opcheck(operation._operator, arguments)
 
 
-@pytest.mark.parametrize("case", range(9))
+@pytest.mark.parametrize("case", range(11))
 def test_opcheck_of_the_backward_operators(case: int, monkeypatch: pytest.MonkeyPatch):
     """With the arguments that the backward pass gives them."""
     operation, arguments = _operator_arguments()[case]

@@ -16,6 +16,7 @@ from fastjvae.functional import Noise
 
 pytest.importorskip("triton", reason="needs triton")
 
+from fastjvae_kernels.affine import random_affine
 from fastjvae_kernels.column_sums import column_sums
 from fastjvae_kernels.joint_loss import Ramp, joint_loss
 from fastjvae_kernels.latent_launch import (
@@ -29,6 +30,7 @@ from fastjvae_kernels.reconstruction import (
     reconstruction_backward,
     reconstruction_forward,
 )
+from fastjvae_kernels.shared_launch import Heads, shared_backward, shared_loss
 
 NAN = float("nan")
 SPECS = [
@@ -141,6 +143,35 @@ def test_objective_kernels_stay_inside_and_fill_everything(
         )
 
 
+@pytest.mark.parametrize("group", [2, 5])
+@pytest.mark.parametrize("overclusters", [0, 3, 33])
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if spec.disc], ids=str)
+def test_shared_kernels_stay_inside_and_fill_everything(
+    spec: LatentSpec, overclusters: int, group: int, guarded: Guarded
+):
+    rows = 7 * group
+    params = _filled(guarded, rows, spec.num_params)
+    further = _filled(guarded, rows, overclusters) if overclusters else None
+    base, upstream = _filled(guarded), _filled(guarded)
+    heads = Heads(params, spec.disc, further, group)
+    ramp = Ramp(0.0, 1.0, 0, 10, 9.0, 3.0)
+    with kernels():
+        _, report, joint = shared_loss(base, heads, 4, ramp, balance=0.3, pixels=400)
+        shared_backward(heads, report, joint, upstream)
+
+
+@pytest.mark.parametrize("size", [(1, 5, 7), (3, 16, 17)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_affine_kernel_stays_inside_and_fills_everything(
+    size: tuple[int, int, int], dtype: torch.dtype, guarded: Guarded
+):
+    images = guarded.array(3, *size, dtype=dtype).copy_(torch.rand(3, *size))
+    uniform = guarded.array(3, 6).copy_(torch.rand(3, 6))
+    largest = guarded.array(6).fill_(2.0)
+    with kernels():
+        random_affine(images, uniform, largest)
+
+
 def test_results_repeat_bitwise():
     spec = LatentSpec(10, (10, 4))
     params = torch.randn(700, spec.num_params, device=DEVICE, requires_grad=True)
@@ -217,3 +248,17 @@ def test_images_may_reach_beyond_2_to_the_31_elements():
         )[0]
         right = reconstruction_backward(near.detach(), far.abs(), upstream, 0.5)[0]
     assert torch.allclose(grad, right)
+
+
+@pytest.mark.skipif(DEVICE != "cpu", reason="addresses without memory exist on the host only")
+@pytest.mark.parametrize("strides", [(2**31 + 16, 12, 4, 1), (12, 12, 2**30 + 8, 1)])
+def test_images_that_are_moved_may_reach_beyond_2_to_the_31_elements(strides: tuple[int, ...]):
+    shape, uniform = (2, 1, 3, 4), torch.rand(2, 6)
+    far = _far_apart(sum(s * (n - 1) for s, n in zip(strides, shape, strict=True)) + 1)
+    far = far.as_strided(shape, strides)
+    far.copy_(torch.rand(shape))
+    near, largest = far.clone(memory_format=torch.contiguous_format), torch.ones(6)
+    with kernels():
+        assert torch.equal(
+            random_affine(far, uniform, largest), random_affine(near, uniform, largest)
+        )

@@ -14,7 +14,7 @@ def test_a_record_is_the_mean_of_the_steps(spec: dict):
     recorder = loss_recorder(model.spec)
     outs = [model.loss(torch.rand(6, 1, 16, 16), step) for step in (1, 500)]
     for out in outs:
-        recorder.append(loss_numbers(out, model.num_pixels))
+        recorder.append(loss_numbers(out), factors={"loss": model.num_pixels})
     rows = recorder.read()
     assert rows.shape == (2, len(recorder.names))
     record = recorder.record(rows)
@@ -39,7 +39,7 @@ def test_extra_scalars_are_columns_of_their_own():
     recorder = loss_recorder(model.spec)
     out = model.loss(torch.rand(2, 1, 16, 16), 1)
     out = out._replace(extra={"b": torch.tensor(2.0), "a": torch.tensor(1.0)})
-    recorder.append(loss_numbers(out, model.num_pixels))
+    recorder.append(loss_numbers(out))
     record = recorder.record(recorder.read())
     assert (record["a"], record["b"]) == (1.0, 2.0)
     assert recorder.names[4:] == ["a", "b", "kl_cont[0]", "kl_cont[1]"]
@@ -49,7 +49,7 @@ def test_extra_scalars_are_columns_of_their_own():
 def test_the_oldest_rows_go_first():
     model = JointVAE((1, 16, 16), {"cont": 2})
     recorder = loss_recorder(model.spec, rows=3)
-    numbers = loss_numbers(model.loss(torch.rand(2, 1, 16, 16), 1), model.num_pixels)
+    numbers = loss_numbers(model.loss(torch.rand(2, 1, 16, 16), 1))
     for step in range(8):
         recorder.append({**numbers, "reconstruction": torch.tensor(float(step))})
     assert recorder.read()[:, 1].tolist() == [5.0, 6.0, 7.0]

@@ -60,12 +60,19 @@ def backend(name: Backend) -> Iterator[None]:
         _forced_backend.reset(token)
 
 
-def use_triton(tensor: Tensor, largest_variable: int = 0, **constants: Any) -> bool:
+def use_triton(
+    tensor: Tensor,
+    largest_variable: int = 0,
+    most_categories: int = _LARGEST_VARIABLE,
+    /,
+    **constants: Any,
+) -> bool:
     """Whether the Triton kernels take a call on ``tensor``, on its device and in its dtype.
 
     Args:
         tensor: the operation's main input.
         largest_variable: most categories of a variable that it samples or measures.
+        most_categories: of a variable that the operation's kernels take.
         constants: further inputs by name, of which the kernels give no gradient.
 
     Raises:
@@ -82,7 +89,7 @@ def use_triton(tensor: Tensor, largest_variable: int = 0, **constants: Any) -> b
         return False
     if wanted is None and tensor.device.type != "cuda":
         return False
-    reason = obstacle(tensor, largest_variable, constants)
+    reason = obstacle(tensor, largest_variable, constants, most_categories)
     if reason and wanted == "triton":
         raise BackendError(f"the triton backend was asked for, but {reason}")
     return reason is None
@@ -121,7 +128,12 @@ def _checked(name: str, source: str) -> Backend:
     return name  # type: ignore[return-value]
 
 
-def obstacle(tensor: Tensor, largest_variable: int, constants: dict[str, Any]) -> str | None:
+def obstacle(
+    tensor: Tensor,
+    largest_variable: int,
+    constants: dict[str, Any],
+    most_categories: int = _LARGEST_VARIABLE,
+) -> str | None:
     """Why the kernels cannot take this call, or None where they can."""
     if not _TRITON_FOUND:
         return "the package triton is not installed"
@@ -129,9 +141,9 @@ def obstacle(tensor: Tensor, largest_variable: int, constants: dict[str, Any]) -
         return f"its kernels need CUDA or HIP tensors and this one is on {tensor.device}"
     if tensor.device.type == "cuda" and (failure := _launch_failure(tensor.device)):
         return f"Triton fails on {tensor.device}: {failure}"
-    if largest_variable > _LARGEST_VARIABLE:
+    if largest_variable > most_categories:
         return (
-            f"its kernels take variables of up to {_LARGEST_VARIABLE:,} categories and this one"
+            f"its kernels take variables of up to {most_categories:,} categories and this one"
             f" has {largest_variable:,}"
         )
     if torch._C._are_functorch_transforms_active():

@@ -9,6 +9,7 @@ L = Z + sum K (:class:`fastjvae.LatentSpec`).
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -209,6 +210,42 @@ def joint_loss(
             measure = information(kl_disc, category_mean, spec)
         total = total + capacity_loss(measure, capacity_disc, disc.gamma)
     return total / pixels(logits), reconstruction, capacity_cont, capacity_disc
+
+
+# --- beside the loss ------------------------------------------------------------------------------
+
+
+def record_row(
+    rows: Tensor,
+    following: Tensor,
+    values: Sequence[Tensor],
+    factors: Sequence[float],
+    counts: Tensor | None,
+) -> None:
+    """Write values times factors into a row of (R, columns), and count; see functional."""
+    scaled = [v if f == 1 else v * f for v, f in zip(values, factors, strict=True)]
+    row = torch.cat([value.reshape(-1) for value in scaled])
+    rows.index_copy_(0, following, row[None].to(rows.dtype))
+    following.add_(1).remainder_(len(rows))
+    if counts is not None:
+        counts.add_(1)
+
+
+def random_affine(images: Tensor, uniform: Tensor, largest: Tensor) -> Tensor:
+    """Images (N, C, H, W) moved by (N, 6) numbers in [0, 1); see functional."""
+    images = unit_interval(images, largest.dtype)
+    if not len(images):  # of which PyTorch makes no grid
+        return images
+    turn, shear, width, height, right, down = ((2 * uniform.to(images.dtype) - 1) * largest).unbind(
+        dim=1
+    )
+    cos, sin = turn.cos(), turn.sin()
+    # What a pixel of the result takes its value from, in units of half a side.
+    across = [(1 + width) * cos, (1 + width) * (shear * cos - sin), 2 * right]
+    along = [(1 + height) * sin, (1 + height) * (cos + shear * sin), 2 * down]
+    matrix = torch.stack([torch.stack(across, dim=1), torch.stack(along, dim=1)], dim=1)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def unit_interval(images: Tensor, dtype: torch.dtype) -> Tensor:

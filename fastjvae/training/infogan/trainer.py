@@ -81,7 +81,6 @@ class InfoGANTrainer(TrainingLoop):
     def _take(self, number: int) -> None:
         """One update of discriminator and Q, then one of the generator, with codes of its own."""
         images = self.batches.gather(self.batches.select(number))
-        self.trained.step += 1
         real = unit_interval(images, self.model.dtype)
         inputs = self.model.prior_sample(len(real), self.noise)
         with torch.no_grad():
@@ -96,7 +95,8 @@ class InfoGANTrainer(TrainingLoop):
             with self._autocast():
                 loss, cont, disc = self.objective.generator_loss(self.model, generated, inputs)
             self._update(loss)
-        self.recorder.append(dict(zip(SCALARS, (own, loss, right, cont, disc), strict=True)))
+        numbers = dict(zip(SCALARS, (own, loss, right, cont, disc), strict=True))
+        self.recorder.append(numbers, counts=self.trained.counts)
 
     def _generate(self, inputs: Tensor) -> Tensor:
         with self._autocast():

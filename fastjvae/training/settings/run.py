@@ -110,8 +110,9 @@ class RunConfig:
     again otherwise (glibc); the process then keeps its peak"""
     log_every: Annotated[int, Bounds(1, 10_000_000)] = 50
     """training steps between two lines of metrics.jsonl"""
-    checkpoint_every: Steps = 1000
-    """training steps between two checkpoints"""
+    checkpoint_every: Annotated[int | None, Bounds(1, MOST_STEPS)] = None
+    """training steps between two checkpoints; by default there is one every 30 seconds (where
+    several processes train, at the log line after them) and at the end of each phase"""
     tensorboard: bool = False
     """also write what metrics.jsonl holds for TensorBoard; needs the tensorboard extra"""
     figures: bool = True

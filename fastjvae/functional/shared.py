@@ -99,7 +99,7 @@ def shared_loss(
         found = (total, *report)
     else:
         found = reference.shared_loss(loss, params, spec, further, terms)
-    return SharedLoss(found[0], *(number.detach() for number in found[1:]))
+    return SharedLoss(found[0], *[number.detach() for number in found[1:]])
 
 
 def shared_information(

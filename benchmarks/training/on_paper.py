@@ -23,6 +23,7 @@ import fastjvae
 from benchmarks import stand_ins
 from fastjvae.data.batches import Batches
 from fastjvae.objectives import call_if_offered
+from fastjvae.training.adam import adam
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.recorder import loss_recorder
@@ -30,7 +31,6 @@ from fastjvae.training.settings.objective import build_objective
 from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
 from fastjvae.training.trained import Trained
-from fastjvae.training.trainer import adam
 
 GPU = torch.device("meta")
 _plain_autocast = torch.autocast

@@ -12,6 +12,7 @@ from benchmarks.training.baselines import Losses, PublishedTraining, TunedTraini
 from benchmarks.training.problems import DEVICE, SEED
 from fastjvae import JointVAE
 from fastjvae.data.batches import Batches
+from fastjvae.training.adam import adam
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.recorder import loss_recorder
@@ -36,14 +37,12 @@ class Training(Protocol):
 class FastTraining:
     """The step of :class:`fastjvae.training.Trainer` without its loading and its recorder."""
 
-    def __init__(
-        self, config: TrainConfig, img_size: tuple[int, int, int], device: str, **adam: Any
-    ) -> None:
+    def __init__(self, config: TrainConfig, img_size: tuple[int, int, int], device: str) -> None:
         self.config, self.device = config, device
         self.model = build_model(config, img_size).to(device).train()
         self.model.to(memory_format=torch.channels_last)
         self.objective = build_objective(config)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, fused=True, **adam)
+        self.optimizer = adam(self.model, self.objective, config.lr)
         self.noise = torch.Generator(device).manual_seed(SEED)
         self.device_step = torch.zeros((), dtype=torch.int64, device=device)
 
@@ -73,7 +72,7 @@ class CapturedTraining(FastTraining):
     """
 
     def __init__(self, config: TrainConfig, img_size: tuple[int, int, int], device: str) -> None:
-        super().__init__(config, img_size, device, capturable=True)
+        super().__init__(config, img_size, device)
         self._batch = _OneBatch(img_size)
         self._take = TrainingStep(
             Trained(

@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader
 
 from fastjvae.data import ImageData
@@ -11,6 +10,7 @@ from fastjvae.errors import ArgumentError
 from fastjvae.model import JointVAE, load
 from fastjvae.objectives.base import Objective, call_if_offered
 from fastjvae.objectives.shared import SharedObjective
+from fastjvae.training.adam import adam
 from fastjvae.training.collapse_watch import CollapseWatch
 from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes
@@ -97,7 +97,7 @@ class Trainer(TrainingLoop):
             accumulate=config.accumulate,
             warmup=config.warmup,
             augment=config.augment,
-            precision=config.precision,
+            precision=self.precision,
             compiled=config.compile,
             graph=config.cuda_graph,
         )

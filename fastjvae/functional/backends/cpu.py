@@ -11,12 +11,12 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
 from fastjvae.functional.backends import reference
 from fastjvae.functional.backends.reference import LossTerms
+from fastjvae.functional.capacity import Capacity
 from fastjvae.functional.latents import LatentSpec, largest_kl
 
 
@@ -110,31 +110,28 @@ class _JointLoss(Function):
         step, spec, cont, disc, channel_reduction, disc_measure, images = terms
         units, variables = spec.cont, len(spec.disc)
         kl_cont, kl_disc, category_mean = spec.split_means(means)
-        reconstruction = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
-        reconstruction /= (divisor := reference.divisor(logits, channel_reduction, images))
-        zero = torch.zeros_like(reconstruction)
-        capacity_cont = capacity_disc = zero
-        loss, slopes = reconstruction.clone(), torch.zeros_like(means)
-        if cont:
-            capacity_cont = cont.at(step, device=zero.device, dtype=zero.dtype)
-            excess = kl_cont.sum().sub_(capacity_cont)
-            loss += excess.abs() * cont.gamma
-            slopes[:units] = excess.sign() * cont.gamma
-        if disc:
-            highest = largest_kl(spec.disc)
-            capacity_disc = disc.at(step, device=zero.device, dtype=zero.dtype, maximum=highest)
-            measure = kl_disc
-            if disc_measure == "information":
-                measure = reference.information(kl_disc, category_mean, spec)
-            excess = measure.sum().sub_(capacity_disc)
-            loss += excess.abs() * disc.gamma
-            slopes[units : units + variables] = slope = excess.sign() * disc.gamma
-            if disc_measure == "information":
-                slopes[units + variables :] = -slope * _imbalance_slope(category_mean)
+        divisor = reference.divisor(logits, channel_reduction, images)
+        reconstruction = _cross_entropy(logits, target).div_(divisor)
+        # Both capacities at once: a scalar costs a call as a vector does.
+        measure = kl_disc
+        if disc_measure == "information":
+            measure = reference.information(kl_disc, category_mean, spec)
+        zero = means.new_zeros(())
+        measures = [kl_cont.sum() if cont else zero, measure.sum() if disc else zero]
+        capacity, gamma = _capacities(step, cont, disc, spec, means)
+        excess = torch.stack(measures).sub_(capacity)
+        penalty = excess.abs().mul_(gamma).sum()
+        slope_cont, slope_disc = excess.sign_().mul_(gamma)
+        by_category = zero.expand(spec.num_categories)
+        if disc and disc_measure == "information":
+            by_category = _imbalance_slope(category_mean).mul_(-slope_disc)
+        slopes = torch.cat([slope_cont.expand(units), slope_disc.expand(variables), by_category])
         ctx.divisor, ctx.terms = divisor, terms
         ctx.save_for_backward(logits, target, means, slopes)
+        loss = penalty.add_(reconstruction).div_(reference.pixels(logits))
+        capacity_cont, capacity_disc = capacity
         ctx.mark_non_differentiable(reconstruction, capacity_cont, capacity_disc)
-        return loss.div_(reference.pixels(logits)), reconstruction, capacity_cont, capacity_disc
+        return loss, reconstruction, capacity_cont, capacity_disc
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> Any:
@@ -148,6 +145,40 @@ class _JointLoss(Function):
         grad = grad / reference.pixels(logits)
         by_logits = logits.sigmoid().sub_(target).mul_(grad / ctx.divisor)
         return by_logits, None, slopes * grad, None
+
+
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """The sum of max(l, 0) - l t - log sigmoid(|l|), in nats.
+
+    PyTorch's own takes log1p(exp(-|l|)), a fifth of the speed of the logarithm: four times the
+    whole. Here a pixel is within 6e-8 nats, half a unit in the last place of the sigmoid near 1.
+    """
+    log_p = logits.abs().sigmoid_().log_()
+    return torch.addcmul(logits.relu(), logits, target, value=-1).sub_(log_p).sum()
+
+
+def _capacities(
+    step: int | Tensor, cont: Capacity | None, disc: Capacity | None, spec: LatentSpec, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """C_z(t) and C_c(t) as of :meth:`Capacity.at`, nats, (2,), and their gammas; 0 where free."""
+    free = Capacity(0.0, 0.0, 1, 0.0)
+    both = cont or free, disc or free
+    gammas = [capacity.gamma for capacity in both]
+    annealed = any(isinstance(gamma, Tensor) for gamma in gammas)
+    lo, span, iters, most, gamma = like.new_tensor(
+        [
+            [capacity.lo for capacity in both],
+            [capacity.hi - capacity.lo for capacity in both],
+            [capacity.iters for capacity in both],
+            [math.inf, largest_kl(spec.disc)],
+            [0.0, 0.0] if annealed else gammas,
+        ]
+    )
+    if annealed:
+        gamma = torch.stack([torch.as_tensor(each, dtype=like.dtype) for each in gammas])
+    start = torch.tensor([int(capacity.start) for capacity in both])
+    progress = ((step - start) / iters).clamp_(0.0, 1.0)
+    return torch.addcmul(lo, progress, span).minimum(most), gamma
 
 
 def _imbalance_slope(category_mean: Tensor) -> Tensor:

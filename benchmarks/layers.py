@@ -94,7 +94,7 @@ def passes(layer: Layer, rows: int) -> dict[str, dict[str, Callable[[], Outputs]
     ways: dict[str, dict[str, Callable[[], Outputs]]] = {
         "forward": {
             "pytorch": lambda: (torch.convolution(x, weight, bias, *geometry),),
-            "fastjvae": lambda: (layer_forward(convolution, own_x, iter((weight, bias))),),
+            "fastjvae": lambda: (layer_forward(convolution, own_x, weight, bias),),
         },
         "input gradient": {
             "pytorch": lambda: gradients([True, False, False]),

@@ -39,7 +39,7 @@ def convolution_gradients(
 
 
 def transposed_to_few_channels(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(N, I, H, W) -> (N, C, 2 H, 2 W), contiguous.
+    """(N, I, H, W) -> (N, C, 2 H, 2 W), contiguous float32.
 
     Output row 2 i + k - 1 sums tap k over input rows i. Rows shifted by one, 2 i' + a with a in
     (0, 1), sum tap a of input row i' and tap a + 2 of row i' - 1, whatever a is: two taps in each
@@ -50,16 +50,16 @@ def transposed_to_few_channels(x: Tensor, weight: Tensor, bias: Tensor) -> Tenso
     taps = weight.reshape(inputs, channels, 2, 2, 2, 2)  # (I, C, tap, a, tap, b)
     blocks = _blocks_of_one_channel if channels == 1 else _blocks_of_channels
     shifted = blocks(x, taps, bias)
-    y = x.new_empty(images, channels, height, 2, width, 2)
+    y = x.new_empty(images, channels, height, 2, width, 2, dtype=torch.float32)
     for a in (0, 1):
         for b in (0, 1):
-            block = shifted[:, a : a + height, b : b + width, 1 - a, 1 - b]
-            y[:, :, :, a, :, b] = block.permute(0, 3, 1, 2)
+            block = shifted[1 - a, 1 - b, :, :, a : a + height, b : b + width]
+            y[:, :, :, a, :, b] = block
     return y.view(images, channels, 2 * height, 2 * width)
 
 
 def _blocks_of_channels(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
-    """(N, H + 1, W + 1, 2, 2, C): a convolution of 2x2 taps."""
+    """(2, 2, N, C, H + 1, W + 1): a convolution of 2x2 taps."""
     inputs, channels = taps.shape[:2]
     used = 4 * channels
     padding = -used % 8  # oneDNN is faster with whole vectors
@@ -68,28 +68,53 @@ def _blocks_of_channels(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
     taps = F.pad(taps, (0, 0, 0, 0, 0, 0, 0, padding))
     bias = F.pad(bias.repeat(4), (0, padding))
     blocks = F.conv2d(x, taps.contiguous(memory_format=_CHANNELS_LAST), bias, padding=1)
-    blocks = blocks.permute(0, 2, 3, 1)[..., :used]
-    return blocks.view(*blocks.shape[:3], 2, 2, channels)
+    blocks = blocks[:, :used].permute(1, 0, 2, 3)
+    return blocks.view(2, 2, channels, *blocks.shape[1:]).permute(0, 1, 3, 2, 4, 5)
 
 
 def _blocks_of_one_channel(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
-    """(N, H + 1, W + 1, 2, 2, 1): a matrix product for all taps, which are then added up."""
+    """(2, 2, N, 1, H + 1, W + 1): a matrix product for all taps, which are then added up.
+
+    Its rows are taps and its columns pixels, so that whole rows of an image are added.
+    """
     images, inputs, height, width = x.shape
-    columns = taps.permute(0, 2, 4, 1, 3, 5).reshape(inputs, 16)  # (I, tap tap a b)
+    rows = taps.permute(2, 4, 3, 5, 1, 0).reshape(16, inputs)  # (tap tap a b, I)
     pixels = x.permute(0, 2, 3, 1).reshape(-1, inputs)
-    terms = (pixels @ columns).view(images, height, width, 4, 4)
-    blocks = x.new_empty(images, height + 1, width + 1, 4)
-    blocks[:, :-1, :-1] = terms[..., 0, :] + bias
-    blocks[:, -1] = blocks[:, :, -1] = bias
-    blocks[:, :-1, 1:] += terms[..., 1, :]
-    blocks[:, 1:, :-1] += terms[..., 2, :]
-    blocks[:, 1:, 1:] += terms[..., 3, :]
-    return blocks.view(images, height + 1, width + 1, 2, 2, 1)
+    terms = (rows @ pixels.t()).view(2, 2, 4, images, height, width)
+    blocks = x.new_empty(4, images, height + 1, width + 1, dtype=torch.float32)
+    blocks[:, :, :-1, :-1] = terms[0, 0]
+    blocks[:, :, -1] = blocks[:, :, :-1, -1] = 0.0
+    blocks[:, :, :-1, 1:] += terms[0, 1]
+    blocks[:, :, 1:, :-1] += terms[1, 0]
+    blocks[:, :, 1:, 1:] += terms[1, 1]
+    return blocks.add_(bias).view(2, 2, images, 1, height + 1, width + 1)
 
 
-def with_channels_last(x: Tensor) -> Tensor:
-    """Images in that layout, which oneDNN looks for: one channel may have the strides of any."""
-    if x.dim() != 4:
+def weight_gradient_of_patches(grad: Tensor, x: Tensor) -> Tensor:
+    """The gradient by the weight (O, I, 4, 4) of a convolution, in channels_last.
+
+    One product of the gradient with the patches of x (N, I, H, W), which it is copied to.
+    """
+    _, inputs, height, width = x.shape
+    margin = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    image, row, pixel, channel = margin.stride()
+    size = (len(x), height // 2, width // 2, 4, 4 * inputs)  # a patch's rows are contiguous
+    patches = margin.as_strided(size, (image, 2 * row, 2 * pixel, row, channel))
+    outputs = grad.shape[1]
+    product = grad.permute(0, 2, 3, 1).reshape(-1, outputs).t() @ patches.reshape(-1, 16 * inputs)
+    return product.view(outputs, 4, 4, inputs).permute(0, 3, 1, 2)
+
+
+def with_channels_last(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Images in that layout, which oneDNN looks for, and in a dtype; others get that alone.
+
+    Images of one channel may have the strides of any layout.
+    """
+    is_image = x.dim() == 4
+    if dtype not in (None, x.dtype):
+        layout = _CHANNELS_LAST if is_image else torch.preserve_format
+        x = x.to(dtype, memory_format=layout)
+    if not is_image:
         return x
     x = x.contiguous(memory_format=_CHANNELS_LAST)
     _, channels, height, width = x.shape

@@ -19,6 +19,7 @@ container. In a training step on a CPU one autograd function takes the whole cha
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate, compress
 from typing import Any
 
@@ -33,11 +34,17 @@ from fastjvae.model.cpu_convolutions import (
     convolution,
     convolution_gradients,
     transposed_to_few_channels,
+    weight_gradient_of_patches,
     with_channels_last,
 )
 
 # Kernel, stride, padding, dilation, groups, padding mode and output padding of every convolution.
 _SETTINGS = ((4, 4), (2, 2), (1, 1), (1, 1), 1, "zeros", (0, 0))
+# A linear layer of fewer inputs or outputs computes in float32 always.
+_FEW_FEATURES = 64
+# Pixels of a gradient up to which that of a bfloat16 weight is one product: in rows of 4 pixels and
+# fewer oneDNN's own is no faster than in float32.
+_FEW_PIXELS = 16
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # those with a weight and a bias
 _SHAPES = (nn.Flatten, nn.Unflatten)
 _TENSORS = (Tensor, nn.Parameter)  # no subclass, which may compute in its own way
@@ -60,7 +67,7 @@ def run_chain(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
                 x = channels_last(x)
         return x
     parameters = [p for layer in layers if type(layer) in _LAYERS for p in _weight_and_bias(layer)]
-    return _Chain.apply(x, layers, *parameters)  # type: ignore[no-any-return]
+    return _Chain.apply(x, layers, torch.is_autocast_enabled("cpu"), *parameters)  # type: ignore[no-any-return]
 
 
 def _layers_by_hand(modules: Sequence[nn.Module], x: Tensor) -> list[nn.Module] | None:
@@ -69,6 +76,7 @@ def _layers_by_hand(modules: Sequence[nn.Module], x: Tensor) -> list[nn.Module] 
         torch.is_grad_enabled()
         and use_cpu(x)
         and len(x) > 0
+        and _precision_is_known()
         and not any(getattr(nn.modules.module, hooks) for hooks in _GLOBAL_HOOKS)
     )
     if not wanted:
@@ -80,6 +88,11 @@ def _layers_by_hand(modules: Sequence[nn.Module], x: Tensor) -> list[nn.Module] 
         else:
             layers.append(module)
     return layers if all(map(_is_as_built, layers)) and _fits(layers, x.dim()) else None
+
+
+def _precision_is_known() -> bool:
+    """Float32, or the bfloat16 that autocast asks for."""
+    return not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 def _calls_forward_alone(module: nn.Module) -> bool:
@@ -153,77 +166,138 @@ def _weight_and_bias(layer: Any) -> tuple[Tensor, Tensor]:
 
 
 class _Chain(torch.autograd.Function):
-    """(x, layers, weight and bias of each layer that has them) -> the last layer's output."""
+    """(x, layers, half, weight and bias of each layer that has them) -> the last layer's output.
+
+    With ``half`` layers compute in bfloat16; what comes out, gradients too, is float32.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layers: Sequence[nn.Module], *parameters: Tensor) -> Tensor:
-        own = iter(parameters)
-        features: list[Tensor | None] = [x]  # what each layer was given; a ReLU writes over it
-        y = x
-        for layer in layers:
-            y = layer_forward(layer, y, own)
-            features.append(y)
-        if type(layers[-1]) is not nn.ReLU:
-            features[-1] = None
-        ctx.layers = layers
-        ctx.save_for_backward(*features, *parameters)
-        return y
+    def forward(
+        ctx: Any, x: Tensor, layers: Sequence[nn.Module], half: bool, *parameters: Tensor
+    ) -> Tensor:
+        with _without_autocast(half):
+            computed = _in_bfloat16(parameters) if half else parameters
+            own = iter(computed)
+            features: list[Tensor | None] = []  # what each layer was given; a ReLU writes over it
+            y = x
+            for layer in layers:
+                if type(layer) in _LAYERS:
+                    weight, bias = next(own), next(own)
+                    y = with_channels_last(y, weight.dtype)
+                    features.append(y)
+                    y = layer_forward(layer, y, weight, bias)
+                else:
+                    features.append(y)
+                    y = y.relu_() if type(layer) is nn.ReLU else with_channels_last(layer(y))
+            features.append(y if type(layers[-1]) is nn.ReLU else None)
+            ctx.layers, ctx.half = layers, half
+            ctx.save_for_backward(x, *features, *parameters, *(computed if half else ()))
+            return y.to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         layers = ctx.layers
-        saved = ctx.saved_tensors  # once: activation checkpointing computes them at this
+        # Once: activation checkpointing computes them at this.
+        x, *saved = ctx.saved_tensors
         features, parameters = saved[: len(layers) + 1], saved[len(layers) + 1 :]
-        needs_x, _, *needs = ctx.needs_input_grad
+        needs_x, _, _, *needs = ctx.needs_input_grad
+        computed, parameters = parameters[-len(needs) :], parameters[: len(needs)]
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: PyTorch knows it
-            inputs, needs = (features[0], *parameters), (needs_x, *needs)
+            inputs, needs = (x, *parameters), (needs_x, *needs)
             wanted = list(compress(inputs, needs))
-            y = _plain(layers, *inputs)
+            with torch.autocast("cpu", torch.bfloat16, enabled=ctx.half):
+                y = _plain(layers, *inputs).to(x.dtype)
             found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
             by_x, *rest = [next(found) if need else None for need in needs]
-            return by_x, None, *rest
-        gradients: list[Tensor | None] = [None] * len(parameters)
-        # Whether something before a parameter needs a gradient.
-        before = list(accumulate(needs, lambda some, need: some or need, initial=needs_x))
-        number = len(parameters)
-        is_own = False  # the gradient that came in is the caller's
-        for i in reversed(range(len(layers))):
-            layer, x = layers[i], features[i]
-            if type(layer) is nn.ReLU:
-                grad = _relu_backward(grad, features[i + 1], is_own)
-                is_own = True
-            elif type(layer) in _SHAPES:
-                grad = with_channels_last(grad.reshape(x.shape))
-            else:
-                number -= 2
-                weight = parameters[number]
-                if needs[number]:
-                    gradients[number] = weight_gradient(layer, grad, x, weight)
-                if needs[number + 1]:
-                    gradients[number + 1] = grad.sum((0, 2, 3) if grad.dim() == 4 else 0)
-                if not before[number]:
-                    return (None, None, *gradients)
-                grad = input_gradient(layer, grad, x, weight)
-                is_own = True
-        return (grad, None, *gradients)
+            return by_x, None, None, *rest
+        with _without_autocast(ctx.half):
+            by_x, gradients = _gradients(
+                layers, grad, features, parameters, computed, needs_x, needs
+            )
+        return (None if by_x is None else by_x.to(x.dtype), None, None, *gradients)
+
+
+def _gradients(
+    layers: Sequence[nn.Module],
+    grad: Tensor,
+    features: Sequence[Any],
+    parameters: Sequence[Tensor],
+    computed: Sequence[Tensor],
+    needs_x: bool,
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, list[Tensor | None]]:
+    """Gradients by a chain's input, where it is needed, and by its parameters."""
+    gradients: list[Tensor | None] = [None] * len(parameters)
+    # Whether something before a parameter needs a gradient.
+    before = list(accumulate(needs, lambda some, need: some or need, initial=needs_x))
+    number = len(parameters)
+    is_own = False  # the gradient that came in is the caller's
+    for i in reversed(range(len(layers))):
+        layer, x = layers[i], features[i]
+        if type(layer) is nn.ReLU:
+            y = features[i + 1]
+            grad = _relu_backward(grad.to(y.dtype), y, is_own)
+            is_own = True
+        elif type(layer) in _SHAPES:
+            grad = with_channels_last(grad.reshape(x.shape))
+        else:
+            number -= 2
+            weight = computed[number]
+            grad = with_channels_last(grad, weight.dtype)
+            if needs[number]:
+                by_weight = weight_gradient(layer, grad, x, weight)
+                gradients[number] = _like(parameters[number], by_weight)
+            if needs[number + 1]:
+                by_bias = grad.sum((0, 2, 3) if grad.dim() == 4 else 0)
+                gradients[number + 1] = by_bias.to(parameters[number + 1].dtype)
+            if not before[number]:
+                return None, gradients
+            grad = input_gradient(layer, grad, x, weight)
+            is_own = True
+    return grad, gradients
+
+
+# --- bfloat16 -------------------------------------------------------------------------------------
+
+
+def _without_autocast(half: bool) -> AbstractContextManager[Any]:
+    """Where the chain has chosen the dtype of every layer, autocast would choose others."""
+    return torch.autocast("cpu", enabled=False) if half else nullcontext()
+
+
+def _in_bfloat16(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Weights and biases in the dtype that their layers compute in.
+
+    A linear layer of few inputs or outputs stays in float32: its arithmetic costs less than the
+    copies, and it gives or takes the latent variables, which are float32.
+    """
+    computed: list[Tensor] = []
+    for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
+        if weight.dim() == 2 and min(weight.shape) < _FEW_FEATURES:
+            computed += weight, bias
+        else:
+            computed += weight.bfloat16(), bias.bfloat16()
+    return computed
+
+
+def _like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """A gradient in the dtype and the layout of its parameter, where the dtype is another."""
+    if gradient.dtype == parameter.dtype:
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 # --- layers ---------------------------------------------------------------------------------------
 
 
-def layer_forward(layer: nn.Module, x: Tensor, parameters: Any) -> Tensor:
-    """One layer; a ReLU writes over its input."""
-    if type(layer) is nn.ReLU:
-        return x.relu_()
-    if type(layer) in _SHAPES:
-        return with_channels_last(layer(x))
-    weight, bias = next(parameters), next(parameters)
+def layer_forward(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One layer with a weight; images come in channels_last, as gradients do below."""
     if type(layer) is nn.Linear:
         return F.linear(x, weight, bias)
     transposed = type(layer) is nn.ConvTranspose2d
     if transposed and weight.shape[1] <= FEW_CHANNELS:
         return transposed_to_few_channels(x, weight, bias)
-    return convolution(with_channels_last(x), weight, bias, transposed)
+    return convolution(x, weight, bias, transposed)
 
 
 def _plain(layers: Sequence[nn.Module], x: Tensor, *parameters: Tensor) -> Tensor:
@@ -250,7 +324,6 @@ def input_gradient(layer: nn.Module, grad: Tensor, x: Tensor, weight: Tensor) ->
     """The gradient by the input x of a layer with a weight."""
     if type(layer) is nn.Linear:
         return grad @ weight
-    grad = with_channels_last(grad)
     if type(layer) is nn.ConvTranspose2d:
         return convolution(grad, weight, None, False)
     return convolution_gradients(grad, x, weight, [True, False, False])[0]
@@ -260,9 +333,10 @@ def weight_gradient(layer: nn.Module, grad: Tensor, x: Tensor, weight: Tensor) -
     """The gradient by the weight of a layer with the input x."""
     if type(layer) is nn.Linear:
         return grad.t() @ x
-    grad, x = with_channels_last(grad), with_channels_last(x)
     if type(layer) is nn.ConvTranspose2d:  # the convolution from y to x that it is transposed of
         grad, x = x, grad
+    if grad.dtype == torch.bfloat16 and grad.shape[2] * grad.shape[3] <= _FEW_PIXELS:
+        return weight_gradient_of_patches(grad, x)
     gradient = convolution_gradients(grad, x, weight, [False, True, False])[1]
     if weight.shape[1] > 1 or not weight[:, 0].is_contiguous():
         return gradient

@@ -11,11 +11,16 @@ from fastjvae.data import ImageData
 from fastjvae.data.held_out import SPLIT_SEED, folders_of_splits
 from fastjvae.model import JointVAE, pretrained
 from fastjvae.training.device import tf32
-from fastjvae.training.settings.run import RunConfig
+from fastjvae.training.settings.run import Precision, RunConfig
 
 
-def about(config: RunConfig, model: JointVAE, data: dict[str, Any]) -> dict[str, Any]:
-    """The entries of config.json beside the settings; ``data`` is of :func:`described`."""
+def about(
+    config: RunConfig, model: JointVAE, data: dict[str, Any], precision: Precision | None = None
+) -> dict[str, Any]:
+    """The entries of config.json beside the settings.
+
+    ``data`` is of :func:`described`; ``precision`` is what runs, where the settings' cannot.
+    """
     return {
         "format": pretrained.MODEL_FORMAT,
         "model": pretrained.model_config(model),
@@ -26,7 +31,7 @@ def about(config: RunConfig, model: JointVAE, data: dict[str, Any]) -> dict[str,
             "python": platform.python_version(),
         },
         "numerics": {
-            "precision": config.precision,
+            "precision": precision or config.precision,
             **{f"{where}_tf32": allowed for where, allowed in tf32()._asdict().items()},
         },
     }

@@ -1,6 +1,7 @@
 """The device of a run and its precision: TF32, a switch of the whole process, and autocast."""
 
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -50,8 +51,15 @@ def allow_tf32(where: TF32) -> None:
         torch.backends.cudnn.allow_tf32 = where.cudnn
 
 
-def set_precision(precision: Precision, device: torch.device) -> None:
-    """Set the process' switches for TF32 as a run on ``device`` asks.
+def set_precision(
+    precision: Precision, device: torch.device, say: Callable[[str], None]
+) -> Precision:
+    """Set the process' switches for TF32 as a run on ``device`` asks; the precision that it gets.
+
+    Args:
+        precision: what is asked for.
+        device: of the run.
+        say: tells the user in a sentence that the CPU has no bfloat16 and fp32 runs.
 
     Raises:
         ArgumentError: TF32 on a device that has none.
@@ -61,6 +69,17 @@ def set_precision(precision: Precision, device: torch.device) -> None:
         allow_tf32(TF32(wanted, wanted))
     elif wanted:
         raise ArgumentError(f"--precision tf32 needs a GPU, this run is on {device}")
+    if precision == "bf16" and device.type == "cpu" and not cpu_has_bfloat16():
+        say("this CPU has neither AVX512-BF16 nor AMX: instead of --precision bf16 fp32 runs")
+        return "fp32"
+    return precision
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself; PyTorch emulates it elsewhere, slowly."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of PyTorch 2.6 to 2.14
+    in_use = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return in_use and any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

@@ -64,7 +64,7 @@ class TrainingLoop:
         self.processes = processes or Processes()
         self.progress = Progress(shown=self.processes.is_first)
         self.device = resolve_device(self.processes.device or config.device)
-        set_precision(config.precision, self.device)
+        self.precision = set_precision(config.precision, self.device, self.progress.say)
         self.noise = torch.Generator(self.device).manual_seed(config.seed)
         self.checkpoint = checkpoint.find_checkpoint(run.path)
         self._state = checkpoint.read_checkpoint(self.checkpoint) if self.checkpoint else None
@@ -113,7 +113,7 @@ class TrainingLoop:
             CheckpointError: the checkpoint is of another model or other data.
         """
         self.model, self.prepare, self.summary = model, prepare, summary
-        self._about = about(self.config, model, self._described)
+        self._about = about(self.config, model, self._described, self.precision)
         self._begin_phase()
         self.frames = FrameRecorder(self.run.frames, model, self.config.animate_every)
         if not resuming:

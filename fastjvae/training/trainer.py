@@ -157,15 +157,3 @@ def _summary(record: Record) -> str:
         f"  KL_c {sum(record['kl_disc']):.2f}/{record['capacity_disc']:.2f}"
         f"  {record['images_per_s']:,.0f} images/s"
     )
-
-
-def adam(model: JointVAE, objective: Objective, lr: float) -> torch.optim.Adam:
-    """Adam over a model and what its objective trains beside it, as fast as their device allows."""
-    device = model.device.type
-    own = call_if_offered(objective, "parameter_groups") or ()
-    return torch.optim.Adam(
-        [{"params": list(model.parameters())}, *own],
-        lr=lr,
-        fused=device in ("cpu", "cuda"),
-        capturable=device == "cuda",
-    )

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fastjvae import JointVAE, backend
-from fastjvae.model.cpu_convolutions import FEW_CHANNELS, transposed_to_few_channels
+from fastjvae.model.cpu_convolutions import (
+    FEW_CHANNELS,
+    transposed_to_few_channels,
+    weight_gradient_of_patches,
+)
 from fastjvae.model.cpu_layers import run_chain
 
 CHANNELS_LAST = torch.channels_last
@@ -143,9 +147,9 @@ def test_a_graph_kept_gives_the_same_gradient_twice():
     [
         lambda: torch.no_grad(),
         lambda: backend("reference"),
-        lambda: torch.autocast("cpu", torch.bfloat16),
+        lambda: torch.autocast("cpu", torch.float16),
     ],
-    ids=["no_grad", "reference", "autocast"],
+    ids=["no_grad", "reference", "autocast of another dtype"],
 )
 def test_modules_run_where_only_they_can(context: Any):
     stack, x = small_stack()
@@ -153,6 +157,125 @@ def test_modules_run_where_only_they_can(context: Any):
         output = run_chain(stack, x)
         assert not taken_by_hand(output)
         torch.testing.assert_close(output, stack(x))
+
+
+# --- bfloat16, which PyTorch emulates where a CPU has none ----------------------------------------
+
+
+def half(run: Any) -> Any:
+    """A chain's forward and backward pass under autocast."""
+
+    def run_half(stack: Any, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return run(stack, x)  # type: ignore[no-any-return]
+
+    return run_half
+
+
+def rounded(stack: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
+    """Both in float64, with weights and images as bfloat16 has them."""
+    exact = copy.deepcopy(stack)
+    with torch.no_grad():
+        for parameter in exact.parameters():
+            parameter.copy_(parameter.bfloat16())
+    return exact.double(), x.detach().bfloat16().double().requires_grad_()
+
+
+@given(
+    widths=st.lists(st.integers(1, 9), min_size=2, max_size=4),
+    rows=st.integers(1, 5),
+    side=st.integers(1, 3),
+    transposed=st.booleans(),
+    relu_at_end=st.booleans(),
+    layout=st.sampled_from(["contiguous", "channels_last", "sliced"]),
+)
+def test_bfloat16_is_as_near_to_float64_as_the_modules_are(
+    widths: list[int], rows: int, side: int, transposed: bool, relu_at_end: bool, layout: str
+):
+    torch.manual_seed(0)
+    stack = stack_of(widths, transposed, relu_at_end)
+    depth = len(widths) - 1
+    height, width = (side, side + 1) if transposed else (side << depth, (side + 1) << depth)
+    x = torch.randn(rows, widths[0], height, width + 3)[..., 3:]
+    if layout != "sliced":
+        order = CHANNELS_LAST if layout == "channels_last" else torch.contiguous_format
+        x = x.contiguous(memory_format=order)
+    x.requires_grad_()
+    output = half(run_chain)(stack, x)
+    assert taken_by_hand(output)
+    assert output.dtype == torch.float32
+    grad = torch.randn(output.shape)
+    before = grad.clone()
+    ours = gradients(half(run_chain), stack, x, grad)
+    assert torch.equal(grad, before)
+    again = gradients(half(run_chain), stack, x, grad)
+    assert all(torch.equal(one, other) for one, other in zip(ours, again, strict=True))
+    library = gradients(lambda stack, x: half(plain)(stack, x).float(), stack, x, grad)
+    exact = gradients(plain, *rounded(stack, x), grad.double())
+    for mine, theirs, oracle in zip(ours, library, exact, strict=True):
+        assert mine.dtype == torch.float32
+        # Roundings of 2^-9 in each layer, and ReLUs whose input is a rounding away from 0.
+        floor = 2**-6 * oracle.norm() + 1e-6
+        assert (mine - oracle).norm() <= 2 * (theirs - oracle).norm() + floor
+
+
+def test_bfloat16_rounds_and_float32_does_not():
+    stack, x = small_stack()
+    exact = gradients(run_chain, stack, x, torch.ones(4, 4, 4, 4))
+    found = gradients(half(run_chain), stack, x, torch.ones(4, 4, 4, 4))
+    assert not torch.equal(found[0], exact[0])
+    for mine, theirs in zip(found, exact, strict=True):
+        assert (mine - theirs).norm() <= 2**-5 * theirs.norm()
+
+
+def test_latent_parameters_and_masters_stay_float32_in_bfloat16():
+    model = JointVAE((1, 32, 32), {"cont": 3, "disc": [4]})
+    images, noise = torch.rand(4, 1, 32, 32), {"normal": torch.randn(4, 3)}
+    noise["uniform"] = torch.rand(4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        params = model.encode_params(images)
+        out = model.loss(images, 1, **noise)  # type: ignore[arg-type]
+    assert params.dtype == out.loss.dtype == torch.float32
+    assert not torch.equal(params, params.bfloat16().float())  # no number passed bfloat16 last
+    out.loss.backward()
+    for parameter in model.parameters():
+        assert parameter.dtype == parameter.grad.dtype == torch.float32
+        assert parameter.stride() == parameter.grad.stride()
+    exact = model.loss(images, 1, **noise)  # type: ignore[arg-type]
+    torch.testing.assert_close(out.loss, exact.loss, rtol=1e-4, atol=0)
+
+
+def test_a_changed_chain_is_left_to_autocast_in_bfloat16():
+    stack, x = small_stack()
+    stack[0].register_forward_hook(lambda *found: 2 * found[2])
+    output = half(run_chain)(stack, x)
+    assert not taken_by_hand(output)
+    assert output.dtype == torch.bfloat16
+
+
+def test_second_derivatives_of_bfloat16_are_near():
+    stack, x = small_stack()
+
+    def penalty(run: Any) -> Tensor:
+        (slope,) = torch.autograd.grad(run(stack, x).square().sum(), x, create_graph=True)
+        return torch.cat([g.flatten() for g in torch.autograd.grad(slope.square().sum(), [x])])
+
+    mine, theirs = penalty(half(run_chain)), penalty(run_chain)
+    assert (mine - theirs).norm() <= 2**-4 * theirs.norm()
+
+
+@pytest.mark.parametrize("inputs", [1, 3, 8])
+@pytest.mark.parametrize("size", [(2, 2), (4, 6), (8, 8)])
+def test_patches_give_the_gradient_of_the_weight(inputs: int, size: tuple[int, int]):
+    layer = nn.Conv2d(inputs, 5, 4, 2, 1).double()
+    x = torch.randn(3, inputs, *size).double()
+    output = layer(x)
+    grad = torch.randn_like(output)
+    (right,) = torch.autograd.grad(output, layer.weight, grad)
+    torch.testing.assert_close(weight_gradient_of_patches(grad, x), right)
+
+
+# --- chains that are not as built -----------------------------------------------------------------
 
 
 def _replaced(place: int, layer: nn.Module) -> Any:

@@ -6,7 +6,7 @@ import torch
 from fastjvae.errors import (
     ArgumentError,
 )
-from fastjvae.training.device import resolve_device
+from fastjvae.training.device import cpu_has_bfloat16, resolve_device
 
 
 def test_devices_by_name():
@@ -15,3 +15,15 @@ def test_devices_by_name():
     for name in ("gpu", "meta:x", "meta"):
         with pytest.raises(ArgumentError, match=f"--device {name} cannot be used"):
             resolve_device(name)
+
+
+@pytest.mark.parametrize("has", ["_is_avx512_bf16_supported", "_is_amx_tile_supported"])
+def test_a_cpu_has_bfloat16_by_either_of_its_units(has: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: True)
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False)
+    assert not cpu_has_bfloat16()
+    monkeypatch.setattr(torch.cpu, has, lambda: True)
+    assert cpu_has_bfloat16()
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
+    assert not cpu_has_bfloat16()

@@ -266,7 +266,10 @@ def test_nothing_in_a_step_waits_for_the_device(data: Path, tmp_path: Path):
     assert not [name for name in calls.names if any(wait in name for wait in waiting)]
 
 
-def test_half_precision_of_the_networks(data: Path, tmp_path: Path):
+def test_half_precision_of_the_networks(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("fastjvae.training.device.cpu_has_bfloat16", lambda: True)
     trainer = trainer_of(config_of(data, precision="bf16"), tmp_path / "run")
     assert trainer.train()
     assert trainer.model.dtype == torch.float32

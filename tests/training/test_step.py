@@ -248,15 +248,36 @@ def test_parts_are_not_compiled(trainer: Callable[..., Trainer], capsys: Any):
     assert not ours.take.compiled
 
 
-def test_half_precision_of_the_networks_stays_near(trainer: Callable[..., Trainer]):
+def test_half_precision_of_the_networks_stays_near(
+    trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("fastjvae.training.device.cpu_has_bfloat16", lambda: True)
     ours, half = trainer(log_every=STEPS), trainer(log_every=STEPS, precision="bf16")
     for each in (ours, half):
         for _ in range(STEPS):
             each.train_step()
     mine, theirs = half.recorder.read()[:, 1], ours.recorder.read()[:, 1]
     assert not torch.equal(mine, theirs)
+    torch.testing.assert_close(mine[:3], theirs[:3], rtol=1e-4, atol=0)
     torch.testing.assert_close(mine, theirs, rtol=2e-2, atol=0)
     assert half.model.dtype == torch.float32
+    assert about(half.config, half.model, {}, half.precision)["numerics"]["precision"] == "bf16"
+
+
+def test_a_cpu_without_bfloat16_trains_in_float32_and_says_so(
+    trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, capsys: Any
+):
+    monkeypatch.setattr("fastjvae.training.device.cpu_has_bfloat16", lambda: False)
+    ours, asked = trainer(), trainer(precision="bf16")
+    assert capsys.readouterr().err == (
+        "fastjvae: this CPU has neither AVX512-BF16 nor AMX: instead of --precision bf16"
+        " fp32 runs\n"
+    )
+    for each in (ours, asked):
+        for _ in range(STEPS):
+            each.train_step()
+    assert torch.equal(parameters_of(ours), parameters_of(asked))
+    assert about(asked.config, asked.model, {}, asked.precision)["numerics"]["precision"] == "fp32"
 
 
 def test_tf32_needs_a_gpu(trainer: Callable[..., Trainer]):

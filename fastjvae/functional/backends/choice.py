@@ -107,7 +107,6 @@ def use_cpu(tensor: Tensor, **constants: Any) -> bool:
         and _wanted() in (None, "cpu")
         and not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
-        and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0
         and not any(isinstance(c, Tensor) and c.requires_grad for c in constants.values())

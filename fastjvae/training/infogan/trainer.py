@@ -109,7 +109,7 @@ class InfoGANTrainer(TrainingLoop):
         self.optimizer.step()
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return autocast(self.device, self.config.precision)
+        return autocast(self.device, self.precision)
 
 
 def _summary(record: Record) -> str:

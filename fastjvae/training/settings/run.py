@@ -104,7 +104,8 @@ class RunConfig:
     """cpu, cuda, cuda:1, ...; auto takes a GPU where there is one"""
     precision: Precision = "fp32"
     """arithmetic of the networks: fp32; tf32, matrix products of a GPU with 10 bits of mantissa;
-    bf16 under autocast, with latent variables and losses in fp32"""
+    bf16 under autocast, with latent variables and losses in fp32, on a GPU and on a CPU that has
+    AVX512-BF16 or AMX"""
     keep_freed_memory: bool = True
     """on a CPU, freed memory stays in the process for the next step, whose pages would fault in
     again otherwise (glibc); the process then keeps its peak"""

@@ -12,7 +12,14 @@ The JSON has, for each key, ``{"median": x, "iqr": [low, high]}``:
   at 32x32x1 and 64x64x3, as a share (0 to 1) of what a product of two 2048 x 2048 matrices reaches;
 - ``step_vs_tuned_eager``: time of a tuned eager step over fastjvae's, 32x32x1, with the allocator
   as the system has it;
-- ``step_vs_tuned_eager_same_allocator``: the same where both keep freed memory.
+- ``step_vs_tuned_eager_same_allocator``: the same where both keep freed memory;
+- ``end_to_end_vs_published_way_bf16``: the first with ``--precision bf16``;
+- ``step_bf16_vs_fp32_32``, ``step_bf16_vs_fp32_64``: time of fastjvae's step in fp32 over that in
+  bf16, at 32x32x1 and 64x64x3;
+- ``seeds_at_once_vs_in_turn``: time of two seeds one after the other with two threads over that of
+  two processes at once with one thread each.
+
+Where the CPU has no bfloat16 those of bf16 are null, and on one core the last one is.
 """
 
 import argparse
@@ -20,6 +27,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.environment import environment
 from benchmarks.training.agreement import Agreement
@@ -30,15 +39,21 @@ from benchmarks.training.loops import (
     step_alone,
     trainer_loop,
 )
-from benchmarks.training.problems import flops_per_image, problem_of
+from benchmarks.training.problems import DEVICE, flops_per_image, problem_of
 from benchmarks.training.processes import Measured, Spread, Task, alternate, ratio
 from benchmarks.training.rows import MATMUL, rate_share
+from benchmarks.training.seeds_at_once import seeds_at_once
 from fastjvae.files import write_json
+from fastjvae.training.device import cpu_has_bfloat16
 
 LABELS = {
     "step_vs_tuned_eager_same_allocator": "step, tuned eager with the same allocator / fastjvae",
     "step_vs_tuned_eager": "step, tuned eager / fastjvae",
     "end_to_end_vs_published_way": "end to end, published way / fastjvae",
+    "end_to_end_vs_published_way_bf16": "end to end, published way / fastjvae in bf16",
+    "step_bf16_vs_fp32_32": "step of fastjvae at 32x32x1, fp32 / bf16",
+    "step_bf16_vs_fp32_64": "step of fastjvae at 64x64x3, fp32 / bf16",
+    "seeds_at_once_vs_in_turn": "two seeds, in turn with two threads / at once with one each",
     "step_share_of_matmul_32": "step of fastjvae at 32x32x1, share of the matrix product's rate",
     "step_share_of_matmul_64": "step of fastjvae at 64x64x3, share of the matrix product's rate",
 }
@@ -47,7 +62,7 @@ LABELS = {
 def measure(
     *, rounds: int = 25, at_most_s: float = 120.0, steps: int = 50, images: int = 60_000,
     batch_size: int = 64, block_s: float = 0.4, matmul_side: int = MATMUL_SIDE,
-) -> dict[str, Spread]:  # fmt: skip
+) -> dict[str, Spread | None]:  # fmt: skip
     """Measure everything; the defaults are those of the command.
 
     Args:
@@ -69,8 +84,20 @@ def measure(
         "fastjvae 64": Task(step_alone, ("fastjvae", large)),
         MATMUL: Task(matrix_product, (matmul_side,)),
     }
+    loops = ["fastjvae loop"]
     problems = {name: small for name in tasks if name not in (MATMUL, "fastjvae 64")}
-    agreement = Agreement({**problems, "fastjvae 64": large}, trainers=["fastjvae loop"])
+    problems["fastjvae 64"] = large
+    if DEVICE == "cpu" and cpu_has_bfloat16():
+        small_half, large_half = (each.with_precision("bf16") for each in (small, large))
+        tasks |= {
+            "fastjvae loop bf16": Task(trainer_loop, (small_half, images), steps, untimed=0),
+            "fastjvae 32 bf16": Task(step_alone, ("fastjvae", small_half)),
+            "fastjvae 64 bf16": Task(step_alone, ("fastjvae", large_half)),
+        }
+        loops.append("fastjvae loop bf16")
+        problems |= dict.fromkeys(("fastjvae loop bf16", "fastjvae 32 bf16"), small_half)
+        problems["fastjvae 64 bf16"] = large_half
+    agreement = Agreement(problems, trainers=loops)
     measured = alternate(
         tasks, rounds=rounds, block_s=block_s, at_most_s=at_most_s, check=agreement
     )
@@ -79,10 +106,15 @@ def measure(
         "fastjvae 64": batch_size * flops_per_image(large),
         MATMUL: 2.0 * matmul_side**3,
     }
-    return results(measured, flops)
+    seeds = None
+    if DEVICE == "cpu" and torch.get_num_threads() > 1:
+        seeds = seeds_at_once(small, images, rounds=rounds, steps=steps, at_most_s=at_most_s / 6)
+    return {**results(measured, flops), "seeds_at_once_vs_in_turn": seeds}
 
 
-def results(measured: Mapping[str, Measured], flops: Mapping[str, float]) -> dict[str, Spread]:
+def results(
+    measured: Mapping[str, Measured], flops: Mapping[str, float]
+) -> dict[str, Spread | None]:
     """The ratios and shares of what was measured.
 
     Args:
@@ -90,7 +122,9 @@ def results(measured: Mapping[str, Measured], flops: Mapping[str, float]) -> dic
         flops: operations of a step of those whose rate is asked for.
     """
 
-    def quotient(above: str, below: str) -> Spread:
+    def quotient(above: str, below: str) -> Spread | None:
+        if below not in measured:
+            return None
         return ratio(measured[above].seconds, measured[below].seconds)
 
     def share(name: str) -> Spread:
@@ -102,17 +136,16 @@ def results(measured: Mapping[str, Measured], flops: Mapping[str, float]) -> dic
         "step_share_of_matmul_64": share("fastjvae 64"),
         "step_vs_tuned_eager": quotient("tuned", "fastjvae 32"),
         "step_vs_tuned_eager_same_allocator": quotient("tuned, same allocator", "fastjvae 32"),
+        "end_to_end_vs_published_way_bf16": quotient("published loop", "fastjvae loop bf16"),
+        "step_bf16_vs_fp32_32": quotient("fastjvae 32", "fastjvae 32 bf16"),
+        "step_bf16_vs_fp32_64": quotient("fastjvae 64", "fastjvae 64 bf16"),
     }
 
 
-def table(found: Mapping[str, Spread], about: Mapping[str, Any]) -> str:
+def table(found: Mapping[str, Spread | None], about: Mapping[str, Any]) -> str:
     """What was found, as text with the machine and the versions."""
     width = max(map(len, LABELS.values()))
-    lines = [
-        f"{label:<{width}}  {median:5.2f}  ({low:.2f} - {high:.2f})"
-        for key, label in LABELS.items()
-        for median, low, high in [found[key]]
-    ]
+    lines = [f"{label:<{width}}  {_shown(found[key])}" for key, label in LABELS.items()]
     device = about.get("device") or f"{about['processor']}, threads: {about['threads']}"
     return "\n".join(
         [
@@ -122,6 +155,12 @@ def table(found: Mapping[str, Spread], about: Mapping[str, Any]) -> str:
             *lines,
         ]
     )
+
+
+def _shown(spread: Spread | None) -> str:
+    if spread is None:
+        return "    -"
+    return f"{spread.median:5.2f}  ({spread.low:.2f} - {spread.high:.2f})"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -135,7 +174,9 @@ def main(arguments: list[str] | None = None) -> None:
     print(table(found, about))
     print(f"measured in {time.perf_counter() - begin:.0f} s")
     if options.json:
-        write_json(options.json, {key: spread.to_json() for key, spread in found.items()})
+        write_json(
+            options.json, {key: spread and spread.to_json() for key, spread in found.items()}
+        )
     if options.about:
         write_json(options.about, about)
 

@@ -11,6 +11,7 @@ from fastjvae.data import DatasetName
 from fastjvae.data.prepare import fit_images
 from fastjvae.training.settings.objective import build_objective
 from fastjvae.training.settings.recipes import recipe
+from fastjvae.training.settings.run import Precision
 from fastjvae.training.settings.train import TrainConfig, build_model
 
 # Asked where a process has its work to do: one that has looked for a GPU cannot be forked.
@@ -28,6 +29,10 @@ class Problem(NamedTuple):
     def name(self) -> str:
         channels, height, width = self.img_size
         return f"{height}x{width}x{channels}, B = {self.config.batch_size:,}"
+
+    def with_precision(self, precision: Precision) -> "Problem":
+        """The same with another arithmetic of the networks."""
+        return self._replace(config=dataclasses.replace(self.config, precision=precision))
 
     @property
     def checked_steps(self) -> int:

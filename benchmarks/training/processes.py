@@ -161,8 +161,16 @@ class Worker:
 
     def run(self, steps: int) -> float:
         """Run a block; seconds per step."""
+        self.start(steps)
+        return self.wait() / steps
+
+    def start(self, steps: int) -> None:
+        """Let it begin a block, which :meth:`wait` waits for."""
         self._order((self.task.untimed, steps))
-        return self._answer("block") / steps  # type: ignore[no-any-return]
+
+    def wait(self) -> float:
+        """Seconds that the block has taken which it was let begin."""
+        return self._answer("block")  # type: ignore[no-any-return]
 
     def end(self) -> tuple[dict[str, Any], float | None, float | None]:
         """Let it come to its end; the last three fields of :class:`Measured`."""

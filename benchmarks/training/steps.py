@@ -13,6 +13,7 @@ from benchmarks.training.problems import DEVICE, SEED
 from fastjvae import JointVAE
 from fastjvae.data.batches import Batches
 from fastjvae.training.adam import adam
+from fastjvae.training.device import autocast
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress
 from fastjvae.training.recorder import loss_recorder
@@ -58,7 +59,8 @@ class FastTraining:
         noise: dict[str, Any] = (
             {"generator": self.noise} if normal is None else {"normal": normal, "uniform": uniform}
         )
-        out = self.model.loss(images, self.device_step.add_(1), self.objective, **noise)
+        with autocast(torch.device(self.device), self.config.precision):
+            out = self.model.loss(images, self.device_step.add_(1), self.objective, **noise)
         self.optimizer.zero_grad(set_to_none=True)
         out.loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -1,9 +1,6 @@
-"""A network as a chain of layers; a CPU computes each of them in the form that is cheapest there.
+"""The layers of a chain in the forms that are cheapest on a CPU, with the backward pass by hand.
 
-Its layers are 4x4 convolutions of stride 2 and padding 1, transposed or not, linear layers, ReLUs,
-and the changes of shape between them. On a GPU they run as the modules that they are, and so does
-every chain that has been changed: another layer, another setting of one, a hook on a layer or on a
-container. In a training step on a CPU one autograd function takes the whole chain, because
+In a training step on a CPU one autograd function takes the whole chain, because
 
 - gradients between its layers are its own, so that a ReLU's backward pass writes over them;
 - a bias gradient is a sum of its own: oneDNN's bias loop costs up to two fifths of the weight
@@ -18,7 +15,7 @@ container. In a training step on a CPU one autograd function takes the whole cha
 ``python -m benchmarks.layers`` measures every convolution both ways.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate, compress
 from typing import Any
@@ -27,142 +24,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastjvae.functional.backends.choice import use_cpu
 from fastjvae.model.cpu_convolutions import (
     FEW_CHANNELS,
-    channels_last,
     convolution,
     convolution_gradients,
     transposed_to_few_channels,
     weight_gradient_of_patches,
     with_channels_last,
 )
+from fastjvae.model.layers_as_built import LAYERS, SHAPES, parameters_of, plain
 
-# Kernel, stride, padding, dilation, groups, padding mode and output padding of every convolution.
-_SETTINGS = ((4, 4), (2, 2), (1, 1), (1, 1), 1, "zeros", (0, 0))
 # A linear layer of fewer inputs or outputs computes in float32 always.
 _FEW_FEATURES = 64
 # Pixels of a gradient up to which that of a bfloat16 weight is one product: in rows of 4 pixels and
 # fewer oneDNN's own is no faster than in float32.
 _FEW_PIXELS = 16
-_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # those with a weight and a bias
-_SHAPES = (nn.Flatten, nn.Unflatten)
-_TENSORS = (Tensor, nn.Parameter)  # no subclass, which may compute in its own way
-_GLOBAL_HOOKS = (
-    "_global_forward_hooks",
-    "_global_forward_pre_hooks",
-    "_global_backward_hooks",
-    "_global_backward_pre_hooks",
-)
 
 
-def run_chain(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
-    """Layers and containers of layers one after the other on x (N, ...), with their gradients."""
-    modules = list(modules)
-    layers = _layers_by_hand(modules, x)
-    if layers is None:
-        for module in modules:
-            x = module(x)
-            if type(module) is nn.Unflatten:
-                x = channels_last(x)
-        return x
-    parameters = [p for layer in layers if type(layer) in _LAYERS for p in _weight_and_bias(layer)]
-    return _Chain.apply(x, layers, torch.is_autocast_enabled("cpu"), *parameters)  # type: ignore[no-any-return]
+def cpu_chain(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """Layers one after the other on x (N, ...) with N >= 1, and their gradients.
 
-
-def _layers_by_hand(modules: Sequence[nn.Module], x: Tensor) -> list[nn.Module] | None:
-    """The layers of a training step on a CPU, None where only the modules can serve."""
-    wanted = (
-        torch.is_grad_enabled()
-        and use_cpu(x)
-        and len(x) > 0
-        and _precision_is_known()
-        and not any(getattr(nn.modules.module, hooks) for hooks in _GLOBAL_HOOKS)
-    )
-    if not wanted:
-        return None
-    layers: list[nn.Module] = []
-    for module in modules:
-        if type(module) is nn.Sequential and _calls_forward_alone(module):
-            layers += module
-        else:
-            layers.append(module)
-    return layers if all(map(_is_as_built, layers)) and _fits(layers, x.dim()) else None
-
-
-def _precision_is_known() -> bool:
-    """Float32, or the bfloat16 that autocast asks for."""
-    return not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") == torch.bfloat16
-
-
-def _calls_forward_alone(module: nn.Module) -> bool:
-    """Whether a call of the module is its class's forward: no hooks, and no forward of its own."""
-    return not (
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in vars(module)
-    )
-
-
-def _is_as_built(layer: Any) -> bool:
-    """Whether the formulations below compute what a call of this layer does."""
-    kind = type(layer)
-    if not _calls_forward_alone(layer):
-        return False
-    if kind is nn.ReLU:
-        return True
-    if kind is nn.Flatten:
-        return (layer.start_dim, layer.end_dim) == (1, -1)
-    if kind is nn.Unflatten:
-        return layer.dim == 1 and len(layer.unflattened_size) == 3
-    if kind not in _LAYERS:
-        return False
-    weight, bias = _weight_and_bias(layer)
-    if bias is None or not all(
-        type(t) in _TENSORS and t.dtype == torch.float32 for t in (weight, bias)
-    ):
-        return False
-    return kind is nn.Linear or (_settings(layer) == _SETTINGS and weight.shape[2:] == (4, 4))
-
-
-def _settings(layer: Any) -> tuple[Any, ...]:
-    """Everything but its channels that a convolution is made with."""
-    return (
-        layer.kernel_size,
-        layer.stride,
-        layer.padding,
-        layer.dilation,
-        layer.groups,
-        layer.padding_mode,
-        layer.output_padding,
-    )
-
-
-def _fits(layers: Sequence[nn.Module], dimensions: int) -> bool:
-    """Whether each layer gets x of the rank that its formulation is for.
-
-    A ReLU writes over what it gets, which before the first layer with a weight is the caller's.
+    They compute in float32, or in the bfloat16 that autocast asks for.
     """
-    is_own = False
-    for layer in layers:
-        kind = type(layer)
-        if kind is nn.ReLU:
-            if not is_own:
-                return False
-            continue
-        if dimensions != (2 if kind in (nn.Linear, nn.Unflatten) else 4):
-            return False
-        if kind in _SHAPES:
-            dimensions = 6 - dimensions
-        else:
-            is_own = True
-    return is_own
+    half = torch.is_autocast_enabled("cpu")
+    return _Chain.apply(x, layers, half, *parameters_of(layers))  # type: ignore[no-any-return]
 
 
-def _weight_and_bias(layer: Any) -> tuple[Tensor, Tensor]:
-    return layer.weight, layer.bias
+def precision_is_known() -> bool:
+    """Whether float32 is wanted, or the bfloat16 that autocast asks for."""
+    return not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 class _Chain(torch.autograd.Function):
@@ -181,7 +71,7 @@ class _Chain(torch.autograd.Function):
             features: list[Tensor | None] = []  # what each layer was given; a ReLU writes over it
             y = x
             for layer in layers:
-                if type(layer) in _LAYERS:
+                if type(layer) in LAYERS:
                     weight, bias = next(own), next(own)
                     y = with_channels_last(y, weight.dtype)
                     features.append(y)
@@ -206,7 +96,7 @@ class _Chain(torch.autograd.Function):
             inputs, needs = (x, *parameters), (needs_x, *needs)
             wanted = list(compress(inputs, needs))
             with torch.autocast("cpu", torch.bfloat16, enabled=ctx.half):
-                y = _plain(layers, *inputs).to(x.dtype)
+                y = plain(layers, *inputs).to(x.dtype)
             found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
             by_x, *rest = [next(found) if need else None for need in needs]
             return by_x, None, None, *rest
@@ -238,7 +128,7 @@ def _gradients(
             y = features[i + 1]
             grad = _relu_backward(grad.to(y.dtype), y, is_own)
             is_own = True
-        elif type(layer) in _SHAPES:
+        elif type(layer) in SHAPES:
             grad = with_channels_last(grad.reshape(x.shape))
         else:
             number -= 2
@@ -298,19 +188,6 @@ def layer_forward(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor) -> 
     if transposed and weight.shape[1] <= FEW_CHANNELS:
         return transposed_to_few_channels(x, weight, bias)
     return convolution(x, weight, bias, transposed)
-
-
-def _plain(layers: Sequence[nn.Module], x: Tensor, *parameters: Tensor) -> Tensor:
-    """The chain in differentiable operations, with these parameters."""
-    own = iter(parameters)
-    for layer in layers:
-        if type(layer) is nn.Linear:
-            x = F.linear(x, next(own), next(own))
-        elif type(layer) in _LAYERS:
-            x = convolution(x, next(own), next(own), type(layer) is nn.ConvTranspose2d)
-        else:
-            x = layer(x)
-    return x
 
 
 def _relu_backward(grad: Tensor, y: Tensor, in_place: bool) -> Tensor:

@@ -10,8 +10,8 @@ from fastjvae._numbers import is_integer, shown
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.weights import he_normal_
+from fastjvae.model.chain import run_chain
 from fastjvae.model.cpu_convolutions import channels_last
-from fastjvae.model.cpu_layers import run_chain
 
 HIDDEN_DIM = 256
 _MOST_WEIGHTS = 2**30  # 4 GiB of them

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fastjvae import JointVAE, backend
+from fastjvae.model.chain import run_chain
 from fastjvae.model.cpu_convolutions import (
     FEW_CHANNELS,
     transposed_to_few_channels,
     weight_gradient_of_patches,
 )
-from fastjvae.model.cpu_layers import run_chain
 
 CHANNELS_LAST = torch.channels_last
 

@@ -12,10 +12,11 @@ from typing import Any
 from fastjvae.cli.training_runs import compared_seeds, evaluation_images
 from fastjvae.cli.tune_flags import SEEDS, TRIALS, TuneFlags
 from fastjvae.data import load as load_data
-from fastjvae.errors import RunError
+from fastjvae.errors import ArgumentError, RunError
 from fastjvae.files import write_json
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.seeds import parse_seeds, seed_configs
+from fastjvae.training.settings.fields import flag
 from fastjvae.training.settings.recipes import RECIPES
 from fastjvae.training.settings.run import RUN_SETTINGS
 from fastjvae.training.tuning.goals import goal_of
@@ -46,6 +47,10 @@ class Tuning:
         self._held_out = evaluation_images(self._fitted, self._data)
         self._goal.check(self._held_out)
         self._searched = flags.searched or (rungs(self._fitted),)
+        if self._searched[0].name in self._given:
+            raise ArgumentError(
+                f"tune without --search chooses {flag(self._searched[0].name)}: leave it out"
+            )
         self.folder = Path(flags.out or f"runs/{flags.name}-tune")
         if RunFolder(self.folder).is_run():
             raise RunError(f"{self.folder} is a run folder; choose another one with --out")
@@ -58,7 +63,7 @@ class Tuning:
                 "by": self._goal.name,
                 "seeds": list(self._seeds),
                 "search": [str(each) for each in self._searched],
-                "settings": {name: _as_json(value) for name, value in settings.items()},
+                **{name: _as_json(value) for name, value in settings.items()},
             },
             storage=flags.storage,
             pruning=bool(flags.search),
@@ -93,7 +98,7 @@ class Tuning:
         scores: list[float] = []
         for end in range(at_once, len(self._seeds) + at_once, at_once):
             seeds = self._seeds[:end]
-            with (folder / "trial.log").open("a") as log, redirect_stdout(log):
+            with (folder / "trial.log").open("a", encoding="utf-8") as log, redirect_stdout(log):
                 code, summary = compared_seeds(
                     config, seeds, folder, self._data, self._held_out, self._flags.jobs
                 )

@@ -64,7 +64,7 @@ def test_a_search_tries_settings_and_names_the_best(
     assert (folder / "study.png").read_bytes().startswith(b"\x89PNG")
     for trial in study["trials"]:
         seeds = json.loads((folder / trial["folder"] / "seeds.json").read_text())
-        assert [row["udr"] for row in seeds["seeds"]] == trial["scores"]
+        assert [row["udr"] or 0.0 for row in seeds["seeds"]] == trial["scores"]
         config = json.loads((folder / trial["folder"] / "seed1" / "config.json").read_text())
         assert config["training"]["lr"] == trial["settings"]["lr"]
         assert config["training"]["temperature"] == trial["settings"]["temperature"]
@@ -268,6 +268,7 @@ def test_without_a_search_the_capacity_is_chosen(
         ("--by acuracy_majority", "(did you mean accuracy_majority?)"),
         ("--search epochs=1..5", "are counted in steps: search steps"),
         ("--cont 0", "--cont 0 leaves no units for it"),
+        ("--style.cont-capacity.hi 5", "chooses --style.cont-capacity.hi: leave it out"),
         ("--jobs 0", "--jobs must be at least 1"),
         ("--trails 3", "did you mean --trials?"),
         ("--by factor_vae", "--by factor_vae needs ground-truth factors, digits/test has none"),
@@ -288,6 +289,8 @@ def test_folders_and_storages_that_cannot_be_used(data: Path, tmp_path: Path, ca
     capsys.readouterr()
     other = _flags(data, folder, "lr=1e-4..1e-2", by="objective", seeds=0, steps=1)
     assert "holds another study (search is ['lr=0.0001..0.001'] there" in fails(other, 1, capsys)
+    other = _flags(data, folder, "lr=1e-4..1e-3", by="objective", seeds=0, steps=2)
+    assert "holds another study (steps is 1 there, 2 here)" in fails(other, 1, capsys)
     inside = _flags(data, folder / "trial0000" / "seed0", "lr=1e-4..1e-3", by="objective", seeds=0)
     assert "is a run folder" in fails(inside, 1, capsys)
     for url in ("nonsense://x", "nonsense", f"sqlite:///{tmp_path}/none/x.db"):

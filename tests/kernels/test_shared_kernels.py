@@ -160,8 +160,8 @@ def test_three_launches_serve_all_heads(overclusters: int, launches: dict[str, i
 
 
 def test_results_repeat_bitwise_and_many_images_are_several_programs():
-    spec, further = LatentSpec(2, (10, 40)), torch.randn(600, 200, device=DEVICE)
-    params = torch.randn(600, spec.num_params, device=DEVICE, requires_grad=True)
+    spec, further = LatentSpec(2, (10, 20)), torch.randn(40, 70, device=DEVICE)
+    params = torch.randn(40, spec.num_params, device=DEVICE, requires_grad=True)
     base = torch.zeros((), device=DEVICE)
 
     def once() -> tuple[Tensor, ...]:

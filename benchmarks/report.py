@@ -2,8 +2,8 @@
 
     python -m benchmarks.report
 
-reads ``quick.json``, ``epoch.json``, ``step.json``, ``layers.json`` and ``gpu.json`` in
-``benchmarks/results``; of a file that is not there the page says "not measured".
+reads ``quick.json``, ``epoch.json``, ``step.json``, ``layers.json``, ``parts.json`` and
+``gpu.json`` in ``benchmarks/results``; of a file that is not there the page says "not measured".
 """
 
 import argparse
@@ -89,6 +89,7 @@ def markdown(results: Path) -> str:
         Section(
             "Convolutions, one by one", "layers", "python -m benchmarks.layers", sections.by_layer
         ),
+        Section("A step on a CPU, part by part", "parts", sections.PARTS, sections.parts),
         Section("On a GPU", "gpu", "make gpu", _on_a_gpu),
     ):
         lines += [f"## {section.title}", ""]

@@ -151,6 +151,11 @@ def _own(pictures: str, categories: int, method: Method = "train") -> Experiment
     return Experiment("images", settings, (0, 1, 2, 3, 4), method=method, pictures=pictures)
 
 
+def _in_bf16(recipe: str, name: str | None = None) -> Experiment:
+    """A recipe whose networks compute in bfloat16, where the CPU or the GPU has it."""
+    return Experiment(recipe, {"precision": "bf16"}, (0, 1, 2, 3, 4), recipe_name=name)
+
+
 OWN = {"discs": 3, "textures": 3, "digits": 10, "figures": 3, "sprites": 3}  # categories
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -164,6 +169,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "mnist-best": Experiment(
         "mnist", {"checkpoint_every": 5_000}, recipe_name="best", scores="fast"
     ),
+    "mnist-fast-bf16": _in_bf16("mnist", "fast"),
     "mnist-published": Experiment("mnist", seeds=(0,), method="published"),
     "digits": Experiment("digits", seeds=_TEN),
     "digits-types": Experiment(
@@ -172,6 +178,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         seeds=_TEN,
         phase="types",
     ),
+    "digits-bf16": _in_bf16("digits"),
     "digits-kmeans": Experiment("digits", method="k-means"),
     "fashion-joint": Experiment("fashion-mnist", _FASHION),
     "fashion-fast": Experiment(

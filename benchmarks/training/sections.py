@@ -9,6 +9,7 @@ from benchmarks.quick import LABELS
 from benchmarks.training.plots import rows_of
 
 NOT_MEASURED = "not measured"
+PARTS = "python -m benchmarks.training.parts"
 EPOCH, STEP = "benchmarks/training/bench_epoch.py", "benchmarks/training/bench_step.py"
 
 
@@ -101,6 +102,34 @@ def by_layer(content: Any) -> Iterator[str]:
         " two 2048 x 2048 matrices in the same run."
     )
     yield from ["", *layers.table(content["rows"])]
+
+
+def parts(content: Any) -> Iterator[str]:
+    """From ``parts.json``."""
+    yield from machine(content["environment"], PARTS)
+    yield ""
+    yield (
+        "32x32x1, one thread, in ms. A step of two images is the fixed cost. The limit of what"
+        " multiplies is its operations at the rate of a product of two 2048 x 2048 float32"
+        " matrices, that of Adam its bytes at the rate of a copy."
+    )
+    kinds = list(dict.fromkeys((row["batch_size"], row["precision"]) for row in content["parts"]))
+    yield from ["", table_line(["part", *(f"B = {b}, {p}" for b, p in kinds), "limit at B = 64"])]
+    yield table_line(["---", *["--:"] * (len(kinds) + 1)])
+    for name in dict.fromkeys(row["part"] for row in content["parts"]):
+        rows = {
+            (row["batch_size"], row["precision"]): row
+            for row in content["parts"]
+            if row["part"] == name
+        }
+        limit = rows[kinds[-1]]["limit_ms"]
+        cells = [_spread(rows[kind]["ms"]) for kind in kinds]
+        yield table_line([name, *cells, "-" if limit is None else f"{limit:.2f}"])
+    yield from ["", "What was tried for single parts, in turns with what is there:", ""]
+    yield table_line(["part", "form", "ms"])
+    yield table_line(["---", "---", "--:"])
+    for row in content["tries"]:
+        yield table_line([row["part"], row["form"], _spread(row["ms"], 3)])
 
 
 # --- parts of sections ----------------------------------------------------------------------------

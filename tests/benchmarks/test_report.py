@@ -54,7 +54,7 @@ def _report(folder: Path) -> str:
 
 def test_what_was_not_measured_is_called_so_and_has_no_numbers(tmp_path: Path):
     page = _report(tmp_path)
-    assert page.count("not measured.") == 5
+    assert page.count("not measured.") == 6
     measured = page[page.index("## On one machine") :]
     assert not re.search(r"\d", measured)
     assert not list(tmp_path.glob("*.png"))
@@ -89,6 +89,15 @@ def test_a_page_of_all_results(tmp_path: Path):
     layer = {"size": "32x32x1", "layer": "encoder 1", "pass": "forward", "shape": "1 -> 32, 32x32"}
     content = {"environment": ABOUT, "rows": [{**layer, **by_way}]}
     (tmp_path / "layers.json").write_text(json.dumps(content))
+    part = {"batch_size": 64, "precision": "fp32", "part": "Adam", "ms": _ratio(4.0)}
+    fixed = {**part, "batch_size": 2, "ms": _ratio(2.0)}
+    tried = {"part": "Adam over 20 tensors", "form": "one flat buffer", "ms": _ratio(3.0)}
+    content = {
+        "environment": ABOUT,
+        "parts": [{**fixed, "limit_ms": 0.25}, {**part, "limit_ms": 0.25}],
+        "tries": [tried],
+    }
+    (tmp_path / "parts.json").write_text(json.dumps(content))
 
     page = _report(tmp_path)
     assert "- Machine: some CPU, threads: 2\n- Versions: python 3.11, torch 2.9, fastjvae" in page
@@ -113,6 +122,9 @@ def test_a_page_of_all_results(tmp_path: Path):
     assert "| end to end, published way / fastjvae | not measured |" in page
     assert "the machine was not recorded" in page
     assert "| encoder 1 | 1 -> 32, 32x32 | forward | 2.000 | 1.000 | 0.500 | 50 |" in page
+    assert "| part | B = 2, fp32 | B = 64, fp32 | limit at B = 64 |" in page
+    assert "| Adam | 2.00 (1.98 - 2.02) | 4.00 (3.96 - 4.04) | 0.25 |" in page
+    assert "| Adam over 20 tensors | one flat buffer | 3.000 (2.970 - 3.030) |" in page
     for name in ("step", "epoch"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 

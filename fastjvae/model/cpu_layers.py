@@ -12,6 +12,8 @@ In a training step on a CPU one autograd function takes the whole chain, because
 - images of one channel get the strides of channels_last, which they may have as well: oneDNN takes
   twice the time for the weight gradient by the others.
 
+Under autocast to bfloat16 its features and weights are bfloat16, its parameters' gradients float32.
+
 ``python -m benchmarks.layers`` measures every convolution both ways.
 """
 

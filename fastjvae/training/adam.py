@@ -37,6 +37,11 @@ class AdamOnCPU(torch.optim.Adam):
         super().__init__(*arguments, **options)
         self._counts: dict[int, tuple[Tensor, list[Tensor]]] = {}  # by group: all, each
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Of a copy, or of a state dict.
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._counts = {}
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         found = [self._tensors(group) for group in self.param_groups]

@@ -162,6 +162,18 @@ def test_a_moment_that_is_changed_or_replaced_between_steps_counts():
         both.check()
 
 
+def test_a_copy_goes_on_by_itself():
+    both = Both()
+    both.step(0)
+    copied, state = copy.deepcopy(both.ours), copy.deepcopy(both.ours.state_dict())
+    for group in copied.param_groups:
+        for p in group["params"]:
+            p.grad = torch.ones_like(p)
+    copied.step()
+    assert {float(moments["step"]) for moments in copied.state_dict()["state"].values()} == {2.0}
+    assert str(both.ours.state_dict()) == str(state)
+
+
 def test_a_closure_and_gradients_that_are_kept():
     both = Both()
     both.step(0)

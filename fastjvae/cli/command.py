@@ -85,7 +85,7 @@ class ModelCommand(Command):
     data_root: str | None = None
     """folder or file of the data"""
     grid: tuple[str, ...] = ()
-    """sprites: the part of the grid to draw; by default the run's own"""
+    """sprites, shapes3d and mpi3d: the part of the grid to take; by default the run's own"""
     device: str = "auto"
     """cpu, cuda, ...; auto takes a GPU where there is one"""
 

@@ -38,6 +38,8 @@ from fastjvae.training.settings.train import TrainConfig
 _SETTINGS = {
     "digits": "",
     "sprites": ", with the paper's setting for dSprites",
+    "shapes3d": ", with the paper's setting for dSprites, 10 units and 4 categories",
+    "mpi3d": ", with the paper's setting for dSprites, 10 units and 6 categories",
     **dict.fromkeys(
         OWN_IMAGES,
         f", with settings made by the number and the size of the images and by --disc; the defaults"

@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple, get_args
 
+from fastjvae.data.factors import MPI3D, MPI3D_COMPLEX, SHAPES3D, SPRITES, Grid
+
 DatasetName = Literal[
     "digits",
     "mnist",
@@ -10,6 +12,8 @@ DatasetName = Literal[
     "celeba",
     "dsprites",
     "sprites",
+    "shapes3d",
+    "mpi3d",
     "images",
     "arrays",
 ]
@@ -28,6 +32,7 @@ class Facts(NamedTuple):
     has_split: bool = False  # into train and test
     root: str | None = None  # what --data-root must name; None where it need not be given
     heeds: tuple[Heeded, ...] = ()  # fields of a DataSource beside name, split and image_size
+    grids: tuple[Grid, ...] = ()  # one of which DataSource.grid is a part of
     # Whether the prepared data are kept in the cache, or only images that were resized.
     cached: Literal["always", "resized", "never"] = "always"
     # In datasets, where it is not named as the data set: find(source), prepare(source, files).
@@ -66,10 +71,30 @@ FACTS: dict[DatasetName, Facts] = {
         (64, 64),
         root=".npz file",
         heeds=("root",),
-        cached="never",  # what is worth it the module keeps itself, mapped; sprites likewise
+        cached="never",  # what is worth it the module keeps itself, mapped; as those below do
     ),
     "sprites": Facts(
-        "the like drawn here, no file to bring", (64, 64), heeds=("grid",), cached="never"
+        "the like drawn here, no file to bring",
+        (64, 64),
+        heeds=("grid",),
+        grids=(SPRITES,),
+        cached="never",
+    ),
+    "shapes3d": Facts(
+        "3D Shapes, solids in a coloured room with six known factors",
+        (64, 64),
+        root="file 3dshapes.h5",
+        heeds=("root", "grid"),
+        grids=(SHAPES3D,),
+        cached="never",
+    ),
+    "mpi3d": Facts(
+        "MPI3D, things on a robot's arm with seven known factors, drawn or photographed",
+        (64, 64),
+        root=".npz file",
+        heeds=("root", "grid"),
+        grids=(MPI3D, MPI3D_COMPLEX),
+        cached="never",
     ),
     "images": Facts(
         "a folder of pictures",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fastjvae.data.archives import check_member
 from fastjvae.data.memory import check_room
 from fastjvae.data.prepare import legible, reading, reason
+from fastjvae.errors import DataError
 
 MAGIC = b"\x93NUMPY"
 
@@ -126,6 +127,24 @@ class Archive(Mapping[str, npt.NDArray[Any]]):
         """The header of one array; errors as for the array itself."""
         with self.opened(name) as (header, _):
             return header
+
+    def images(self, name: str, number: int) -> Iterator[npt.NDArray[Any]]:
+        """Read one array of images in C order, ``number`` of them at a time at most.
+
+        Raises:
+            DataError: it is damaged, or holds more than its header says.
+        """
+        with self.opened(name) as (header, member):
+            count, *shape = header.shape
+            for start in range(0, count, number):
+                read = min(number, count - start)
+                content = member.read(read * math.prod(shape) * header.dtype.itemsize)
+                yield np.frombuffer(content, header.dtype).reshape(read, *shape)
+            if member.read(1):  # which also compares the member's checksum, at its end
+                raise DataError(
+                    f"{self.path} holds more in {legible(name)} than the {count} images of its"
+                    f" header"
+                )
 
     @contextmanager
     def opened(self, name: str) -> Iterator[tuple[Header, IO[bytes]]]:

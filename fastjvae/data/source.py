@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from fastjvae._numbers import is_integer, is_real
-from fastjvae.data.factors import parse_grid
+from fastjvae.data.factors import check_grid
 from fastjvae.data.facts import DATASETS, FACTS, DatasetName
 from fastjvae.data.memory import update_hash
 from fastjvae.errors import ArgumentError, DataError
@@ -42,7 +42,7 @@ class DataSource:
         channels: images only: 1 for grey, 3 for RGB; None: grey if every picture is grey.
         labels: arrays only: ``file.npy``, ``file.npz`` or ``file.npz:name`` with the labels.
         download: mnist and fashion-mnist only: fetch missing files into ``root``.
-        grid: sprites only: the part of the grid to draw, as
+        grid: sprites, shapes3d and mpi3d only: the part of the grid of factors to load, as
             :func:`fastjvae.data.factors.parse_grid` reads it; None: all of it.
         skip_damaged: chairs, celeba and images only: leave out pictures that cannot be read.
         max_pixels: chairs, celeba and images only: a picture of more is refused before it is
@@ -90,8 +90,9 @@ class DataSource:
                 object.__setattr__(self, name, os.fspath(getattr(self, name)))
         if self.grid is not None:
             object.__setattr__(self, "grid", tuple(self.grid))
-            parse_grid(self.grid)
         self._check_fields_apply()
+        if self.grid is not None:
+            check_grid(self.grid, FACTS[self.name].grids)
 
     @property
     def path(self) -> Path:

@@ -65,7 +65,10 @@ def test_source_takes_a_path_as_root(tmp_path: Path) -> None:
         ({"name": "chairs", "root": "x", "channels": 3}, "channels applies to images and not to"),
         ({"name": "celeba", "root": "x", "labels": "y"}, "labels applies to arrays and not to"),
         ({"name": "dsprites", "root": "x", "download": True}, "download applies to mnist, "),
-        ({"name": "dsprites", "root": "x", "grid": ("x=1",)}, "grid applies to sprites and not to"),
+        ({"name": "dsprites", "root": "x", "grid": ("x=1",)}, "grid applies to sprites, .*not to"),
+        ({"name": "shapes3d"}, "shapes3d needs --data-root, the file 3dshapes.h5 to load"),
+        ({"name": "mpi3d"}, "mpi3d needs --data-root, the .npz file to load"),
+        ({"name": "mpi3d", "root": "x", "split": "test"}, "mpi3d have no 'test' split"),
         ({"name": "sprites", "grid": ("scale=6",)}, "scale has the values 0 to 5, got '6'"),
     ],
 )

@@ -14,7 +14,8 @@ class Azimuth(ModelFigure):
     factor: str = "azimuth"
     """name of the factor, an angle"""
     radians: bool = False
-    """the factor is in radians, as the orientation of dsprites and sprites, and not in degrees"""
+    """the factor is in radians, as the orientation of dsprites and sprites, and not in degrees, as
+    that of shapes3d"""
     unit: int | None = None
     """show this continuous unit instead of the one that follows the angle best"""
 

@@ -1,6 +1,5 @@
 """dSprites (Matthey et al. 2017): 737,280 shapes and their factors, from the official .npz file."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zipfile import is_zipfile
@@ -103,17 +102,14 @@ def _read_factors(path: Path) -> torch.Tensor:
 def _unpacked(path: Path, count: int, size: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
     """The images as (n, 1, height, width) uint8, 0 and 255, some at a time; checks their values."""
     side = SIZES["dsprites"]
-    with open_archive(path) as archive, archive.opened(_IMAGES) as (_, member):
-        for start in range(0, count, _CHUNK):
-            number = min(_CHUNK, count - start)
-            content = member.read(number * math.prod(side))
-            images = np.frombuffer(content, np.uint8).reshape(number, 1, *side)
+    with open_archive(path) as archive:
+        for start, images in zip(
+            range(0, count, _CHUNK), archive.images(_IMAGES, _CHUNK), strict=True
+        ):
             if images.max() > 1:
                 raise DataError(
                     f"{path} must hold {_IMAGES} of values 0 and 1, got {images.max()} in one "
-                    f"of the images {start} to {start + number - 1}"
+                    f"of the images {start} to {start + len(images) - 1}"
                 )
-            images = images * np.uint8(255)
+            images = images[:, None] * np.uint8(255)
             yield images if size == side else fit_images(images, size)
-        if member.read(1):  # which also compares the member's checksum, at its end
-            raise DataError(f"{path} holds more in {_IMAGES} than the {count} images of its header")

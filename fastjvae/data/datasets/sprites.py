@@ -12,10 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fastjvae.data.cache import gather
-from fastjvae.data.factors import FULL_TURN, GRID, SHAPES, grid_words, parse_grid, values_of_grid
+from fastjvae.data.factors import (
+    FULL_TURN,
+    GRID,
+    SHAPES,
+    factors_of_part,
+    grid_words,
+    parse_grid,
+    values_of_grid,
+)
 from fastjvae.data.memory import tensor_on
 from fastjvae.data.prepare import fit_images
 from fastjvae.data.source import SIZES, DataSource, ImageData
@@ -57,22 +64,21 @@ def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
     0 (left, top) to 1. Labels are the shapes. Many images are drawn once into the cache and mapped.
     """
     numbers = parse_grid(source.grid or ())
-    counts = [len(values) for values in numbers]
+    factors = factors_of_part(numbers)
     size = source.image_size or SIZES[source.name]
     pixels = gather(
         replace(source, grid=grid_words(numbers)),
         files,
-        (math.prod(counts), 1, *size),
+        (len(factors), 1, *size),
         lambda: _drawn(numbers, size),
         in_memory=MOST_DRAWN_ANEW,
     )
-    factors = torch.from_numpy(np.indices(counts).reshape(len(counts), -1).T.astype(np.int64))
     values = values_of_grid(FULL_TURN / GRID["orientation"])
     return ImageData(
         name="sprites" if source.grid is None else f"sprites/{','.join(source.grid)}",
         images=tensor_on(pixels.array),
         labels=factors[:, 0].contiguous(),
-        factors=factors.contiguous(),
+        factors=factors,
         label_names=tuple(SHAPES[number] for number in numbers[0]),
         factor_names=tuple(GRID),
         factor_values=tuple(

@@ -54,12 +54,13 @@ class RunConfig:
     data_root: str | None = None
     """folder or file of the data; for mnist and fashion-mnist torchvision's layout or a folder of
     IDX files, for chairs the folder rendered_chairs, for celeba torchvision's layout, a folder of
-    aligned pictures or a .zip file of them, for dsprites its .npz file, for images a folder of
-    pictures, for arrays a .npy or .npz file, or FILE.npz:NAME for the images of that name in it"""
+    aligned pictures or a .zip file of them, for dsprites and mpi3d their .npz file, for shapes3d
+    3dshapes.h5, for images a folder of pictures, for arrays a .npy or .npz file, or FILE.npz:NAME
+    for the images of that name in it"""
     image_size: Annotated[tuple[int, int] | None, Bounds(1, 4096)] = None
     """height and width in pixels that images are resized to; by default 32 32 for digits, mnist
-    and fashion-mnist, 64 64 for chairs, celeba, dsprites and sprites, and the images' own size
-    otherwise"""
+    and fashion-mnist, 64 64 for chairs, celeba, dsprites, sprites, shapes3d and mpi3d, and the
+    images' own size otherwise"""
     channels: Literal[1, 3] | None = None
     """images: 1 for grey, 3 for RGB; by default as the pictures are"""
     labels: str | None = None
@@ -67,9 +68,12 @@ class RunConfig:
     download: bool = False
     """mnist and fashion-mnist: download what is missing into the data root"""
     grid: tuple[str, ...] = ()
-    """sprites: the part of the grid to draw, such as shape=square,heart scale=5 x=0..31/4: values
-    of shape (3 of them), scale (6), orientation (40), x and y (32) by their numbers from 0, as
-    lists or ranges with or without a step; what is not named keeps all of its values"""
+    """sprites, shapes3d and mpi3d: the part of the grid of factors to take, such as
+    shape=square,heart scale=5 x=0..31/4: values by their numbers from 0, as lists or ranges with or
+    without a step, or by their names; what is not named keeps all of its values. Of sprites shape
+    has 3 values, scale 6, orientation 40, x and y 32; of shapes3d floor_hue, wall_hue and
+    object_hue have 10, scale 8, shape 4, orientation 15; of mpi3d object_color and object_shape 6,
+    object_size 2, camera_height and background_color 3, horizontal_axis and vertical_axis 40"""
     held_out: Annotated[float, Bounds(0, 0.9)] = 0.0
     """images and arrays: share of the images that training does not see and the evaluation is of,
     chosen by a seed of its own, so that all runs have the same ones; of fewer than 20 images there

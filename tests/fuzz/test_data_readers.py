@@ -24,9 +24,11 @@ import torch
 from examples import examples
 from mutations import assert_read_or_refused, mutated
 from PIL import Image
+from solids import SMALL_MPI3D, noise
 
 from fastjvae.data import DataSource, ImageData, load
 from fastjvae.data.cache import array_on_disk, cached
+from fastjvae.data.datasets import mpi3d
 from fastjvae.data.pictures import FORMATS, open_picture
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
@@ -36,6 +38,7 @@ LABELS = np.array([0, 1, 2, 0, 1, 2])
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTJVAE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(mpi3d, "_GRIDS", (SMALL_MPI3D,))
 
 
 # --- valid files ----------------------------------------------------------------------------------
@@ -155,6 +158,12 @@ def dsprites_files(folder: Path, seed: int) -> Damaged:
     return Damaged(DataSource("dsprites", root=str(path)), (path,))
 
 
+def mpi3d_files(folder: Path, seed: int) -> Damaged:
+    path = folder / "m.npz"
+    path.write_bytes(damaged_archive({"images.npy": npy(noise(len(SMALL_MPI3D)))}, seed))
+    return Damaged(DataSource("mpi3d", root=str(path)), (path,))
+
+
 MAX_PIXELS = 2**20  # what a damaged header may announce, of which memory is some MiB
 MODES = {"JPEG": "L RGB CMYK", "GIF": "L P", "PNG": "1 L LA I;16 P RGB RGBA", "TIFF": "1 L P RGB"}
 
@@ -201,7 +210,7 @@ def celeba_lists(folder: Path, seed: int) -> Damaged:
 
 
 READERS = (
-    *(idx_files, packed_idx_files, npy_files, npz_files, label_files, dsprites_files),
+    *(idx_files, packed_idx_files, npy_files, npz_files, label_files, dsprites_files, mpi3d_files),
     *(picture_files, archives_of_pictures, celeba_lists),
 )
 

@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The settings of `make train`, and further flags: make train FLAGS="--seed 1"
 FLAGS ?=
+# What the tests are installed with; full: also the libraries without which some are skipped
+EXTRAS ?= dev
 
 .PHONY: train test lint types resources bench quick gpu bench-training clean
 
@@ -61,7 +63,7 @@ $(VENV)/.runtime: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	touch $@
 
 clean:

@@ -1,10 +1,12 @@
 """Damaged data sets of every kind: each is read, or refused by one sentence that names its file.
 
-Each reader has files of its kind, small and valid, and a seed chooses what is damaged in which.
+Each reader has files of its kind, small and valid, and a seed chooses what is damaged in which. 3D
+Shapes has none: HDF5's library, which is C, ends the process over some damaged files.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import json
@@ -38,7 +40,7 @@ LABELS = np.array([0, 1, 2, 0, 1, 2])
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTJVAE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(mpi3d, "_GRIDS", (SMALL_MPI3D,))
+    monkeypatch.setattr(mpi3d, "_GRIDS", (FEW,))
 
 
 # --- valid files ----------------------------------------------------------------------------------
@@ -158,9 +160,15 @@ def dsprites_files(folder: Path, seed: int) -> Damaged:
     return Damaged(DataSource("dsprites", root=str(path)), (path,))
 
 
+FEW = dataclasses.replace(  # 6 images
+    SMALL_MPI3D,
+    sizes={**dict.fromkeys(SMALL_MPI3D.sizes, 1), "object_shape": 3, "object_size": 2},
+)
+
+
 def mpi3d_files(folder: Path, seed: int) -> Damaged:
     path = folder / "m.npz"
-    path.write_bytes(damaged_archive({"images.npy": npy(noise(len(SMALL_MPI3D)))}, seed))
+    path.write_bytes(damaged_archive({"images.npy": npy(noise(len(FEW)))}, seed))
     return Damaged(DataSource("mpi3d", root=str(path)), (path,))
 
 
@@ -210,8 +218,8 @@ def celeba_lists(folder: Path, seed: int) -> Damaged:
 
 
 READERS = (
-    *(idx_files, packed_idx_files, npy_files, npz_files, label_files, dsprites_files, mpi3d_files),
-    *(picture_files, archives_of_pictures, celeba_lists),
+    *(idx_files, packed_idx_files, npy_files, npz_files, label_files, dsprites_files),
+    *(mpi3d_files, picture_files, archives_of_pictures, celeba_lists),
 )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,20 @@ def test_paper_settings_are_the_published_models(published_folder: Path, name: D
     assert dataclasses.astuple(config.disc_capacity)[:4] == tuple(specs["disc_capacity"])
     assert (config.batch_size, [config.lr]) == (specs["batch_size"], specs["lr"])
     assert config.epochs in specs["epochs"]
+
+
+@pytest.mark.parametrize(("dataset", "shapes"), [("shapes3d", 4), ("mpi3d", 6)])
+def test_solids_have_dsprites_settings_and_a_category_for_each_shape(
+    dataset: DatasetName, shapes: int
+):
+    config, theirs = recipe(dataset), recipe("dsprites")
+    assert (config.dataset, config.cont, config.disc) == (dataset, 10, (shapes,))
+    assert config.cont_capacity == theirs.cont_capacity
+    assert config.disc_capacity.hi == pytest.approx(math.log(shapes))
+    assert theirs.disc_capacity.hi == pytest.approx(math.log(3), abs=0.01)
+    hi = theirs.disc_capacity.hi
+    assert dataclasses.replace(config.disc_capacity, hi=hi) == theirs.disc_capacity
+    assert config.total_steps(1) == theirs.total_steps(737_280 // 64)
 
 
 def test_data_sets_that_are_not_in_the_paper_say_what_they_have():

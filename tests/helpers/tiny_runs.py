@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,17 @@ def tiny_flags(data: Path, out: Path, **changes: Any) -> list[str]:
     if changes.get("objective", "joint") != "joint":  # which has others
         capacities = {}
     return flags_of("train", data, out, **{"recipe": "paper", "lr": 1e-3, **capacities, **changes})
+
+
+def seeds_flags(data: Path, out: Path, seeds: str, **changes: Any) -> list[str]:
+    """The command line of :func:`tiny_config` for several seeds."""
+    return [*tiny_flags(data, out, **changes), "--no-figures", "--seeds", seeds]
+
+
+def seeds_results(folder: Path) -> dict[str, Any]:
+    """What several seeds have left behind, side by side."""
+    results: dict[str, Any] = json.loads((folder / "seeds.json").read_text())
+    return results
 
 
 def flags_of(command: str, data: Path, out: Path, **changes: Any) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_runs import tiny_config, tiny_flags, write_arrays
+from tiny_runs import seeds_flags, seeds_results, tiny_config, tiny_flags, write_arrays
 
 from fastjvae import load
 from fastjvae.cli import main
@@ -33,14 +33,6 @@ from fastjvae.training.trainer import Trainer
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_arrays(tmp_path)
-
-
-def _flags(data: Path, out: Path, which: str, **changes: Any) -> list[str]:
-    return [*tiny_flags(data, out, **changes), "--no-figures", "--seeds", which]
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "seeds.json").read_text())
 
 
 # --- which seeds ----------------------------------------------------------------------------------
@@ -98,11 +90,11 @@ def test_three_seeds_are_single_runs_and_a_table(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     folder = tmp_path / "seeds"
-    assert main(_flags(data, folder, "0..1,5")) == 0
+    assert main(seeds_flags(data, folder, "0..1,5")) == 0
     out, err = capsys.readouterr()
     assert re.findall(r"^step (\d+) of 13: reconstruction ", err, re.M) == ["4", "13"] * 3
     assert {p.name for p in folder.iterdir()} == {"seed0", "seed1", "seed5", "seeds.json"}
-    results = _results(folder)
+    results = seeds_results(folder)
     assert [row["seed"] for row in results["seeds"]] == [0, 1, 5]
     assert (results["data"], results["images"]) == ("arrays/squares0.npz/test", 4)
     assert results["unfinished"] == []
@@ -137,22 +129,22 @@ def test_finished_seeds_are_skipped_and_more_can_be_added(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    argv = _flags(data, tmp_path, "0")
+    argv = seeds_flags(data, tmp_path, "0")
     at = argv.index("--out")
     argv = [*argv[:at], *argv[at + 2 :]]  # the default folder
     folder = Path("runs/arrays-seeds")
     assert main(argv) == 0
     assert "UDR: n/a, which compares at least 2 finished seeds" in capsys.readouterr().out
-    assert _results(folder)["seeds"][0]["udr"] is None
-    assert _results(folder)["chosen_by_udr"] is None
-    assert _results(folder)["statistics"]["reconstruction"]["std"] is None
+    assert seeds_results(folder)["seeds"][0]["udr"] is None
+    assert seeds_results(folder)["chosen_by_udr"] is None
+    assert seeds_results(folder)["statistics"]["reconstruction"]["std"] is None
     before = (folder / "seed0" / "checkpoint.pt").stat().st_mtime_ns
     assert main([*argv[:-1], "1,0"]) == 0
     out = capsys.readouterr().out
     assert f"seed 0: finished before, in {folder / 'seed0'}" in out
     assert "seed 1, 1 of 1" in out
     assert (folder / "seed0" / "checkpoint.pt").stat().st_mtime_ns == before
-    assert [row["seed"] for row in _results(folder)["seeds"]] == [1, 0]
+    assert [row["seed"] for row in seeds_results(folder)["seeds"]] == [1, 0]
     json_before = (folder / "seeds.json").read_bytes()
     assert main([*argv[:-1], "1,0"]) == 0
     assert "training on" not in capsys.readouterr().out
@@ -172,18 +164,18 @@ def test_a_stop_leaves_the_table_of_those_that_are_done_and_the_same_command_goe
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train_step", train_step)
-        assert main(_flags(data, folder, "0..3")) == 130
+        assert main(seeds_flags(data, folder, "0..3")) == 130
     out = capsys.readouterr().out
     assert "stopped after step 7 of 13\n" in out
     assert "not finished: 2, 3" in out
     assert out.endswith("stopped; go on with the same command again\n")
     assert "--resume" not in out
-    assert [row["seed"] for row in _results(folder)["seeds"]] == [0, 1]
-    assert _results(folder)["unfinished"] == [2, 3]
-    assert main(_flags(data, folder, "0..3")) == 0
+    assert [row["seed"] for row in seeds_results(folder)["seeds"]] == [0, 1]
+    assert seeds_results(folder)["unfinished"] == [2, 3]
+    assert main(seeds_flags(data, folder, "0..3")) == 0
     assert "from step 7 to step 13" in capsys.readouterr().out
-    assert main(_flags(data, whole, "0..3")) == 0
-    assert _results(folder) == _results(whole)
+    assert main(seeds_flags(data, whole, "0..3")) == 0
+    assert seeds_results(folder) == seeds_results(whole)
 
 
 def test_an_interrupt_outside_the_loop_is_a_stop_as_well(
@@ -194,7 +186,7 @@ def test_an_interrupt_outside_the_loop_is_a_stop_as_well(
 
     with monkeypatch.context() as patch:
         patch.setattr("fastjvae.cli.training_runs.evaluate", interrupt)
-        assert main(_flags(data, tmp_path / "seeds", "0,1")) == 130
+        assert main(seeds_flags(data, tmp_path / "seeds", "0,1")) == 130
     out = capsys.readouterr().out
     assert out.endswith("stopped; go on with the same command again\n")  # no seed is finished
     assert not (tmp_path / "seeds" / "seeds.json").exists()
@@ -212,13 +204,13 @@ def test_a_seed_that_fails_does_not_end_the_others(
         return train(trainer)
 
     monkeypatch.setattr(Trainer, "train", fail)
-    assert main(_flags(data, tmp_path / "seeds", "0..2")) == 1
+    assert main(seeds_flags(data, tmp_path / "seeds", "0..2")) == 1
     out, err = capsys.readouterr()
     first, *_, last = err.splitlines()
     assert first == "fastjvae: seed 0 failed: the loss is not finite at step 3: loss"
     assert last == "fastjvae: 1 of 3 seeds failed: 0"
     assert "not finished: 0" in out
-    assert [row["seed"] for row in _results(tmp_path / "seeds")["seeds"]] == [1, 2]
+    assert [row["seed"] for row in seeds_results(tmp_path / "seeds")["seeds"]] == [1, 2]
 
 
 def test_another_run_in_the_way_shows_before_any_training(
@@ -227,12 +219,12 @@ def test_another_run_in_the_way_shows_before_any_training(
     folder = tmp_path / "seeds"
     assert main([*tiny_flags(data, folder / "seed1", seed=1, lr=0.01), "--no-figures"]) == 0
     capsys.readouterr()
-    assert main(_flags(data, folder, "0,1")) == 1
+    assert main(seeds_flags(data, folder, "0,1")) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert "seed1 holds a run with another configuration (lr is 0.01 there, 0.001 here)" in err
     assert not (folder / "seed0").exists()
-    assert main(_flags(data, folder / "seed1", "0,1")) == 1
+    assert main(seeds_flags(data, folder / "seed1", "0,1")) == 1
     assert "is a run folder, several seeds need a folder around" in capsys.readouterr().err
 
 
@@ -318,19 +310,19 @@ _UNITS = (np.arange(4.0)[:, None], np.ones(1))
 
 def test_nothing_to_compare_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """A discrete variable alone, which has learned nothing in one step."""
-    argv = _flags(data, tmp_path / "seeds", "0,1", cont=0, steps=1)
+    argv = seeds_flags(data, tmp_path / "seeds", "0,1", cont=0, steps=1)
     assert main(argv) == 0
     out = capsys.readouterr().out
     assert "UDR: n/a, there is nothing to compare: no unit or category of any seed" in out
     assert "by UDR: seed" not in out
-    assert [row["udr"] for row in _results(tmp_path / "seeds")["seeds"]] == [None, None]
-    assert "nothing to compare" in _results(tmp_path / "seeds")["no_udr"]
+    assert [row["udr"] for row in seeds_results(tmp_path / "seeds")["seeds"]] == [None, None]
+    assert "nothing to compare" in seeds_results(tmp_path / "seeds")["no_udr"]
 
 
 def test_the_images_compared_are_spread_over_all(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    assert main(_flags(data, tmp_path, "0,1")) == 0
+    assert main(seeds_flags(data, tmp_path, "0,1")) == 0
     run = RunFolder(tmp_path / "seed0").read_config()
     seen = []
     monkeypatch.setattr(udr_of_models, "_MOST_IMAGES", 4)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -13,7 +12,14 @@ import pytest
 import torch
 from programs import Program, finish
 from runs import comparable
-from tiny_runs import assert_same_state, fails, tiny_config, tiny_flags, write_arrays
+from tiny_runs import (
+    assert_same_state,
+    fails,
+    seeds_flags,
+    seeds_results,
+    tiny_config,
+    write_arrays,
+)
 
 from fastjvae.cli import main
 from fastjvae.errors import RunError
@@ -27,14 +33,6 @@ from fastjvae.training.seeds_at_once import places_for
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_arrays(tmp_path)
-
-
-def _flags(data: Path, out: Path, which: str, **changes: Any) -> list[str]:
-    return [*tiny_flags(data, out, **changes), "--no-figures", "--seeds", which]
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "seeds.json").read_text())
 
 
 # --- places ---------------------------------------------------------------------------------------
@@ -109,7 +107,7 @@ def test_jobs_that_cannot_be(command: str, flags: list[str], sentence: str, caps
 
 def test_seeds_at_once_are_those_in_turn(data: Path, tmp_path: Path, capsys: Any):
     at_once, in_turn = tmp_path / "at once", tmp_path / "in turn"
-    assert main([*_flags(data, at_once, "0..2"), "--jobs", "2"]) == 0
+    assert main([*seeds_flags(data, at_once, "0..2"), "--jobs", "2"]) == 0
     out, err = capsys.readouterr()
     lines = [line for line in out.splitlines() if line.startswith("seed ")]
     log = at_once / "seed1.log"
@@ -117,8 +115,8 @@ def test_seeds_at_once_are_those_in_turn(data: Path, tmp_path: Path, capsys: Any
     assert [line for line in lines if line.endswith("finished")] != []
     assert "training on" in log.read_text()
     assert err == ""
-    assert main([*_flags(data, in_turn, "0..2"), "--jobs", "1"]) == 0
-    assert _results(at_once) == _results(in_turn)
+    assert main([*seeds_flags(data, in_turn, "0..2"), "--jobs", "1"]) == 0
+    assert seeds_results(at_once) == seeds_results(in_turn)
     for seed in range(3):
         ours, theirs = (comparable(folder / f"seed{seed}") for folder in (at_once, in_turn))
         for state, _ in (ours, theirs):
@@ -130,7 +128,7 @@ def test_processes_that_are_killed_with_their_parent_stop_and_the_same_command_g
     data: Path, tmp_path: Path
 ):
     folder = tmp_path / "seeds"
-    flags = [*_flags(data, folder, "0,1", steps=200_000), "--jobs", "2"]
+    flags = [*seeds_flags(data, folder, "0,1", steps=200_000), "--jobs", "2"]
     parent = Program(flags)
     for seed in (0, 1):
         parent.wait_for(folder / f"seed{seed}" / "checkpoint.pt")

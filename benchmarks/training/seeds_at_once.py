@@ -1,4 +1,4 @@
-"""Two seeds in two processes of one thread at once, beside one after the other with two threads."""
+"""Seeds in processes that share the threads, beside one after the other with all of them."""
 
 import time
 
@@ -8,23 +8,35 @@ from benchmarks.training.processes import Spread, Task, ratio, workers
 
 
 def seeds_at_once(
-    problem: Problem, images: int, *, rounds: int, steps: int, at_most_s: float
+    problem: Problem,
+    images: int,
+    *,
+    rounds: int,
+    steps: int,
+    at_most_s: float,
+    processes: int = 2,
+    threads: int = 2,
 ) -> Spread:
-    """How many times longer two trainings take in turn than at once, on the same two cores.
+    """How many times longer some trainings take in turn than at once, on the same cores.
 
     Args:
-        problem: what both train, with fastjvae's trainer.
+        problem: what all train, with fastjvae's trainer.
         images: in the data set of each.
         rounds: blocks of each way, in turns.
         steps: of a block, of each training.
         at_most_s: no round begins later, but for the first three.
+        processes: trainings at once.
+        threads: that they share, and that each has in turn.
     """
     task = Task(trainer_loop, (problem, images), steps)
     with (
-        workers({"one": task, "other": task}, threads=1) as both,
-        workers({"in turn": task}, threads=2) as wide,
+        workers(
+            {f"seed {number}": task for number in range(processes)},
+            threads=max(1, threads // processes),
+        ) as several,
+        workers({"in turn": task}, threads=threads) as wide,
     ):
-        for worker in (*both.values(), *wide.values()):
+        for worker in (*several.values(), *wide.values()):
             worker.ready()
             worker.run(2)
         at_once: list[float] = []
@@ -34,13 +46,13 @@ def seeds_at_once(
             if number >= 3 and time.perf_counter() - begin > at_most_s:
                 break
             since = time.perf_counter()
-            for worker in both.values():
+            for worker in several.values():
                 worker.start(steps)
-            for worker in both.values():
+            for worker in several.values():
                 worker.wait()
             at_once.append(time.perf_counter() - since)
             since = time.perf_counter()
-            for _ in range(2):
+            for _ in range(processes):
                 wide["in turn"].run(steps)
             in_turn.append(time.perf_counter() - since)
     return ratio(in_turn, at_once)

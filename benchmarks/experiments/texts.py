@@ -165,9 +165,9 @@ are taken in tenths. `python -m benchmarks.experiments.discrete_study EXPERIMENT
 """
 LADDER_TEXT = """\
 The paper chooses "the largest value where the representation is still disentangled" (section 3.4).
-`fastjvae tune DATASET` takes the largest C_z whose UDR is within one standard deviation of the best
-one's, from models of a few seeds each, without labels; Kim & Mnih's score, which needs factors, is
-beside it. `python -m benchmarks.experiments.capacity_ladder` measures it.
+`fastjvae tune DATASET` takes the largest C_z whose UDR is below the best by no more than the seeds'
+standard deviation, without labels; Kim & Mnih's score, which needs factors, is beside it.
+`python -m benchmarks.experiments.capacity_ladder` measures it.
 """
 LADDER_RESULT = """\
 `{command}`: {trainings} trainings of {steps:,} steps, {seeds} seeds for each value; {images}.

@@ -30,7 +30,7 @@ class TuneFlags(TrainFlags):
     """settings and the values to try, by the names of the flags here: a range, in which :log draws
     by the logarithm, or some values, of --disc such as disc=10,10x10. Without, the capacity of the
     continuous units is chosen from 2.5, 5, 10, 20, 40 and 80 nats, by runs of at most 5,000 steps:
-    the largest whose score is within the spread of the best one's seeds (the paper, section 3.4)"""
+    the largest whose score is within the seeds' spread of the best (the paper, section 3.4)"""
     trials: Annotated[int | None, Bounds(1, 1_000_000)] = None
     """settings to try, by all processes of the study together; 40 by default"""
     by: str = "udr"

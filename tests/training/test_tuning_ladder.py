@@ -13,8 +13,9 @@ from fastjvae.training.tuning.ladder import LADDER, chosen_rung, paper_nats, run
 @pytest.mark.parametrize(
     ("scores", "chosen"),
     [
-        # Mean and spread of the best, 0.55 and 0.0707: 0.49 is within it, 0.47 is not.
-        ({5.0: [0.5, 0.6], 10.0: [0.48, 0.5], 20.0: [0.47, 0.47]}, 10.0),
+        # The best mean is 0.55, the pooled spread 0.0434: 0.51 is within it, 0.485 is not.
+        ({5.0: [0.5, 0.6], 10.0: [0.5, 0.52], 20.0: [0.47, 0.5]}, 10.0),
+        ({5.0: [0.55, 0.55], 10.0: [0.5, 0.52], 20.0: [0.45, 0.5]}, 5.0),
         ({5.0: [0.5, 0.6], 10.0: [0.4, 0.4], 20.0: [0.9, 0.9]}, 20.0),
         ({5.0: [0.5, 0.5], 10.0: [0.5, 0.5], 20.0: [0.499, 0.499]}, 10.0),
         ({5.0: [0.5], 10.0: [0.4]}, 5.0),

@@ -1,11 +1,12 @@
 """The capacity of the continuous units, found by a ladder of values with a few seeds each.
 
 The paper chooses "the largest value where the representation is still disentangled" (section 3.4)
-and leaves open how that is seen. Here it is the largest C_z whose score is within the spread of the
-best one's seeds; the score is UDR, which takes no label.
+and leaves open how that is seen. Here it is the largest C_z whose score is within the seeds' spread
+of the best; the score is UDR, which takes no label.
 """
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -63,9 +64,10 @@ def shortened(config: TrainConfig, given: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def chosen_rung(scores: Mapping[float, Sequence[float]], lower_is_better: bool = False) -> float:
-    """The largest value whose mean is within the spread of the best one's seeds.
+    """The largest value whose mean is within the seeds' spread of the best.
 
-    The spread is a standard deviation (of a sample, ddof = 1).
+    The spread is the standard deviation of the seeds of one value (of a sample, ddof = 1), pooled
+    over the values: that of three seeds alone may be next to nothing by chance.
 
     >>> chosen_rung({5.0: [0.5, 0.6], 10.0: [0.52, 0.6], 20.0: [0.5, 0.54], 40.0: [0.2, 0.3]})
     20.0
@@ -75,9 +77,10 @@ def chosen_rung(scores: Mapping[float, Sequence[float]], lower_is_better: bool =
     """
     sign = -1 if lower_is_better else 1
     means = {value: sign * statistics.fmean(each) for value, each in scores.items()}
-    best = max(means, key=lambda value: means[value])
-    spread = statistics.stdev(scores[best]) if len(scores[best]) > 1 else 0.0
-    return max(value for value, mean in means.items() if mean >= means[best] - spread)
+    best = max(means.values())
+    variances = [statistics.variance(each) for each in scores.values() if len(each) > 1]
+    spread = math.sqrt(statistics.fmean(variances)) if variances else 0.0
+    return max(value for value, mean in means.items() if mean >= best - spread)
 
 
 def paper_nats(recipes: Mapping[Any, TrainConfig]) -> float | None:

@@ -15,8 +15,8 @@ def load(source: DataSource, *, cache: bool = True) -> ImageData:
     """The images of ``source``, prepared once and read from the disk cache after that.
 
     They are in memory, or on a memory map where they need no preparation (a .npy file of uint8
-    images in the layout N, C, H, W), are more than :data:`fastjvae.data.memory.SHARE` of memory, or
-    are dsprites or sprites of more than 64 MiB.
+    images in the layout N, C, H, W), are more than :data:`fastjvae.data.memory.SHARE` of memory,
+    are dsprites or sprites of more than 64 MiB, or are shapes3d or mpi3d.
 
     >>> data = load(DataSource("digits", split="test"))
     >>> data.name, len(data), data.img_size

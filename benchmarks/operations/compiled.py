@@ -21,7 +21,14 @@ from triton.compiler import ASTSource
 
 import fastjvae
 from benchmarks import stand_ins
-from benchmarks.operations.workloads import DTYPES, SPECS, workloads, workloads_without_gradients
+from benchmarks.operations.networks import network_workloads
+from benchmarks.operations.workloads import (
+    DTYPES,
+    SPECS,
+    Workload,
+    workloads,
+    workloads_without_gradients,
+)
 from fastjvae import LatentSpec
 
 TARGETS = {
@@ -144,8 +151,7 @@ def compilations(
     spec: str, dtype: str, target: str, operations: Container[str] | None = None
 ) -> Iterator[Compilation]:
     """Every launch of the operations, forward and backward."""
-    problem = (CONFIGURATIONS[spec], ROWS, DTYPES[dtype])
-    for workload in (*workloads(*problem), *workloads_without_gradients(*problem)):
+    for workload in _workloads(spec, DTYPES[dtype]):
         if operations is not None and workload.operation not in operations:
             continue
         with recorded() as launches:
@@ -155,6 +161,15 @@ def compilations(
                 torch.autograd.grad(outputs, workload.inputs, upstream)
         for launch in launches:
             yield _compilation(launch, spec, dtype, target)
+
+
+def _workloads(spec: str, dtype: torch.dtype) -> Iterator[Workload]:
+    """Every operation; the networks, which hardly depend on the latent variables, once."""
+    problem = (CONFIGURATIONS[spec], ROWS, dtype)
+    yield from workloads(*problem)
+    yield from workloads_without_gradients(*problem)
+    if spec == "mnist":
+        yield from network_workloads(ROWS, dtype, "meta")
 
 
 def _compilation(launch: Launch, spec: str, dtype: str, target: str) -> Compilation:
@@ -202,8 +217,11 @@ def resources(job: Compilation) -> Resources:
     found = read(compiled.asm)
     tiles = {name: value for name, value in job.constants.items() if name.startswith("BLOCK")}
     threads = job.options["num_warps"] * target.warp_size
-    rows = tiles.get("BLOCK_N", job.constants.get("ROWS", 1))
-    elements = rows * sum(size for name, size in tiles.items() if name != "BLOCK_N")
+    if "BLOCK_P" in tiles:  # pixels and channels
+        elements = tiles["BLOCK_P"] * tiles["BLOCK_C"]
+    else:
+        rows = tiles.get("BLOCK_N", job.constants.get("ROWS", 1))
+        elements = rows * sum(size for name, size in tiles.items() if name != "BLOCK_N")
     flags = [name for name, value in job.constants.items() if value is True]
     configuration = " ".join([*(f"{n[6:] or 'B'}{v}" for n, v in tiles.items()), *flags])
     return Resources(

@@ -17,6 +17,7 @@ import torch
 
 import fastjvae
 from benchmarks import stand_ins
+from benchmarks.operations.networks import network_workloads
 from benchmarks.operations.workloads import (
     DTYPES,
     SPECS,
@@ -28,8 +29,14 @@ from fastjvae.functional.backends.choice import interpreted
 from fastjvae_kernels.blocks import ROWS_PER_PARTIAL
 
 ROWS = 128
-# Many programs an image, each for itself.
-_FEW_ROWS = {"bernoulli_reconstruction_rgb": 8, "random_affine": 8}
+# Rows of what has many programs an image.
+_FEW_ROWS = {
+    "bernoulli_reconstruction_rgb": 8,
+    "random_affine": 8,
+    "gather_images_rgb": 8,
+    "encoder": 32,
+    "decoder": 32,
+}
 
 
 @contextmanager
@@ -86,12 +93,19 @@ def traffic(spec: str, dtype: str) -> dict[str, dict[str, float]]:
         return {
             workload.operation: measure(workload, rows)
             for rows in sorted({ROWS, *_FEW_ROWS.values()}, reverse=True)
-            for workload in (
-                *workloads(SPECS[spec], rows, DTYPES[dtype]),
-                *workloads_without_gradients(SPECS[spec], rows, DTYPES[dtype]),
-            )
+            for workload in _workloads(spec, rows, DTYPES[dtype])
             if rows == _FEW_ROWS.get(workload.operation, ROWS)
         }
+
+
+def _workloads(spec: str, rows: int, dtype: torch.dtype) -> Iterator[Workload]:
+    """Every operation; the networks, which hardly depend on the latent variables, once."""
+    problem = (SPECS[spec], rows, dtype)
+    yield from workloads(*problem)
+    yield from workloads_without_gradients(*problem)
+    if spec == "mnist":
+        of_networks = network_workloads(rows, dtype)
+        yield from (w for w in of_networks if w.operation not in ("encoder_rgb", "decoder_rgb"))
 
 
 def main() -> None:

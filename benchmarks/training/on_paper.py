@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 import fastjvae
 from benchmarks import stand_ins
 from fastjvae.data.batches import Batches
+from fastjvae.functional import gather_images
 from fastjvae.objectives import call_if_offered
 from fastjvae.training.adam import adam
 from fastjvae.training.processes import Processes
@@ -81,6 +82,7 @@ def step_on_paper(config: TrainConfig, img_size: tuple[int, int, int]) -> list[C
     call_if_offered(objective, "to", GPU)
     batches = _OneBatch(img_size, config.batch_size)
     with _without_a_gpu() as calls:
+        model.use_networks(config.networks)
         optimizer = adam(model, objective, config.lr)
         for group in optimizer.param_groups:
             group.update(fused=True, capturable=True)
@@ -119,7 +121,7 @@ class _OneBatch(Batches):
         return self._size
 
     def gather(self, selected: Tensor) -> Tensor:
-        return self._pixels.index_select(0, selected)
+        return gather_images(self._pixels, selected)
 
 
 class _Constructors(TorchFunctionMode):
@@ -146,12 +148,28 @@ class _Operators(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten.convolution_backward.default and result[1] is not None:
-            # cuDNN writes the weight's gradient in the weight's layout, which spares a copy.
-            result = (result[0], torch.empty_like(args[2]), *result[2:])
+        # cuDNN works in the layout of the networks, where meta tensors answer in NCHW.
+        if func is torch.ops.aten.convolution.default:
+            self._copy_for_cudnn(args[0])
+            result = _channels_last(result)
+        if func is torch.ops.aten.convolution_backward.default:
+            self._copy_for_cudnn(args[0])
+            self._copy_for_cudnn(args[1])
+            by_x, by_weight, by_bias = result
+            by_x = by_x if by_x is None else _channels_last(by_x)
+            result = by_x, by_weight if by_weight is None else torch.empty_like(args[2]), by_bias
         if func.namespace == "aten":
             self._calls.append(Call(str(func), _shapes((args, kwargs)), _shapes(result)))
         return result
+
+    def _copy_for_cudnn(self, images: Tensor) -> None:
+        if not images.is_contiguous(memory_format=torch.channels_last):
+            self._calls.append(Call("aten.clone.default", _shapes(images), _shapes(images)))
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    count, channels, height, width = images.shape
+    return images.new_empty(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _shapes(values: Any) -> tuple[Shape, ...]:

@@ -26,6 +26,7 @@ from fastjvae.functional.batch_parts import (
     part_of_batch,
 )
 from fastjvae.functional.capacity import Capacity
+from fastjvae.functional.images import gather_images
 from fastjvae.functional.joint import (
     JointLoss,
     LatentBlock,
@@ -73,6 +74,7 @@ __all__ = [
     "category_imbalance",
     "divergence_sums",
     "draw_seed",
+    "gather_images",
     "gaussian_rsample",
     "gumbel_softmax",
     "information",

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from fastjvae import functional
-from fastjvae.errors import ArgumentError, CheckpointError
+from fastjvae.errors import ArgumentError, BackendError, CheckpointError
 from fastjvae.functional.checks import check_temperature, check_unit_interval
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.noise import Noise, check_generator, prior_sample
 from fastjvae.model import published
+from fastjvae.model.chain import Networks, obstacle_to
 from fastjvae.model.networks import (
     HIDDEN_DIM,
     Decoder,
@@ -235,6 +236,24 @@ class JointVAE(Saved):
                 f" is called on, {type(objective).__name__} has returned a {type(out).__name__}"
             )
         return out
+
+    def use_networks(self, networks: Networks) -> None:
+        """Choose how the standard networks take training steps; own modules run as they are.
+
+        Args:
+            networks: "modules", PyTorch's; or "triton", cuDNN and cuBLAS with hand-written Triton
+                kernels between them and the backward pass by hand, for float32 parameters on a
+                CUDA or HIP device. Without gradients, under :func:`fastjvae.backend` "reference" or
+                "cpu", and where a layer was changed or has a hook, modules run all the same.
+
+        Raises:
+            BackendError: the kernels cannot run on the model's device; the message says why.
+        """
+        if reason := obstacle_to(networks, next(self.parameters())):
+            raise BackendError(f"networks {networks!r} were asked for, but {reason}")
+        for network in (self.encoder, self.decoder):
+            if isinstance(network, (Encoder, Decoder)):
+                network.networks = networks
 
     # --- state dicts ------------------------------------------------------------------------------
 

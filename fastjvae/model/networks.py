@@ -10,7 +10,7 @@ from fastjvae._numbers import is_integer, shown
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.weights import he_normal_
-from fastjvae.model.chain import run_chain
+from fastjvae.model.chain import Networks, run_chain
 from fastjvae.model.cpu_convolutions import channels_last
 
 HIDDEN_DIM = 256
@@ -25,6 +25,8 @@ class Encoder(nn.Module):
     64; a hidden layer of 256; one linear head for all latent parameters.
     """
 
+    networks: Networks = "modules"  # see JointVAE.use_networks
+
     def __init__(self, img_size: tuple[int, int, int], num_params: int) -> None:
         super().__init__()
         channels, height, width = img_size
@@ -35,15 +37,15 @@ class Encoder(nn.Module):
         self.head = nn.Linear(HIDDEN_DIM, num_params)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self._run(images, self.head)
+        return run_chain(self.chain(), channels_last(images), self.networks)
 
     def hidden_features(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] -> what the head reads, (N, 256)."""
-        return self._run(images)
+        return run_chain(self.chain()[:-1], channels_last(images), self.networks)
 
-    def _run(self, images: Tensor, *heads: nn.Module) -> Tensor:
-        chain = [self.features, _FLATTEN, self.hidden, _RELU, *heads]
-        return run_chain(chain, channels_last(images))
+    def chain(self) -> list[nn.Module]:
+        """The layers and containers in their order; the last one is the head."""
+        return [self.features, _FLATTEN, self.hidden, _RELU, self.head]
 
 
 class Decoder(nn.Module):
@@ -51,6 +53,8 @@ class Decoder(nn.Module):
 
     The encoder's mirror: 32 channels in its hidden layers, 64 in the first one from n = 4 on.
     """
+
+    networks: Networks = "modules"  # see JointVAE.use_networks
 
     def __init__(self, img_size: tuple[int, int, int], sample_dim: int) -> None:
         super().__init__()
@@ -68,7 +72,11 @@ class Decoder(nn.Module):
         self.to_images = nn.Unflatten(1, self.shape)
 
     def forward(self, sample: Tensor) -> Tensor:
-        return run_chain([self.latent_to_features, self.to_images, self.features_to_image], sample)
+        return run_chain(self.chain(), sample, self.networks)
+
+    def chain(self) -> list[nn.Module]:
+        """The layers and containers in their order."""
+        return [self.latent_to_features, self.to_images, self.features_to_image]
 
 
 def _stack(layer: type[nn.Conv2d] | type[nn.ConvTranspose2d], widths: list[int]) -> nn.Sequential:

@@ -46,6 +46,7 @@ class Trainer(TrainingLoop):
             and then, as ``reconstruction_held_out``: of up to 256 of them, in evaluation mode.
 
     Raises:
+        BackendError: ``networks`` cannot run on the device.
         ArgumentError: the precision is not one of the device; the objective cannot be trained by
             several processes; the model to start from has other sizes or latent variables.
         RunError: the folder holds another run, or cannot be written.
@@ -77,6 +78,7 @@ class Trainer(TrainingLoop):
         super().__init__(config, data, run, processes, held_out=held_out)
         self._own_objective = objective
         model = self.on_device(build_model(config, self.batches.img_size))
+        model.use_networks(config.networks)
         if config.start_from is not None and self.checkpoint is None:
             _start_from(config.start_from, model)
         self.begin(model, self._prepared, _summary, resuming=resuming)

@@ -244,7 +244,8 @@ class TestGPU:
         assert isinstance(batches, ResidentBatches)
         generator = torch.Generator(device).manual_seed(1_000_003 + 1)
         order = torch.randperm(23, device=device, generator=generator)
-        assert torch.equal(batches.gather(batches.select(6)).cpu(), IMAGES[order[5:10].cpu()])
+        images = batches.gather(batches.select(6))
+        assert torch.equal(images.cpu(), IMAGES[order[5:10].cpu()] / 255)
 
     def test_gather_in_a_graph(self) -> None:
         batches = ResidentBatches(IMAGES, 5, 1, torch.device("cuda"))
@@ -256,7 +257,7 @@ class TestGPU:
             images = batches.gather(selected)
         selected.copy_(batches.select(1))
         graph.replay()
-        assert torch.equal(images.cpu(), IMAGES[selected.cpu()])
+        assert torch.equal(images.cpu(), IMAGES[selected.cpu()] / 255)
 
     def test_streamed_batches_arrive_whole(self) -> None:
         device = torch.device("cuda")
@@ -264,7 +265,7 @@ class TestGPU:
             assert isinstance(streamed, StreamedBatches)
             got = get(streamed, *range(100))
         expected = get(ResidentBatches(IMAGES, 5, 1, device), *range(100))
-        assert same([batch.cpu() for batch in got], [batch.cpu() for batch in expected])
+        assert same([batch.cpu() / 255 for batch in got], [batch.cpu() for batch in expected])
 
 
 # DataLoaders.

@@ -12,6 +12,7 @@ from fastjvae.data.batches.base import Batches
 from fastjvae.data.batches.groups import Groups
 from fastjvae.data.batches.order import Order
 from fastjvae.errors import ArgumentError
+from fastjvae.functional import gather_images
 
 # Batches that are read before they are asked for. One hides the reading where it is faster than
 # training; the others bridge a slow one, such as the first of an epoch, which needs a permutation.
@@ -51,7 +52,8 @@ class _ArrayBatches(Batches):
 class ResidentBatches(_ArrayBatches):
     """Images that stay on the device as uint8; a selection is (B,) int64 indices.
 
-    ``gather`` is one kernel and can be part of a CUDA graph.
+    ``gather`` is one kernel and can be part of a CUDA graph. It gives uint8 on a CPU, and on a GPU
+    floats 0..1 in channels_last.
 
     Args:
         images: (N, C, H, W) uint8, contiguous, on the CPU; copied to the device once.
@@ -76,7 +78,9 @@ class ResidentBatches(_ArrayBatches):
         return self._order.indices(step)
 
     def gather(self, selected: Tensor) -> Tensor:
-        return self._pixels.index_select(0, selected)
+        if self._pixels.device.type == "cpu":  # the loss looks at floats there, not at uint8
+            return self._pixels.index_select(0, selected)
+        return gather_images(self._pixels, selected)
 
 
 class StreamedBatches(_ArrayBatches):

@@ -95,6 +95,18 @@ def use_triton(
     return reason is None
 
 
+def can_use_triton(tensor: Tensor) -> bool:
+    """Whether kernels that were asked for by themselves take a call on ``tensor``.
+
+    Not where another backend was asked for, or where :func:`use_triton` would leave the call to it.
+    """
+    return (
+        _wanted() not in ("reference", "cpu")
+        and tensor.dtype != torch.float64
+        and obstacle(tensor, 0, {}) is None
+    )
+
+
 def use_cpu(tensor: Tensor, **constants: Any) -> bool:
     """Whether a call on a CPU takes the backward passes written by hand.
 

@@ -253,6 +253,11 @@ def unit_interval(images: Tensor, dtype: torch.dtype) -> Tensor:
     return images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
 
 
+def gather_images(images: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:
+    """Images (M, C, H, W) by an index (N,), as :func:`unit_interval` gives them."""
+    return unit_interval(images.index_select(0, index), dtype)
+
+
 def compute_dtype(tensor: Tensor) -> torch.dtype:
     """float64 for float64, float32 for every other dtype."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32

@@ -20,7 +20,7 @@ from fastjvae.training.settings.fields import Bounds, check_fields
 RUN_SETTINGS = frozenset(
     {"steps", "epochs", "log_every", "checkpoint_every", "tensorboard", "figures", "animate_every"}
     | {"data_root", "labels", "download", "skip_damaged", "max_pixels"}
-    | {"device", "keep_freed_memory", "cuda_graph", "timeout"}
+    | {"device", "networks", "keep_freed_memory", "cuda_graph", "timeout"}
 )
 
 Precision = Literal["fp32", "tf32", "bf16"]

@@ -12,6 +12,7 @@ from tyro.conf import Suppress
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.weights import Seeded
 from fastjvae.model import Encoder, JointVAE
+from fastjvae.model.chain import Networks
 from fastjvae.model.networks import initialise_he
 from fastjvae.training.settings.fields import Bounds, from_mapping, only_heeded
 from fastjvae.training.settings.objective import ObjectiveConfig
@@ -49,6 +50,9 @@ class TrainConfig(ObjectiveConfig):
     gradient stays that of the whole batch"""
 
     # --- computation ------------------------------------------------------------------------------
+    networks: Networks = "modules"
+    """what computes the networks of a training step on a GPU: modules, PyTorch's; triton, cuDNN and
+    cuBLAS with hand-written kernels for all between them, and the backward pass by hand"""
     compile: bool = False
     """torch.compile for encoder, decoder and losses; takes half a minute before the first step"""
     cuda_graph: bool = True

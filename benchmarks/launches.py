@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = {name: count(*step) for name, step in STEPS.items()}
     for name, counted in found.items():
         kinds = ", ".join(f"{kind} {number}" for kind, number in counted["kinds"].items())
-        print(f"{name:<11}  {counted['kernels']:4d} kernels: {kinds}")
+        print(f"{name:<15}  {counted['kernels']:4d} kernels: {kinds}")
     if options.json:
         write_json(options.json, found)
 

@@ -23,7 +23,9 @@ _FIRST = 20 if CUDA else 1  # steps before the time begins
 _CASES: list[tuple[int, int, dict[str, Any]]] = [
     (64, 2_000, {}),
     (64, 500, {"cuda_graph": False}),
+    (64, 2_000, {"networks": "triton"}),
     (1_024, 300, {}),
+    (1_024, 300, {"networks": "triton"}),
     (1_024, 300, {"precision": "bf16"}),
 ]
 

@@ -250,7 +250,7 @@ class JointVAE(Saved):
             BackendError: the kernels cannot run on the model's device; the message says why.
         """
         if reason := obstacle_to(networks, next(self.parameters())):
-            raise BackendError(f"networks {networks!r} were asked for, but {reason}")
+            raise BackendError(f"networks={networks!r} was asked for, but {reason}")
         for network in (self.encoder, self.decoder):
             if isinstance(network, (Encoder, Decoder)):
                 network.networks = networks

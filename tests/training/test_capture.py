@@ -35,7 +35,14 @@ def trainer(tmp_path: Path) -> Callable[..., Trainer]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"warmup": 3}, {"objective": "factor"}, {"drawn_gamma": 10.0}]
+    "changes",
+    [
+        {},
+        {"warmup": 3},
+        {"objective": "factor"},
+        {"drawn_gamma": 10.0},
+        {"networks": "triton", "batch_size": 2},
+    ],
 )
 def test_everything_around_a_capture_is_ordered(
     streams: Streams, trainer: Callable[..., Trainer], changes: dict[str, Any]

@@ -34,7 +34,7 @@ def layers_as_built(modules: Sequence[nn.Module], dimensions: int) -> list[nn.Mo
     layers: list[nn.Module] = []
     for module in modules:
         if type(module) is nn.Sequential and _calls_forward_alone(module):
-            layers += module
+            layers += list(module)  # torch.compile of PyTorch 2.11 adds no module to a list
         else:
             layers.append(module)
     return layers if all(map(_is_as_built, layers)) and _fits(layers, dimensions) else None

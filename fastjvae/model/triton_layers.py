@@ -58,9 +58,11 @@ class Stage(NamedTuple):
 def stages_of(layers: Sequence[nn.Module]) -> list[Stage] | None:
     """The stages of layers as built, None where a change of shape is not one of a stage's."""
     stages: list[Stage] = []
+    product: Any = None
     for layer in layers:
         kind: Any = type(layer)
         if kind in LAYERS:
+            product = layer
             stages.append(Stage(_KINDS.index(kind)))
         elif not stages or (kind is not nn.ReLU and stages[-1].turn):
             return None
@@ -70,7 +72,8 @@ def stages_of(layers: Sequence[nn.Module]) -> list[Stage] | None:
             stages[-1] = stages[-1]._replace(turn=_TURNS.index("flatten"))
         else:
             sizes: Any = layer.unflattened_size
-            if min(sizes) < 1:  # -1 stands for what is left
+            # -1 stands for what is left; what does not fit is the modules' error.
+            if min(sizes) < 1 or math.prod(sizes) != product.weight.shape[0]:
                 return None
             _, height, width = sizes
             turn = _TURNS.index("unflatten")

@@ -326,6 +326,13 @@ def test_kernels_that_cannot_run_say_why(monkeypatch: pytest.MonkeyPatch):
         model.to("meta").use_networks("triton")
 
 
+def test_rows_that_are_no_images_are_the_modules_error():
+    chain, x = small_chain()
+    chain[2] = nn.Unflatten(1, (2, 2, 2))
+    with kernels(), pytest.raises(RuntimeError, match="unflatten"):
+        run_chain([chain], x, "triton")
+
+
 def test_own_networks_run_as_they_are():
     own = nn.Sequential(nn.Flatten(), nn.Linear(256, 10))
     model = JointVAE((1, 16, 16), SPEC, encoder=own).to(DEVICE)

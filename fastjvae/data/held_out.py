@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from fastjvae.data.cache import gather
-from fastjvae.data.memory import tensor_on
+from fastjvae.data.memory import fits, tensor_on
 from fastjvae.data.source import DataSource, ImageData
 
 SPLITS = ("train", "test")
@@ -40,6 +40,30 @@ def held_out_rows(images: int, share: float) -> torch.Tensor:
     # Of numpy's generators the one whose numbers are the same in every version.
     order = np.random.RandomState(SPLIT_SEED).permutation(images)
     return torch.from_numpy(np.sort(order[: max(1, int(share * images))]).astype(np.int64))
+
+
+def divided(data: ImageData, share: float) -> tuple[ImageData, ImageData | None]:
+    """The images to train on and those that are held out, in memory; None where there are none.
+
+    Images on a memory map that are too many for memory are not divided.
+    """
+    rows = held_out_rows(len(data), share)
+    if not len(rows) or (data.mapped and not fits(data.images.nbytes)):
+        return data, None
+    is_ours = torch.ones(len(data), dtype=torch.bool)
+    is_ours[rows] = False
+    train, held_out = (
+        replace(
+            data,
+            name=f"{data.name}/{split}",
+            images=data.images[chosen],
+            labels=None if data.labels is None else data.labels[chosen],
+            factors=None if data.factors is None else data.factors[chosen],
+            mapped=False,
+        )
+        for split, chosen in (("train", is_ours), ("test", rows))
+    )
+    return train, held_out
 
 
 def part_of(data: ImageData, source: DataSource, files: Sequence[Path]) -> ImageData:

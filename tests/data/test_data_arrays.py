@@ -8,8 +8,7 @@ import torch
 from error_sentences import one_sentence_with
 from PIL import Image
 
-from fastjvae.data import DataSource, ImageData, load
-from fastjvae.data.datasets import arrays
+from fastjvae.data import DataSource, ImageData, forms, load
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 6), dtype=np.uint8)
 GREY = PIXELS[:, 0]
@@ -76,7 +75,7 @@ def test_black_and_white_is_scaled_before_it_is_resized(tmp_path: Path) -> None:
 
 
 def test_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "_CHUNK_VALUES", 2 * PIXELS[0].size)
+    monkeypatch.setattr(forms, "_CHUNK_VALUES", 2 * PIXELS[0].size)
     assert np.array_equal(load_array(tmp_path, PIXELS / 255).images, PIXELS)
     resized = load_array(tmp_path, PIXELS / 255, image_size=(2, 3))
     assert resized.img_size == (3, 2, 3)

@@ -21,6 +21,7 @@ from fastjvae.data import (
     DataSource,
     ImageData,
     cache,
+    forms,
     load,
     memory,
     npy,
@@ -40,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 0)
-    monkeypatch.setattr(arrays, "_CHUNK_VALUES", 2 * PIXELS[0].size)
+    monkeypatch.setattr(forms, "_CHUNK_VALUES", 2 * PIXELS[0].size)
     monkeypatch.setattr(memory, "_HASHED_AT_ONCE", 100)
 
 
@@ -48,13 +49,13 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 def conversions(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Grows by one with every conversion that no file saved."""
     calls: list[Path] = []
-    converted = arrays._converted
+    converted = arrays.as_uint8
 
     def counted(path: Path, *args: Any) -> Any:
         calls.append(path)
         return converted(path, *args)
 
-    monkeypatch.setattr(arrays, "_converted", counted)
+    monkeypatch.setattr(arrays, "as_uint8", counted)
     return calls
 
 

@@ -1,14 +1,11 @@
 """Images in numpy files: one .npy array, or an .npz with labels and factors beside the images.
 
-Layout by shape: rank 3 is (N, H, W); rank 4 is (N, C, H, W) or (N, H, W, C), told apart by which
-of the second and the last size is 1 or 3, or else 2 or 4. Values: floats 0..1; integers 0..255;
-booleans; integers that never exceed 1, as in dSprites, are black and white like booleans.
+Their layout and values are those of :mod:`fastjvae.data.forms`.
 
 A .npy file of uint8 images in the layout (N, H, W) or (N, C, H, W) is left on disk and mapped, and
 so is what had to be converted but is too large for memory.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fastjvae.data.cache import Pixels, gather
+from fastjvae.data.forms import as_uint8, channels_second, integers, scale_to_255
 from fastjvae.data.memory import tensor_on
 from fastjvae.data.npy import MAGIC, Archive, map_array, open_archive
-from fastjvae.data.prepare import fit_images, legible, reading
+from fastjvae.data.prepare import legible, reading
 from fastjvae.data.source import DataSource, ImageData
 from fastjvae.errors import DataError
 
@@ -33,9 +30,6 @@ FACTOR_KEYS = ("factors", "latents_classes")
 
 # Further usual names of labels: an array of such a name is taken where it has the form of labels.
 _USUAL_LABELS = ("Y", "label", "target", "targets", "arr_1")
-
-# Values checked or converted at a time: 4M, which as float64 take 32 MiB beside the result.
-_CHUNK_VALUES = 2**22
 
 _Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -67,13 +61,13 @@ def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
         factor_names = _names(path, arrays, "factor_names")
     if source.labels is not None:
         labels_path, labels = _read_labels(source.labels)
-    pixels = _to_uint8(source, files, _channels_second(path, images))
+    pixels = _to_uint8(source, files, channels_second(path, images))
     count = len(pixels.array)
     return ImageData(
         name=f"arrays/{path.name}",
         images=tensor_on(pixels.array),
-        labels=_integers(labels_path, "labels", labels, rank=1, count=count),
-        factors=_integers(path, "factors", factors, rank=2, count=count),
+        labels=integers(labels_path, "labels", labels, rank=1, count=count),
+        factors=integers(path, "factors", factors, rank=2, count=count),
         label_names=label_names,
         factor_names=factor_names,
         mapped=pixels.mapped,
@@ -194,96 +188,14 @@ def _read_labels(text: str) -> tuple[Path, npt.NDArray[Any]]:
     return path, labels
 
 
-def _channels_second(path: Path, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A (N, C, H, W) view, whichever of the layouts the array has."""
-    if images.ndim not in (3, 4) or images.size == 0:
-        raise DataError(
-            f"{path} must hold images of rank 3 (N, H, W) or 4 (N, C, H, W or N, H, W, C) and at "
-            f"least one of them, got the shape {list(np.shape(images))}"
-        )
-    if images.ndim == 3:
-        return images[:, None]
-    for channels in ((1, 3), (2, 4)):
-        second, last = images.shape[1] in channels, images.shape[3] in channels
-        if second or last:
-            break
-    if second == last:
-        raise DataError(
-            f"{path} has the shape {list(images.shape)}, in which {'both' if second else 'neither'}"
-            f" of the second and the last size can be channels: reorder it so that exactly one "
-            f"of them is 1 or 3, or else 2 or 4, or drop the channels of grey images"
-        )
-    return images if second else images.transpose(0, 3, 1, 2)
-
-
 def _to_uint8(source: DataSource, files: Sequence[Path], images: npt.NDArray[Any]) -> Pixels:
     """(N, C, H, W) of any accepted dtype as uint8, contiguous."""
     path, size = files[0], source.image_size
     shape = (*images.shape[:2], *(size or images.shape[2:]))
     as_wanted = images.dtype == np.uint8 and images.shape == shape and images.flags.c_contiguous
-    if as_wanted and _scale_to_255(path, images) == 1:
+    if as_wanted and scale_to_255(path, images) == 1:
         return Pixels(images, isinstance(images, np.memmap), sha256=None)
-    return gather(source, files, shape, lambda: _converted(path, images, size))
-
-
-def _converted(
-    path: Path, images: npt.NDArray[Any], size: tuple[int, int] | None
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """The images as uint8 and of that size, contiguous, a chunk at a time."""
-    scale = _scale_to_255(path, images)
-    values = images.shape[1] * max(math.prod(images.shape[2:]), math.prod(size or ()))
-    for chunk in _chunks(images, values):
-        if scale != 1:
-            chunk = np.rint(chunk.astype(np.float64) * scale)
-        chunk = np.ascontiguousarray(chunk, np.uint8)
-        yield chunk if size is None else fit_images(chunk, size)
-
-
-def _chunks(images: npt.NDArray[Any], values: int) -> Iterator[npt.NDArray[Any]]:
-    """The images in order, some at a time; each counts for so many values."""
-    step = max(1, _CHUNK_VALUES // values)
-    return (images[start : start + step] for start in range(0, len(images), step))
-
-
-def _scale_to_255(path: Path, images: npt.NDArray[Any]) -> int:
-    """255 for values 0..1, 1 for values 0..255."""
-    if images.dtype.kind not in "fbiu":
-        raise DataError(
-            f"{path} must hold images as integers 0..255 or floats 0..1, got {images.dtype}"
-        )
-    with np.errstate(invalid="ignore"):  # NaN is the answer wanted, not a warning
-        ranges = [(chunk.min(), chunk.max()) for chunk in _chunks(images, images[0].size)]
-        low, high = np.min(ranges).item(), np.max(ranges).item()
-    if not np.isfinite([low, high]).all():
-        raise DataError(f"{path} holds values that are NaN or infinite among its images")
-    highest = 1 if images.dtype.kind == "f" else 255
-    if low < 0 or high > highest:
-        raise DataError(
-            f"{path} must hold {images.dtype} images with values from 0 to {highest}, "
-            f"got {low} to {high}"
-        )
-    return 255 if high <= 1 else 1
-
-
-def _integers(
-    path: Path, what: str, array: npt.NDArray[Any] | None, rank: int, count: int
-) -> torch.Tensor | None:
-    """(N,) or (N, F) int64 of the integers in a file; a column of labels will do."""
-    if array is None:
-        return None
-    if array.dtype.kind not in "iu":
-        raise DataError(f"{path} must hold {what} as integers, got {array.dtype}")
-    if rank == 1 and array.shape == (count, 1):
-        array = array[:, 0]
-    if array.ndim != rank or len(array) != count:
-        form = f"({count},)" if rank == 1 else f"({count}, factors)"
-        raise DataError(
-            f"{path} must hold {what} of shape {form} for its {count} images, "
-            f"got {list(array.shape)}"
-        )
-    if array.size and array.max() > np.iinfo(np.int64).max:
-        raise DataError(f"{path} must hold {what} below 2^63, got {array.max()}")
-    return torch.from_numpy(array.astype(np.int64))  # a copy: labels are in memory
+    return gather(source, files, shape, lambda: as_uint8(path, images, size))
 
 
 def _names(path: Path, arrays: _Arrays, key: str) -> tuple[str, ...] | None:

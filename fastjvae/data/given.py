@@ -1,0 +1,90 @@
+"""Images and labels that are given in Python, as ``ImageData``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from fastjvae.data.batches.loader import LoaderBatches
+from fastjvae.data.forms import as_uint8, channels_second, integers, scale_to_255
+from fastjvae.data.memory import tensor_on
+from fastjvae.data.source import ImageData
+from fastjvae.errors import DataError
+
+_WHERE = "the array of images"
+
+
+def image_data(
+    images: Any,
+    labels: Any = None,
+    *,
+    image_size: tuple[int, int] | None = None,
+    name: str = "array",
+) -> ImageData:
+    """Images and labels of one's own, as everything here takes them.
+
+    >>> data = image_data(np.zeros((20, 32, 32, 3), np.uint8), labels=["cat"] * 15 + ["dog"] * 5)
+    >>> data.img_size, data.label_names
+    ((3, 32, 32), ('cat', 'dog'))
+
+    Args:
+        images: numpy, torch or nested lists, (N, C, H, W), (N, H, W, C) or (N, H, W): bytes 0..255,
+            integers 0..255, booleans, or floats 0..1, see :mod:`fastjvae.data.forms`. Contiguous
+            bytes (N, C, H, W) are not copied: they must stay as they are meanwhile.
+        labels: (N,) integers or strings.
+        image_size: (height, width) to crop around the centre and resize to.
+        name: of the data in what is printed.
+
+    Raises:
+        DataError: the images or labels have another form.
+    """
+    array = channels_second(_WHERE, _array(images))
+    shape = (*array.shape[:2], *(image_size or array.shape[2:]))
+    as_wanted = array.dtype == np.uint8 and array.shape == shape and array.flags.c_contiguous
+    mapped = False
+    if as_wanted and scale_to_255(_WHERE, array) == 1:
+        pixels, mapped = array, isinstance(array, np.memmap)
+    else:
+        pixels = np.concatenate(list(as_uint8(_WHERE, array, image_size)))
+    numbers, names = (None, None) if labels is None else _labels(labels, len(pixels))
+    return ImageData(name, tensor_on(pixels), numbers, label_names=names, mapped=mapped)
+
+
+def gathered(loader: DataLoader[Any], most: int = 10_000) -> ImageData:
+    """The first images of a DataLoader, as it gives them in its first epoch here."""
+    batches = LoaderBatches(loader, torch.device("cpu"), seed=0)
+    found: list[Tensor] = []
+    number = 0
+    for step in range(batches.steps_per_epoch):
+        found.append(batches.select(step)[: most - number])
+        number += len(found[-1])
+        if number >= most:
+            break
+    batches.close()
+    return image_data(torch.cat(found), name=type(loader.dataset).__name__)
+
+
+def _array(values: Any) -> npt.NDArray[Any]:
+    """The values as numpy has them; what a tensor holds is not copied where it is on the CPU."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    try:
+        return np.asanyarray(values)
+    except ValueError as error:  # lists of unequal lengths
+        raise DataError(f"{_WHERE} must have one size for all of them: {error}") from error
+
+
+def _labels(labels: Any, count: int) -> tuple[torch.Tensor | None, tuple[str, ...] | None]:
+    """Numbers (N,), and their names where the labels are strings."""
+    array = _array(labels)
+    names: Sequence[str] | None = None
+    if array.dtype.kind == "U":
+        found, array = np.unique(array, return_inverse=True)
+        names = found.tolist()
+    numbers = integers("the array of labels", "labels", array, rank=1, count=count)
+    return numbers, None if names is None else tuple(names)

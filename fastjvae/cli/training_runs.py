@@ -14,13 +14,13 @@ from fastjvae.data import load as load_data
 from fastjvae.data.held_out import FEWEST
 from fastjvae.errors import ArgumentError, DataError, RunError
 from fastjvae.files import write_json
-from fastjvae.metrics.evaluation import evaluate
 from fastjvae.training.device import resolve_device
+from fastjvae.training.evaluated import evaluated
 from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer
 from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes, join_processes
-from fastjvae.training.run_folder import RunFolder, capacity_of, last_record
+from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.seeds import is_finished, seed_configs, seeds_folder
 from fastjvae.training.seeds import train_seeds as train_each
 from fastjvae.training.seeds_table import SeedsSummary, summarise
@@ -184,17 +184,8 @@ def _train(
     if not trainer.train():
         print(f"stopped after step {trainer.step:,} of {trainer.total_steps:,}{go_on}")
         return 128 + (trainer.stop_signal or 0)
-    model = trainer.model.eval()
-    evaluation = evaluate(
-        model,
-        held_out,
-        config.channel_reduction,
-        steps=trainer.step,
-        train=None if held_out is data else data.images,
-        capacity=capacity_of(last_record(run) or {}),
-    )
-    run.check_is_there()
-    write_json(run.evaluation_file, evaluation.to_dict())
+    model = trainer.model
+    evaluation = evaluated(trainer, None if held_out is data else held_out)
     print(evaluation.table())
     if config.figures and model.img_size[0] not in (1, 3):
         print(f"figures: none, images of {model.img_size[0]} channels are neither grey nor RGB")

@@ -5,8 +5,8 @@ The numbers of each step stay on the device and are read in bulk every ``log_eve
 
 import gc
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,11 +14,10 @@ from torch.utils.data import DataLoader
 
 from fastjvae.data import ImageData
 from fastjvae.data.batches import Batches
-from fastjvae.errors import ArgumentError, CheckpointError
-from fastjvae.figures.frames import FrameRecorder
-from fastjvae.model import JointVAE, checkpoint, pretrained
+from fastjvae.model import JointVAE, checkpoint
 from fastjvae.training.about import about, described
 from fastjvae.training.allocator import keep_freed_memory
+from fastjvae.training.callbacks import Callback, Callbacks
 from fastjvae.training.checkpoint_times import CheckpointTimes
 from fastjvae.training.device import resolve_device, set_precision
 from fastjvae.training.held_out import HeldOutWatch
@@ -28,14 +27,15 @@ from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress, images_left
 from fastjvae.training.recorder import Recorder
 from fastjvae.training.resume import restore, training_state
-from fastjvae.training.run_folder import MetricsLog, RunFolder
+from fastjvae.training.run_files import NoFiles, RunFiles, check_can_go_on
+from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.signals import Stopped, stop_signals
 from fastjvae.training.trained import Prepared, Record
 
 
 class TrainingLoop:
-    """Trains a model in a run folder; goes on from the folder's checkpoint if there is one.
+    """Trains a model, in a run folder or in memory alone; goes on from the folder's checkpoint.
 
     The constructor prepares device and batches. A trainer makes a model for them, and hands it to
     :meth:`begin` with a function that prepares a phase of the run.
@@ -43,9 +43,13 @@ class TrainingLoop:
     Args:
         config: the run's settings.
         data: the training images, or a DataLoader, see :class:`fastjvae.training.Trainer`.
-        run: the run folder, made if it does not exist.
+        run: the run folder, made if it does not exist; None writes nothing.
         processes: the processes that train together.
         held_out: images beside the training images, whose reconstruction error some records have.
+        callbacks: told of records and checkpoints, and asked whether to stop.
+
+    Attributes:
+        history: the records of :meth:`train`, as ``metrics.jsonl`` has them.
 
     Raises:
         CheckpointError: the checkpoint there is damaged or foreign.
@@ -55,10 +59,11 @@ class TrainingLoop:
         self,
         config: RunConfig,
         data: ImageData | DataLoader[Any],
-        run: RunFolder,
+        run: RunFolder | None,
         processes: Processes | None = None,
         *,
         held_out: ImageData | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.config, self.data, self.run = config, data, run
         self.processes = processes or Processes()
@@ -66,7 +71,10 @@ class TrainingLoop:
         self.device = resolve_device(self.processes.device or config.device)
         self.precision = set_precision(config.precision, self.device, self.progress.say)
         self.noise = torch.Generator(self.device).manual_seed(config.seed)
-        self.checkpoint = checkpoint.find_checkpoint(run.path)
+        self.callbacks = Callbacks(callbacks if self.processes.is_first else ())
+        self.history: list[Record] = []
+        self.files = NoFiles() if run is None else RunFiles(run, config, self.processes)
+        self.checkpoint = None if run is None else checkpoint.find_checkpoint(run.path)
         self._state = checkpoint.read_checkpoint(self.checkpoint) if self.checkpoint else None
         self.step = self._state["step"] if self._state else 0
         self.phase, *self._later = config.phases_from(self.step)
@@ -83,8 +91,8 @@ class TrainingLoop:
         self._described = described(data, config, self._digest, held_out)
         self._images_since = 0  # the last record
         self._checkpoints = CheckpointTimes(config, self.processes)
+        self._called_off = False  # by a callback
         self._checked: int | None = None  # the step up to which everything can be right
-        self._folder_is_ours = False  # it says what this run does, and not what one before it did
 
     def on_device(self, model: JointVAE) -> JointVAE:
         """Make a model ready to be trained on the run's device."""
@@ -113,11 +121,9 @@ class TrainingLoop:
             CheckpointError: the checkpoint is of another model or other data.
         """
         self.model, self.prepare, self.summary = model, prepare, summary
-        self._about = about(self.config, model, self._described, self.precision)
         self._begin_phase()
-        self.frames = FrameRecorder(self.run.frames, model, self.config.animate_every)
-        if not resuming:
-            self.processes.first(lambda: self.run.create(self.config, self._about))
+        described = about(self.config, model, self._described, self.precision)
+        self.files.begin(model, described, resuming=resuming)
         if self.checkpoint is not None and self._state is not None:
             with checkpoint.taking_up(self.checkpoint):
                 restore(
@@ -129,16 +135,7 @@ class TrainingLoop:
                     phase_step=self.phase_step,
                 )
             self._state = None
-        elif resuming and (self.run.path / pretrained.WEIGHTS).exists():
-            raise CheckpointError(
-                f"{self.run} has the model of a run that ended and no {checkpoint.CHECKPOINT} to go"
-                f" on from; train on from its weights in another folder: --start-from {self.run}"
-            )
-        if self.step > self.total_steps:
-            raise ArgumentError(
-                f"{self.run} has taken {self.step:,} steps already, so it cannot end at step"
-                f" {self.total_steps:,}"
-            )
+        check_can_go_on(self.run, self.step, self.total_steps, resuming=resuming)
 
     def train(self) -> bool:
         """Train to the end, or until SIGINT or SIGTERM; True if the end was reached.
@@ -155,33 +152,29 @@ class TrainingLoop:
         with (
             self._batches(),
             self.processes.answering(),
-            self._folder() as log,
+            self.files.held(self.step),
             stop_signals() as stopped,
             self.progress.training(self.step, self.total_steps),
         ):
             first = self.step
             if not self.finished:
-                self._record_frame()
+                self.files.frame(self.step, self.finished)
             self._checkpoints.written()
             since_s = time.perf_counter()
             while not self.finished and not self._stops(stopped):
                 self.train_step()
                 self.progress.advance()
-                self._take_over_folder(first)
+                self.files.take_over(first, self.total_steps)
                 if self.step % self.config.log_every == 0 or self.step == self.phase_ends:
-                    record = self._read_record(since_s)
+                    self._log(self._read_record(since_s))
                     since_s = time.perf_counter()
-                    if log is not None:
-                        log.append(record)
-                    left = images_left([self.phase, *self._later], self.step, self.total_steps)
-                    self.progress.record(self.summary(record), left / record["images_per_s"])
-                self._record_frame()
+                self.files.frame(self.step, self.finished)
                 if self._checkpoints.due(self.step) or self.step == self.phase_ends:
                     self.save()
                 if self.step == self.phase_ends and self._later:
                     self._next_phase()
-            self._take_over_folder(first)
-            if not self.finished or not (self.run.path / pretrained.WEIGHTS).exists():
+            self.files.take_over(first, self.total_steps)
+            if not self.finished or not self.files.has_model:
                 self.save()
         self.stop_signal = stopped.signal
         return self.finished
@@ -235,8 +228,14 @@ class TrainingLoop:
         """
         if self._checked != self.step:
             self._read_rows()
-        self.processes.first(self._write)
+        self.files.checkpoint(
+            lambda: training_state(self.trained, self.config, self._digest, self.step)
+        )
+        if self.finished:
+            self.files.model()
         self._checkpoints.written()
+        if self.run is not None:
+            self.callbacks.on_checkpoint(self.run.path)
 
     # --- phases -----------------------------------------------------------------------------------
 
@@ -266,16 +265,6 @@ class TrainingLoop:
 
     # --- between the steps ------------------------------------------------------------------------
 
-    def _write(self) -> None:
-        self.run.check_is_there()
-        state = training_state(self.trained, self.config, self._digest, self.step)
-        checkpoint.write_checkpoint(self.run.path, state)
-        if self.finished:
-            self.model.eval()
-            whole = self.run.description(self.config, self._about)
-            self.model.save_pretrained(self.run.path, extra=whole)
-            self.model.train()
-
     def _read_record(self, since_s: float) -> Record:
         """Means over the steps since the last record; waits for the device."""
         rows = self._read_rows()
@@ -297,54 +286,22 @@ class TrainingLoop:
             self.progress.say(sentence)
         return record
 
+    def _log(self, record: Record) -> None:
+        """Keep a record, show it, and tell the callbacks of it."""
+        self.history.append(record)
+        self.files.log(record)
+        left = images_left([self.phase, *self._later], self.step, self.total_steps)
+        self.progress.record(self.summary(record), left / record["images_per_s"])
+        self.callbacks.on_log(record)
+        self._called_off = self.callbacks.should_stop(record)
+
     def _read_rows(self) -> torch.Tensor:
         """The recorder's rows; ends a run whose numbers cannot be right."""
         rows = read_checked(self.recorder, self.model, self.objective, self.step, self.run)
         self._checked = self.step
         return rows
 
-    def _record_frame(self) -> None:
-        def record() -> None:
-            self.run.check_is_there()
-            self.frames.record(self.step)
-
-        if self.frames.is_due(self.step, self.finished):
-            self.processes.first(record)
-
     def _stops(self, stopped: Stopped) -> bool:
-        """Whether a signal ends training here; several processes ask one another rarely."""
+        """Whether training ends here, by a signal or a callback; several processes ask rarely."""
         asks = self.processes.world == 1 or self.step % self.config.log_every == 0
-        return asks and self.processes.any(bool(stopped))
-
-    # --- the run folder ---------------------------------------------------------------------------
-
-    @contextmanager
-    def _folder(self) -> Iterator[MetricsLog | None]:
-        """Hold the run folder and its log, on rank 0."""
-        with ExitStack() as stack:
-            yield self.processes.first(lambda: self._open_folder(stack))
-
-    def _open_folder(self, stack: ExitStack) -> MetricsLog:
-        stack.enter_context(self.run.lock())
-        return stack.enter_context(
-            closing(MetricsLog(self.run, self.step, self.config.tensorboard))
-        )
-
-    def _take_over_folder(self, first: int) -> None:
-        """Once a step has been taken: new settings, and an end without the one from before.
-
-        Until then a run that cannot go on leaves the folder as it was, with its finished model.
-        """
-        if self._folder_is_ours:
-            return
-        self._folder_is_ours = True
-
-        def change() -> None:
-            self.run.check_is_there()
-            self.run.change_config(self.config)
-            if first < self.total_steps:
-                self.frames.begin(first)
-                # The model of a run that ended here before is no longer its end.
-                (self.run.path / pretrained.WEIGHTS).unlink(missing_ok=True)
-
-        self.processes.first(change)
+        return asks and self.processes.any(bool(stopped) or self._called_off)

@@ -15,7 +15,7 @@ from fastjvae.training.run_folder import RunFolder
 
 
 def read_checked(
-    recorder: Recorder, model: JointVAE, objective: Any, step: int, run: RunFolder
+    recorder: Recorder, model: JointVAE, objective: Any, step: int, run: RunFolder | None
 ) -> Tensor:
     """The losses of the last steps, once they and the parameters they led to can be right.
 
@@ -24,7 +24,7 @@ def read_checked(
     Args:
         recorder: has the rows of the steps up to ``step``.
         model, objective: checked too; an objective may offer ``named_parameters()``.
-        run: the error names its last checkpoint.
+        run: the error names its last checkpoint; None where none is kept.
 
     Returns:
         (steps, columns), oldest first, on the CPU.
@@ -59,8 +59,8 @@ def read_checked(
     return rows
 
 
-def _fail(reason: str, run: RunFolder) -> NoReturn:
-    last = find_checkpoint(run.path)
+def _fail(reason: str, run: RunFolder | None) -> NoReturn:
+    last = None if run is None else find_checkpoint(run.path)
     hint = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     raise NonFiniteLossError(f"{reason}; {hint}")
 

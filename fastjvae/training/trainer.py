@@ -1,6 +1,7 @@
 """Training of a JointVAE: its model, objective and step, for :mod:`fastjvae.training.loop`."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -11,6 +12,7 @@ from fastjvae.model import JointVAE, load
 from fastjvae.objectives.base import Objective, call_if_offered
 from fastjvae.objectives.shared import SharedObjective
 from fastjvae.training.adam import adam
+from fastjvae.training.callbacks import Callback
 from fastjvae.training.collapse_watch import CollapseWatch
 from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes
@@ -26,12 +28,14 @@ from fastjvae.training.trained import Prepared, Record, Trained
 class Trainer(TrainingLoop):
     """Trains a JointVAE in a run folder; goes on from the folder's checkpoint if there is one.
 
+    :func:`fastjvae.fit` does so with settings made for the images.
+
     Args:
         config: the run's settings.
         data: the training images, resident on the device if they fit there and streamed otherwise,
             or a DataLoader that yields images or (images, ...), uint8 or floats 0..1, whose batches
             are taken as they come, without the data settings and ``batch_size`` of ``config``.
-        run: the run folder, made if it does not exist.
+        run: the run folder, made if it does not exist; None writes nothing.
         objective: by default the one that ``config`` names. It may offer more than ``loss``:
             ``to(device)``; ``parameter_groups()``, groups for Adam with their own settings;
             ``encode_rows(model, x)``, the parameter rows and what else of each image it compares
@@ -44,6 +48,7 @@ class Trainer(TrainingLoop):
             0 writes the folder.
         held_out: images that are not trained on, whose reconstruction error metrics.jsonl has now
             and then, as ``reconstruction_held_out``: of up to 256 of them, in evaluation mode.
+        callbacks: see :class:`fastjvae.training.callbacks.Callback`.
 
     Raises:
         BackendError: ``networks`` cannot run on the device.
@@ -60,12 +65,13 @@ class Trainer(TrainingLoop):
         self,
         config: TrainConfig,
         data: ImageData | DataLoader[Any],
-        run: RunFolder,
+        run: RunFolder | None,
         *,
         objective: Objective | None = None,
         resuming: bool = False,
         processes: Processes | None = None,
         held_out: ImageData | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         if isinstance(data, DataLoader) and any(p.config.refits for p in config.phase_configs):
             raise ArgumentError("--refits take images that can be read twice, not a DataLoader")
@@ -75,7 +81,7 @@ class Trainer(TrainingLoop):
                 f" {', '.join(phase.name for phase in config.phases)}: give"
                 f" dataclasses.replace(config, phases=())"
             )
-        super().__init__(config, data, run, processes, held_out=held_out)
+        super().__init__(config, data, run, processes, held_out=held_out, callbacks=callbacks)
         self._own_objective = objective
         model = self.on_device(build_model(config, self.batches.img_size))
         model.use_networks(config.networks)

@@ -1,0 +1,36 @@
+"""The evaluation at the end of a training."""
+
+from fastjvae.data import ImageData
+from fastjvae.data.given import gathered
+from fastjvae.files import write_json
+from fastjvae.metrics.evaluation import Evaluation, evaluate
+from fastjvae.training.loop import TrainingLoop
+from fastjvae.training.run_folder import capacity_of
+
+
+def evaluated(trainer: TrainingLoop, held_out: ImageData | None) -> Evaluation:
+    """Evaluate what a training has learned, and keep it in its run folder, where it has one.
+
+    Args:
+        trainer: its model is in evaluation mode afterwards.
+        held_out: the images to evaluate; by default those that were trained on, of a DataLoader the
+            first 10,000.
+    """
+    given = trainer.data
+    train = given if isinstance(given, ImageData) else None
+    if held_out is not None:
+        data = held_out
+    else:
+        data = given if isinstance(given, ImageData) else gathered(given)
+    evaluation = evaluate(
+        trainer.model.eval(),
+        data,
+        trainer.config.channel_reduction,
+        steps=trainer.step,
+        train=None if data is train or train is None else train.images,
+        capacity=capacity_of(trainer.history[-1]) if trainer.history else None,
+    )
+    if trainer.run is not None:
+        trainer.run.check_is_there()
+        write_json(trainer.run.evaluation_file, evaluation.to_dict())
+    return evaluation

@@ -1,5 +1,8 @@
 """Errors: each message is one sentence that repeats what was passed and says what is right."""
 
+import difflib
+from collections.abc import Collection
+
 
 class FastJVAEError(Exception):
     """Base of every error that fastjvae raises on purpose.
@@ -48,3 +51,13 @@ def first_sentence(error: Exception) -> str:
     """A library's words about an error, fit for a sentence: without lines and full stops."""
     text = str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
     return text.splitlines()[0].strip().split(". ")[0].rstrip(".")
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """The end of a sentence about an unknown word, empty where none of the known ones is like it.
+
+    >>> did_you_mean("tarversal", ["traversal", "grid"])
+    ' (did you mean traversal?)'
+    """
+    close = difflib.get_close_matches(word, [each for each in known if each != word], n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -19,8 +19,8 @@ from fastjvae.cli.infogan import InfoGAN
 from fastjvae.cli.spellings import as_tyro_reads
 from fastjvae.cli.train import Resume, Train
 from fastjvae.cli.tune import Tune
-from fastjvae.cli.usage import did_you_mean, usage_sentence
-from fastjvae.errors import ArgumentError
+from fastjvae.cli.usage import usage_sentence
+from fastjvae.errors import ArgumentError, did_you_mean
 from fastjvae.training.settings.recipes import RECIPES
 
 COMMANDS: tuple[type[Command], ...] = (Train, Tune, InfoGAN, Evaluate, Figures, Edit, Export)

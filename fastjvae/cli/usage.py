@@ -1,11 +1,11 @@
 """Turns tyro's message about wrong usage into one sentence, with the right form or likely word."""
 
-import difflib
 import itertools
 import re
 from collections.abc import Collection, Sequence
 
 from fastjvae.cli.spellings import takes_numbers
+from fastjvae.errors import did_you_mean
 
 _UNKNOWN = re.compile(r"Unrecognized (?:or misplaced )?options: ([^\s,=]+)")
 _TRIED = re.compile(r" (--\S+):")  # tyro names every type that it has tried
@@ -33,16 +33,6 @@ def usage_sentence(box: str, argv: Sequence[str], known: Collection[str]) -> str
         flag, kind = match.groups()
         return f"{flag} takes {kind}, got {_values_of(flag, argv)}"
     return sentence
-
-
-def did_you_mean(word: str, known: Collection[str]) -> str:
-    """The end of a sentence about an unknown word, empty where none of the known ones is like it.
-
-    >>> did_you_mean("tarversal", ["traversal", "grid"])
-    ' (did you mean traversal?)'
-    """
-    close = difflib.get_close_matches(word, [each for each in known if each != word], n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _message(box: str) -> str:

@@ -1,6 +1,5 @@
 """What settings are compared by: UDR, the training objective, or a number of the evaluation."""
 
-import difflib
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from typing import Any
 
 from fastjvae._numbers import is_finite
 from fastjvae.data import ImageData
-from fastjvae.errors import ArgumentError, RunError
+from fastjvae.errors import ArgumentError, RunError, did_you_mean
 from fastjvae.metrics.scores import SCORE_TITLES
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.seeds_table import SeedsSummary, agreeing_variable, read_evaluation
@@ -93,8 +92,7 @@ def goal_of(name: str) -> Goal:
     """
     if (goal := GOALS.get(name.replace("-", "_"))) is not None:
         return goal
-    close = difflib.get_close_matches(name, GOALS, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    hint = did_you_mean(name, GOALS)
     raise ArgumentError(f"--by takes one of {', '.join(GOALS)}, got {name!r}{hint}")
 
 

@@ -1,13 +1,12 @@
 """The settings that a search tries, read from words such as ``lr=1e-4..2e-3:log``."""
 
-import difflib
 import math
 import types
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from fastjvae.errors import ArgumentError
+from fastjvae.errors import ArgumentError, did_you_mean
 from fastjvae.training.settings.fields import checked_setting, flag, heeds, setting_types
 from fastjvae.training.settings.phases import PHASE_SETTINGS
 from fastjvae.training.settings.run import RUN_SETTINGS
@@ -141,8 +140,7 @@ def _type_of(name: str, phases: Collection[str]) -> Any:
         raise ArgumentError(
             f"--search: {flag(name)} cannot be searched, it is the same in all runs"
         )
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    hint = did_you_mean(name, known)
     raise ArgumentError(f"--search: there is no setting {name!r}{hint}; see train --help")
 
 

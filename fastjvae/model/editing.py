@@ -9,7 +9,7 @@ from torch import Tensor
 from fastjvae.data.pictures import channels_first, open_picture
 from fastjvae.data.prepare import fit
 from fastjvae.errors import ArgumentError
-from fastjvae.model.encoding import evaluating
+from fastjvae.model.evaluating import evaluating
 from fastjvae.model.jointvae import JointVAE
 from fastjvae.model.latent_moves import change, encode_row
 

@@ -1,7 +1,6 @@
 """A whole data set through the encoder: deterministic codes, categories and the KL of each unit."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +10,8 @@ from torch import Tensor
 
 from fastjvae import functional
 from fastjvae.errors import ArgumentError
+from fastjvae.model.evaluating import AT_ONCE, evaluating
 from fastjvae.model.jointvae import JointVAE
-
-_BATCH = 512
 
 
 class Encoding(NamedTuple):
@@ -80,19 +78,6 @@ def evenly_spread(number: int, most: int) -> Tensor:
 def encoded_batches(model: JointVAE, images: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of the images and their parameter rows (N, P), both on the model's device."""
     with evaluating(model):
-        for batch in torch.split(images, _BATCH):
+        for batch in torch.split(images, AT_ONCE):
             batch = batch.to(model.device)
             yield batch, model.encode_params(batch)
-
-
-@contextmanager
-def evaluating(model: JointVAE) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every module is in its own mode again."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

@@ -13,6 +13,7 @@ from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.noise import Noise, check_generator, prior_sample
 from fastjvae.model import published
 from fastjvae.model.chain import Networks, obstacle_to
+from fastjvae.model.evaluating import AT_ONCE, evaluating
 from fastjvae.model.networks import (
     HIDDEN_DIM,
     Decoder,
@@ -141,6 +142,32 @@ class JointVAE(Saved):
                 f" {self.spec.to_dict()}, it returned {tuple(params.shape)}"
             )
         return params
+
+    def encode_mean(self, x: Any) -> Tensor:
+        """Images -> means of the continuous units (N, Z), in evaluation mode without gradients.
+
+        Args:
+            x: (N, C, H, W), uint8 0..255 or floats 0..1; a tensor on any device, or numpy's.
+
+        Returns:
+            float32 on the CPU, so that numpy takes it.
+        """
+        return self._evaluated_rows(x)[:, self.spec.mean].float()
+
+    def encode_categories(self, x: Any) -> Tensor:
+        """Images as for :meth:`encode_mean` -> most probable categories (N, D), int64, on the CPU.
+
+        Of equally probable ones it is the first.
+        """
+        rows = self._evaluated_rows(x)
+        found = [rows[:, logits].argmax(dim=1) for logits in self.spec.logits]
+        return torch.stack(found, dim=1) if found else rows.new_zeros((len(rows), 0)).long()
+
+    def _evaluated_rows(self, x: Any) -> Tensor:
+        """Parameter rows of any number of images in evaluation mode, on the CPU."""
+        with evaluating(self):
+            batches = torch.split(torch.as_tensor(x), AT_ONCE)
+            return torch.cat([self.encode_params(b.to(self.device)).cpu() for b in batches])
 
     def encode_hidden(self, x: Tensor) -> Tensor:
         """Images as for :meth:`encode_params` -> what the encoder's head reads, (N, 256).

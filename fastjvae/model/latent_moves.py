@@ -17,7 +17,7 @@ from fastjvae._numbers import decimal
 from fastjvae.errors import ArgumentError
 from fastjvae.functional import noise
 from fastjvae.functional.latents import LatentSpec
-from fastjvae.model.encoding import evaluating
+from fastjvae.model.evaluating import evaluating
 from fastjvae.model.jointvae import JointVAE
 
 Images = NDArray[np.float32]  # (n, C, H, W) in [0, 1]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         LossOutput,
         SharedObjective,
     )
+    from fastjvae.training import Fit, fit
 else:
     from importlib import import_module as _import_module
     from importlib.util import find_spec as _find_spec
@@ -45,6 +46,7 @@ else:
             "LossOutput",
             "SharedObjective",
         ),
+        "training": ("Fit", "fit"),
     }
 
     def __getattr__(name):
@@ -69,6 +71,7 @@ __all__ = [
     "Encoder",
     "FactorObjective",
     "FastJVAEError",
+    "Fit",
     "JointObjective",
     "JointVAE",
     "LatentSpec",
@@ -77,6 +80,7 @@ __all__ = [
     "__version__",
     "backend",
     "errors",
+    "fit",
     "functional",
     "load",
     "load_published",

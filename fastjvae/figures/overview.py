@@ -1,9 +1,11 @@
 """One picture of all that a model has learned: its types, its styles and its reconstructions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
@@ -38,7 +40,7 @@ _SAMPLES, _STEPS, _UNITS, _CATEGORIES, _SEED = 6, 8, 5, 10, 0
 
 def overview(
     model: JointVAE,
-    images: Tensor,
+    images: Tensor | NDArray[Any],
     kl_cont: Vector,
     *,
     variable: int = 0,
@@ -55,8 +57,8 @@ def overview(
 
     Args:
         model: a JointVAE of grey or RGB images.
-        images: (N, C, H, W), uint8 0..255 or floats 0..1, of which 16 at equal distances are
-            reconstructed.
+        images: (N, C, H, W), uint8 0..255 or floats 0..1, torch or numpy, of which 16 at equal
+            distances are reconstructed.
         kl_cont: (Z,) KL per continuous unit in nats; the five largest are shown.
         variable: number of the discrete variable that is shown, if there is one.
         shares: (K,) share of images in each category, 0..1; with them the ten most frequent of more
@@ -68,6 +70,7 @@ def overview(
         ArgumentError: there are no images, the model has no such discrete variable, or the number
             of KLs, shares or names does not fit it.
     """
+    images = torch.as_tensor(images)
     if len(images) == 0:
         raise ArgumentError("an overview needs at least one image, got none")
     spec = model.spec

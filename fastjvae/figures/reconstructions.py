@@ -1,8 +1,10 @@
 """Images above their reconstructions (paper fig. 4)."""
 
 import math
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
@@ -16,14 +18,18 @@ _LONGEST_ROW = 10
 
 
 def reconstructions(
-    model: JointVAE, images: Tensor, *, title: str | None = None, max_images: int = 32
+    model: JointVAE,
+    images: Tensor | NDArray[Any],
+    *,
+    title: str | None = None,
+    max_images: int = 32,
 ) -> Figure:
     """Images above their reconstructions from means and one-hot categories.
 
     Args:
         model: used in evaluation mode, as in every figure here; its own mode is restored.
-        images: (N, C, H, W), uint8 0..255 or floats 0..1; at most ``max_images`` are
-            shown, at equal distances: a data set may be sorted.
+        images: (N, C, H, W), uint8 0..255 or floats 0..1, torch or numpy. Of more than
+            ``max_images`` those at equal distances are shown: a data set may be sorted.
         title: above the figure; remarks such as "32 of 100 images" are added to it.
         max_images: at least 1.
 
@@ -31,6 +37,7 @@ def reconstructions(
         ArgumentError: there are no images, or they are not of the model's size.
     """
     check_counts(max_images=max_images)
+    images = torch.as_tensor(images)
     if len(images) == 0:
         raise ArgumentError("reconstructions need at least one image, got none")
     shown = spread(images, max_images)

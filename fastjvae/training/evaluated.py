@@ -5,7 +5,7 @@ from fastjvae.data.given import gathered
 from fastjvae.files import write_json
 from fastjvae.metrics.evaluation import Evaluation, evaluate
 from fastjvae.training.loop import TrainingLoop
-from fastjvae.training.run_folder import capacity_of
+from fastjvae.training.run_folder import capacity_of, last_record
 
 
 def evaluated(trainer: TrainingLoop, held_out: ImageData | None) -> Evaluation:
@@ -22,13 +22,16 @@ def evaluated(trainer: TrainingLoop, held_out: ImageData | None) -> Evaluation:
         data = held_out
     else:
         data = given if isinstance(given, ImageData) else gathered(given)
+    record = trainer.history[-1] if trainer.history else None
+    if record is None and trainer.run is not None:  # of a run that had ended before
+        record = last_record(trainer.run)
     evaluation = evaluate(
         trainer.model.eval(),
         data,
         trainer.config.channel_reduction,
         steps=trainer.step,
         train=None if data is train or train is None else train.images,
-        capacity=capacity_of(trainer.history[-1]) if trainer.history else None,
+        capacity=capacity_of(record or {}),
     )
     if trainer.run is not None:
         trainer.run.check_is_there()

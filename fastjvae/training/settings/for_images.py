@@ -40,6 +40,8 @@ def for_images(
     images: Images = EXAMPLE,
     spec: LatentSpec = _LATENTS,
     steps: int | None = None,
+    *,
+    compared: bool = True,
 ) -> TrainConfig:
     """The settings of a run on images of one's own.
 
@@ -52,10 +54,11 @@ def for_images(
         images: the training images.
         spec: the latent variables.
         steps: of the run; by default by the number of images, see :func:`steps_for`.
+        compared: whether images can be compared with one another, for their neighbours.
     """
     steps = steps or steps_for(images.number)
     types = min(steps // 6, _MOST_TYPES)
-    if not spec.disc or not _FEWEST <= images.number <= _MOST_COMPARED:
+    if not compared or not spec.disc or not _FEWEST <= images.number <= _MOST_COMPARED:
         types = 0
     style = steps - types
     size = images.pixels / _PIXELS

@@ -1,0 +1,195 @@
+"""``fit``: from images in Python to a trained model, its history and its evaluation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from fastjvae.data import ImageData, load
+from fastjvae.data.facts import SPLIT_DATASETS
+from fastjvae.data.given import gathered, image_data
+from fastjvae.data.held_out import SHARE, divided
+from fastjvae.errors import ArgumentError, DataError
+from fastjvae.files import parse_json, to_json
+from fastjvae.model import JointVAE
+from fastjvae.training.callbacks import Callback
+from fastjvae.training.evaluated import evaluated
+from fastjvae.training.run_folder import RunFolder, read_metrics
+from fastjvae.training.settings.for_images import Images
+from fastjvae.training.settings.from_python import settings_for
+from fastjvae.training.settings.late_capacities import late_capacities
+from fastjvae.training.settings.train import TrainConfig
+from fastjvae.training.trainer import Trainer
+
+_Given = ImageData | DataLoader[Any]
+
+
+@dataclass(frozen=True, repr=False)
+class Fit:
+    """What a training gave.
+
+    Attributes:
+        model: in evaluation mode, on the device that it was trained on.
+        history: the records of ``metrics.jsonl``: losses, KL in nats, speed, every ``log_every``
+            steps.
+        evaluation: what ``evaluation.json`` has, of the held-out images where there are some.
+        run: the run folder; None where nothing was written.
+    """
+
+    model: JointVAE
+    history: list[dict[str, Any]]
+    evaluation: dict[str, Any]
+    run: Path | None
+
+    def __repr__(self) -> str:
+        steps = self.history[-1]["step"] if self.history else 0
+        error = self.evaluation["reconstruction"]
+        told = "not a number" if error is None else f"{error:.1f} nats"
+        return f"Fit({steps:,} steps, reconstruction {told}, run {self.run})"
+
+
+def fit(
+    images: Any,
+    *,
+    cont: int | None = None,
+    disc: Sequence[int] | None = None,
+    steps: int | None = None,
+    recipe: str | TrainConfig | None = None,
+    labels: Any = None,
+    validation: Any = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "fp32",
+    callbacks: Sequence[Callback] = (),
+    **settings: Any,
+) -> Fit:
+    """Train a JointVAE on images.
+
+    >>> import numpy as np
+    >>> images = np.random.default_rng(0).integers(0, 256, (40, 16, 16), dtype=np.uint8)
+    >>> fitted = fit(images, cont=2, disc=[3], steps=2)
+    >>> fitted.model.encode_categories(images[:5, None]).shape
+    torch.Size([5, 1])
+
+    Ctrl-C, in a notebook the button that interrupts, ends the training after the step at hand, and
+    what was learned until then is returned.
+
+    Args:
+        images: (N, C, H, W), (N, H, W, C) or (N, H, W), numpy or torch: bytes or integers 0..255,
+            booleans, or floats 0..1; or :class:`fastjvae.data.ImageData`, as
+            ``fastjvae.data.load`` gives them; or a DataLoader of images or (images, ...).
+        cont: continuous units; by default 10, or as the recipe has them.
+        disc: categories of each discrete variable; by default one of 10, or as the recipe has them.
+        steps: training steps; by default by the number of images.
+        recipe: settings to begin with: a name, such as "paper"; or a :class:`TrainConfig`, such as
+            ``fastjvae.training.recipe("mnist", "fast")``. By default they are made for the images.
+        labels: (N,) integers or strings, for the evaluation alone.
+        validation: images in any of these forms, or (images, labels), that the evaluation is of. By
+            default those of the data set's own test split; of other images a tenth is held out.
+        out: run folder, from which the same call goes on; by default nothing is written.
+        seed: of initialisation, order and noise.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        precision: "fp32", "tf32" or "bf16".
+        callbacks: see :class:`fastjvae.training.callbacks.Callback`.
+        settings: any field of :class:`TrainConfig`, such as ``lr=1e-3``, ``held_out=0.2``,
+            ``image_size=(32, 32)`` of arrays, ``cont_capacity={"hi": 20}``; and of a phase,
+            ``types={"lr": 1e-4}``.
+
+    Raises:
+        ArgumentError: there is no such setting or recipe, or a setting is out of range.
+        DataError: the images, labels or validation images have another form.
+        NonFiniteLossError: a loss or parameter is not finite.
+        RunError: ``out`` holds another run, or cannot be written.
+    """
+    if settings.get("animate_every") and out is None:
+        raise ArgumentError("animate_every draws frames into the run folder: give out, too")
+    given = {"cont": cont, "disc": disc, "steps": steps, "seed": seed, "device": device}
+    given |= {"precision": precision, **settings}
+    image_size = given.pop("image_size", None)
+    data = _given(images, labels, image_size)
+    train, held_out = _parts(data, validation, _share(recipe, settings), image_size)
+    source = train.source if isinstance(train, ImageData) else None
+    looked_at = train if isinstance(train, ImageData) else gathered(train, most=1)
+    number = len(train if isinstance(train, ImageData) else train.dataset)  # type: ignore[arg-type]
+    height, width = looked_at.img_size[1:]
+    config = settings_for(
+        Images(number, height * width),
+        source,
+        recipe,
+        given,
+        compared=isinstance(train, ImageData),
+    )
+    if held_out is not None and validation is not None:
+        config = replace(config, held_out=0.0)  # given, and not a share
+    run = None if out is None else RunFolder(out)
+    trainer = Trainer(config, train, run, held_out=held_out, callbacks=callbacks)
+    for sentence in late_capacities(config, trainer.total_steps):
+        trainer.progress.say(sentence)
+    trainer.train()
+    evaluation = evaluated(trainer, held_out)
+    return Fit(
+        model=trainer.model.eval(),
+        history=trainer.history if run is None else read_metrics(run),
+        evaluation=parse_json(to_json(evaluation.to_dict())),
+        run=None if run is None else run.path,
+    )
+
+
+def _given(images: Any, labels: Any, image_size: Any) -> _Given:
+    """Images as they train: ImageData, or the DataLoader that they come from."""
+    if isinstance(images, DataLoader) and labels is None:
+        return images
+    if isinstance(images, DataLoader):
+        raise ArgumentError(
+            "labels belong to images in an array, got a DataLoader: give validation=(images,"
+            " labels) for the evaluation"
+        )
+    if not isinstance(images, ImageData):
+        return image_data(images, labels, image_size=image_size)
+    if image_size is not None and tuple(image_size) != images.img_size[1:]:
+        raise ArgumentError(
+            f"image_size is for arrays, got images of {images.img_size[1:]}: load them in the size"
+            f" that they are wanted in, fastjvae.data.DataSource(..., image_size={image_size})"
+        )
+    if labels is None:
+        return images
+    labelled = image_data(images.images, labels)
+    return replace(images, labels=labelled.labels, label_names=labelled.label_names)
+
+
+def _share(recipe: Any, settings: dict[str, Any]) -> float:
+    """The share of the images that is held out."""
+    share = settings.get("held_out", recipe.held_out if isinstance(recipe, TrainConfig) else SHARE)
+    return float(share)
+
+
+def _parts(
+    data: _Given, validation: Any, share: float, image_size: Any
+) -> tuple[_Given, ImageData | None]:
+    """The images to train on, and those to evaluate."""
+    if validation is not None:
+        pair = isinstance(validation, tuple) and len(validation) == 2
+        images, labels = validation if pair else (validation, None)
+        found = _given(images, labels, image_size)
+        return data, gathered(found) if isinstance(found, DataLoader) else found
+    if isinstance(data, DataLoader):
+        return data, None
+    if data.source is not None:
+        return data, _test_split(data)
+    return divided(data, share)
+
+
+def _test_split(data: ImageData) -> ImageData | None:
+    """The test images of a data set that was loaded by name, where it has some."""
+    source = data.source
+    assert source is not None
+    if source.split != "train" or not (source.name in SPLIT_DATASETS or source.held_out):
+        return None
+    try:
+        found = load(replace(source, split="test"))
+    except DataError:
+        return None
+    return found if found.img_size == data.img_size and found.name != data.name else None

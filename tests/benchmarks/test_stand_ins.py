@@ -29,7 +29,8 @@ def test_a_name_that_nobody_knows_is_an_error():
 def test_every_kernel_is_listed():
     assert kernels().keys() == {
         "bias_gradients_kernel", "bias_relu_kernel", "column_sums_kernel", "gather_kernel",
-        "joint_loss_kernel", "latent_backward_kernel",
-        "latent_forward_kernel", "reconstruction_backward_kernel", "reconstruction_forward_kernel",
-        "relu_backward_kernel",
+        "joint_loss_kernel", "latent_backward_kernel", "latent_forward_kernel",
+        "random_affine_kernel", "reconstruction_backward_kernel", "reconstruction_forward_kernel",
+        "record_row_kernel", "relu_backward_kernel", "shared_backward_kernel",
+        "shared_joint_kernel", "shared_loss_kernel",
     }  # fmt: skip

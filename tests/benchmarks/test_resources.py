@@ -103,7 +103,7 @@ WITHOUT_GRADIENT = {"random_affine", "record_row", "gather_images", "gather_imag
 # What is read again comes from the cache: the logits of an image's group, once for 16 rows of a
 # joint distribution, and a pixel, as a neighbour of four. Partial joint distributions are as many
 # bytes for 128 images as for 4,096.
-MOST_TRAFFIC = {"shared_loss": (25.0, 7.0), "random_affine": (2.1, 1.0)}
+MOST_TRAFFIC = {"shared_loss": (16.0, 4.5), "random_affine": (2.1, 1.0)}
 
 
 def test_bytes_are_at_most_a_tenth_above_the_minimum():

@@ -3,7 +3,7 @@
 from fastjvae.metrics.beta_vae import beta_vae_score
 from fastjvae.metrics.clusters import cluster_accuracy
 from fastjvae.metrics.dci import DCI, dci
-from fastjvae.metrics.effect import Effects, effect_on_images
+from fastjvae.metrics.effect import Effects, effect_on_images, effect_on_samples
 from fastjvae.metrics.factor_vae import factor_vae_score
 from fastjvae.metrics.mig import mutual_information_gap
 from fastjvae.metrics.sap import sap_score
@@ -19,6 +19,7 @@ __all__ = [
     "dci",
     "disentanglement_scores",
     "effect_on_images",
+    "effect_on_samples",
     "encode",
     "factor_vae_score",
     "mutual_information_gap",

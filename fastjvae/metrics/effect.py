@@ -71,15 +71,42 @@ def effect_on_images(model: JointVAE, images: Tensor, *, seed: int = 0) -> Effec
     check_seed(seed)
     if not len(images):
         raise ArgumentError(f"there must be at least 1 image, got shape {tuple(images.shape)}")
+    chosen = (torch.arange(_ROWS) * len(images) // _ROWS).to(images.device)
+    rows = [encode_row(model, images[some]) for some in torch.split(chosen, _AT_ONCE)]
+    return _effects(model, torch.cat(rows), prior_sample(model.spec, _ROWS, seed))
+
+
+def effect_on_samples(model: JointVAE, *, seed: int = 0) -> Effects:
+    """The share of the decoded image that depends on each variable, without any image.
+
+    It is :func:`effect_on_images` with the rows s drawn from the prior too: Sobol's total effects.
+
+    >>> from fastjvae import JointVAE
+    >>> model = JointVAE(img_size=(1, 32, 32), latent_spec={"cont": 2, "disc": [10, 3]})
+    >>> effects = effect_on_samples(model)
+    >>> len(effects.cont), len(effects.disc)
+    (2, 2)
+
+    Args:
+        model: used in evaluation mode; its own mode is restored.
+        seed: of the draws, from 0 to 2^31 - 1; the same on every device.
+
+    Returns:
+        :class:`Effects`; NaN where no variable changes the image or an image is not finite.
+    """
+    check_seed(seed)
+    drawn = prior_sample(model.spec, 2 * _ROWS, seed)
+    return _effects(model, drawn[:_ROWS], drawn[_ROWS:])
+
+
+def _effects(model: JointVAE, samples: Tensor, redrawn: Tensor) -> Effects:
+    """The effects from sample rows (n, L) and those that their variables are redrawn from."""
     spec = model.spec
     latents = all_latents(spec)
-    redrawn = prior_sample(spec, _ROWS, seed)
-    chosen = torch.arange(_ROWS) * len(images) // _ROWS
     changes = [0.0] * len(latents)
     change_of_all = 0.0
-    for rows in torch.split(torch.arange(_ROWS), _AT_ONCE):
-        some = images[chosen[rows].to(images.device)]
-        sample, other = encode_row(model, some), redrawn[rows]
+    pairs = zip(torch.split(samples, _AT_ONCE), torch.split(redrawn, _AT_ONCE), strict=True)
+    for sample, other in pairs:
         base = decode(model, sample)
         change_of_all += _squared_change(decode(model, other), base)
         for number, latent in enumerate(latents):

@@ -79,6 +79,28 @@ def test_the_shares_of_a_sum_are_those_of_its_variances():
     assert cont[2] == 0
 
 
+def test_the_shares_are_the_same_without_an_image():
+    cont, disc = metrics.effect_on_samples(model_of(SEPARATE, 3, [2, 3]))
+    variances = [9.0, 1.0, 0.0, 4.0, 2.0]
+    expected = [each / sum(variances) for each in variances]
+    assert [*cont, *disc] == pytest.approx(expected, abs=0.06)
+    assert sum([*cont, *disc]) == pytest.approx(1, abs=1e-6)
+
+
+def test_without_an_image_it_draws_its_own_numbers():
+    model = model_of(SEPARATE, 3, [2, 3]).train()
+    before = torch.get_rng_state()
+    first = metrics.effect_on_samples(model)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.training
+    assert metrics.effect_on_samples(model) == first
+    assert metrics.effect_on_samples(model, seed=1) != first
+    with pytest.raises(ArgumentError, match="seed must be between 0 and"):
+        metrics.effect_on_samples(model, seed=-1)
+    still = metrics.effect_on_samples(model_of(torch.zeros(3, 2), 1, [2]))
+    assert all(map(math.isnan, [*still.cont, *still.disc]))
+
+
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_it_is_of_any_channels(channels: int):
     pictures = torch.zeros(2, 3 * channels)

@@ -9,4 +9,4 @@ class NotebookFigure(Figure):
     """A matplotlib figure that a notebook draws as the value of a cell."""
 
     def _repr_png_(self) -> bytes:
-        return rendered(self, "png")
+        return rendered([self], "png")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +23,33 @@ FORMATS = ("png", "pdf", "svg")  # of a figure's file, by its suffix
 DPI = 150  # pixels of the page per inch
 MARGIN = 8  # pixels around everything
 
+_LEAST_DPI, _MOST_DPI = 10, 2400
+_LONGEST_SIDE = 2**16 - 1  # pixels that matplotlib draws
+# Viewers of PDF and SVG may smooth what they enlarge. An image is therefore written enlarged
+# already, each of its pixels a block of four by four or more, where that is no more than this.
+_IMAGE_DPI = 600
+_MOST_PIXELS = 2**25
+# Fonts as TrueType, which editors and publishers take; names inside an SVG that are no random ones.
+_SETTINGS: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "fastjvae"}
+# Without the time of writing, so that the same figure is the same file.
+_METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
-def save(figure: Figure, path: str | Path) -> None:
+
+def save(figure: Figure | Sequence[Figure], path: str | Path, *, dpi: float | None = None) -> None:
     """Write a figure atomically, in the format of the file's suffix; nothing on it is cut off.
 
+    The same figure is the same file at any time. PDF has its fonts inside, SVG has text as shapes.
+
     Args:
-        figure: any matplotlib figure.
-        path: a file that ends in .png, of 150 dots per inch, .pdf or .svg.
+        figure: any matplotlib figure; several are the pages of a .pdf, in their order.
+        path: a file that ends in .png, .pdf or .svg.
+        dpi: dots per inch of a .png, and of the images that a .pdf or .svg holds, from 10 to 2,400.
+            By default 150 and 600, or less where the page is very large. Images are exact at whole
+            multiples of 150.
 
     Raises:
-        ArgumentError: the file has another suffix.
+        ArgumentError: the file has another suffix; there is no figure, or several for a .png or a
+            .svg; the dpi is another or makes a picture of more than 65,535 pixels a side.
         RunError: the file cannot be written.
     """
     path = Path(path)
@@ -41,17 +59,61 @@ def save(figure: Figure, path: str | Path) -> None:
             f"a figure's file ends in {', '.join(f'.{each}' for each in FORMATS[:-1])} or"
             f" .{FORMATS[-1]}, got {path}"
         )
-    write_bytes(path, rendered(figure, kind))
+    figures = list(figure) if isinstance(figure, Sequence) else [figure]
+    if not figures:
+        raise ArgumentError(f"there must be at least one figure to write to {path}, got none")
+    if len(figures) > 1 and kind != "pdf":
+        raise ArgumentError(several_need_pages(len(figures), path))
+    check_dpi(dpi)
+    write_bytes(path, rendered(figures, kind, dpi))
 
 
-def rendered(figure: Figure, kind: str) -> bytes:
-    """The content of a figure's file, of one of the :data:`FORMATS`."""
+def several_need_pages(count: int, path: Path) -> str:
+    """The sentence about several figures and a file that holds one."""
+    return f"{count} figures are the pages of a .pdf, and {path} holds one"
+
+
+def check_dpi(dpi: float | None) -> None:
+    """Raise ArgumentError unless figures are drawn at so many dots per inch."""
+    if dpi is not None and not _LEAST_DPI <= dpi <= _MOST_DPI:
+        raise ArgumentError(f"dpi must be from {_LEAST_DPI} to {_MOST_DPI}, got {dpi}")
+
+
+def rendered(figures: Sequence[Figure], kind: str, dpi: float | None = None) -> bytes:
+    """The content of a file of one of the :data:`FORMATS`, of one figure or a .pdf's pages."""
+    import matplotlib as mpl
+
+    file = io.BytesIO()
+    with mpl.rc_context(_SETTINGS):
+        if kind == "pdf":
+            from matplotlib.backends.backend_pdf import PdfPages
+
+            with PdfPages(file, metadata=_METADATA[kind]) as pages:
+                for figure in figures:
+                    _draw(figure, pages, kind, dpi)
+        else:
+            (figure,) = figures
+            _draw(figure, file, kind, dpi, metadata=_METADATA.get(kind))
+    return file.getvalue()
+
+
+def _draw(figure: Figure, file: Any, kind: str, dpi: float | None, **options: Any) -> None:
+    """Draw a figure into a file, with the margin around it."""
     from matplotlib.transforms import Bbox
 
-    bounds = bounds_of(figure).padded(MARGIN)
-    file = io.BytesIO()
-    figure.savefig(file, format=kind, dpi=DPI, bbox_inches=Bbox(bounds.get_points() / DPI))
-    return file.getvalue()
+    page = Bbox(bounds_of(figure).padded(MARGIN).get_points() / DPI)  # inches
+    longest = max(page.width, page.height)
+    if dpi is None and kind == "png":
+        dpi = min(DPI, _LONGEST_SIDE / longest)
+    elif dpi is None:
+        fitting = math.isqrt(int(_MOST_PIXELS / (page.width * page.height)))
+        dpi = min(max(fitting // DPI * DPI, DPI), _IMAGE_DPI)
+    elif kind == "png" and dpi * longest > _LONGEST_SIDE:
+        raise ArgumentError(
+            f"a page of {page.width:.1f} x {page.height:.1f} inches takes at most"
+            f" {int(_LONGEST_SIDE / longest)} dpi, got {dpi}"
+        )
+    figure.savefig(file, format=kind, dpi=dpi, bbox_inches=page, **options)
 
 
 def bounds_of(figure: Figure) -> Bbox:

@@ -1,6 +1,11 @@
 """Pages of figures and their files: nothing leaves the page, and images are exact."""
 
+import base64
+import io
 import math
+import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +154,137 @@ def test_a_dollar_begins_no_formula(tmp_path: Path) -> None:
         figures.save(page, tmp_path / f"{number}.png")
         texts = [text.get_text() for text in page.findobj(Text)]  # type: ignore[attr-defined]
         assert any(odd in text for text in texts)
+
+
+# --- for papers ---------------------------------------------------------------------------------
+
+
+def checkerboard() -> tuple[Figure, np.ndarray]:
+    """A figure of one image (1, 16, 24) of black and white pixels, and the image."""
+    model = model_of(cont=1, size=(1, 16, 24))
+    image = torch.from_numpy(np.indices((16, 24)).sum(axis=0) % 2).float()
+    figure = figures.reconstructions(model, image[None, None])
+    return figure, image.numpy()
+
+
+def assert_squares(pixels: np.ndarray, image: np.ndarray, side: int) -> None:
+    """The picture begins with the image's pixels as squares of one colour."""
+    block = np.ones((side, side))
+    expected = np.kron(255 * image, block)
+    np.testing.assert_array_equal(pixels[: len(expected), : expected.shape[1]], expected)
+
+
+def test_images_in_an_svg_are_squares(tmp_path: Path) -> None:
+    figure, image = checkerboard()
+    for dpi, side in ((None, 12), (300, 6)):  # 3 pixels of the page for each of the image
+        figures.save(figure, tmp_path / "a.svg", dpi=dpi)
+        (content,) = re.findall(
+            r'<image [^>]*xlink:href="data:image/png;base64,\s*([^"]+)"',
+            (tmp_path / "a.svg").read_text(),
+        )
+        with Image.open(io.BytesIO(base64.b64decode(content))) as png:
+            upright = np.asarray(png.convert("L"))[::-1]  # the file turns it
+            assert_squares(upright, image, side)
+
+
+def test_images_in_a_pdf_are_squares_and_fonts_are_inside(tmp_path: Path) -> None:
+    figure, _ = checkerboard()
+    figures.save(figure, tmp_path / "a.pdf")
+    content = (tmp_path / "a.pdf").read_bytes()
+    assert b"/FontFile2" in content  # TrueType, embedded
+    assert b"/Type3" not in content
+    assert b"/Interpolate true" not in content
+    image = content[content.index(b"/Subtype /Image") :]
+    size = re.match(rb"/Subtype /Image /Width (\d+) /Height (\d+)", image)
+    assert size is not None
+    width, height = map(int, size.groups())
+    assert (width, height) == (24 * 12, (2 * 16 + 1) * 12)  # the image, a gap, its reconstruction
+    # The stream holds the pixels as a PNG does, here places in a palette: read them as greys.
+    data = zlib.decompressobj().decompress(image[image.index(b"stream\n") + 7 :])
+    pixels = Image.frombytes("L", (width, height), plain_rows(data, width))
+    squares = np.asarray(pixels).reshape(height // 12, 12, 24, 12)
+    assert (squares == squares[:, :1, :, :1]).all()
+    assert len(np.unique(squares)) > 10
+
+
+def plain_rows(data: bytes, width: int) -> bytes:
+    """The rows of a PNG of a byte a pixel without its filters, which Pillow undoes."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checked = kind + content
+        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = struct.pack(">IIBBBBB", width, len(data) // (width + 1), 8, 0, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b"")]
+    with Image.open(io.BytesIO(b"\x89PNG\r\n\x1a\n" + b"".join(parts))) as png:
+        return png.tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_a_figure_is_the_same_file_at_any_time(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(3, cont=2)
+    contents = []
+    for number, epoch in enumerate(["1000000000", "1500000000"]):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)  # what matplotlib takes for the time
+        path = tmp_path / f"{number}.{suffix}"
+        figures.save(figures.traversals(model, [1.0, 2.0]), path)
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_several_figures_are_the_pages_of_a_pdf(tmp_path: Path) -> None:
+    pages = [figures.kl_growth(growth(2, 0)), figures.kl_growth(growth(0, 1))]
+    figures.save(pages, tmp_path / "a.pdf")
+    content = (tmp_path / "a.pdf").read_bytes()
+    assert len(re.findall(rb"/Type /Page\b", content)) == 2
+    assert re.search(rb"/Count 2\b", content)
+    for name in ("a.png", "a.svg"):
+        with pytest.raises(
+            ArgumentError, match=rf"2 figures are the pages of a \.pdf, and .*{name}"
+        ):
+            figures.save(pages, tmp_path / name)
+    with pytest.raises(ArgumentError, match=r"at least one figure to write to .*a\.pdf, got none"):
+        figures.save([], tmp_path / "a.pdf")
+    assert (tmp_path / "a.pdf").read_bytes() == content
+
+
+def test_dpi_makes_a_picture_larger_and_keeps_its_layout(tmp_path: Path) -> None:
+    figure, _ = checkerboard()
+    sizes = []
+    for dpi in (None, 150, 300):
+        figures.save(figure, tmp_path / "a.png", dpi=dpi)
+        with Image.open(tmp_path / "a.png") as png:
+            sizes.append(png.size)
+            assert png.info["dpi"] == pytest.approx((dpi or 150,) * 2, abs=0.1)
+    assert sizes[0] == sizes[1]
+    assert sizes[2] == tuple(2 * side for side in sizes[0])
+
+
+@pytest.mark.parametrize("dpi", [0, -1, 9, 2401, math.nan, math.inf])
+def test_a_dpi_that_is_none_is_one_sentence(dpi: float, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=rf"dpi must be from 10 to 2400, got {dpi}"):
+        figures.save(figures.kl_growth(growth(2, 0)), tmp_path / "a.png", dpi=dpi)
+
+
+def test_a_page_that_is_too_large_for_a_png(tmp_path: Path) -> None:
+    figure = figures.kl_growth(growth(2, 0))
+    figure.set_size_inches(500, 1)
+    with pytest.raises(ArgumentError, match=r"takes at most \d+ dpi, got 150"):
+        figures.save(figure, tmp_path / "a.png", dpi=150)
+    assert not list(tmp_path.iterdir())
+    figures.save(figure, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as png:
+        assert 60_000 < png.width < 2**16
+
+
+def test_saving_leaves_the_settings_of_matplotlib(tmp_path: Path) -> None:
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    figures.save(figures.kl_growth(growth(2, 0)), tmp_path / "a.pdf")
+    assert dict(mpl.rcParams) == before
 
 
 def test_mosaic_has_white_gaps() -> None:

@@ -12,6 +12,7 @@ from fastjvae.figures.edit import edited_picture, edits
 from fastjvae.figures.frames import Frame, read_frames
 from fastjvae.figures.grid import traversal_grid
 from fastjvae.figures.kl_growth import kl_growth
+from fastjvae.figures.metric_names import metric_title
 from fastjvae.figures.metrics import metric_comparison, read_scores
 from fastjvae.figures.overview import overview
 from fastjvae.figures.ranked import ranked_units
@@ -31,6 +32,7 @@ __all__ = [
     "inferred_angles",
     "kl_growth",
     "metric_comparison",
+    "metric_title",
     "overview",
     "ranked_units",
     "read_frames",

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
+from fastjvae.figures.labels import in_lines
 from fastjvae.figures.page import (
+    CHARACTER,
     LINE,
     TEXT,
     Axes,
@@ -26,6 +28,7 @@ from fastjvae.model.latent_moves import Images
 
 _LEAST_CELL = (42, 54)  # height, width in pixels of the page: room for two lines, for "−1.64"
 _BETWEEN_BLOCKS, _BETWEEN_COLUMNS = 14, 28  # pixels of the page
+_LEAST_LINE = 40  # characters of a title before it goes on below, over a narrow picture
 
 
 class Block(NamedTuple):
@@ -56,7 +59,8 @@ def image_columns(columns: Mapping[str, Sequence[Block]], title: str) -> Figure:
         right = until + move
     if title:
         first, (_, _, _, height) = next(iter(boxes.items()))
-        title_above(first, title, height)
+        lines = max(axes.get_title(loc="left").count("\n") + 1 for axes in boxes)
+        title_above(first, in_lines(title, right // CHARACTER), height, lines)
     fit(figure, boxes)
     return figure
 
@@ -83,9 +87,10 @@ def draw_blocks(figure: Figure, blocks: Sequence[Block], title: str) -> dict[Axe
         axes.set_xticks(_centres(block.column_labels, width, gap), block.column_labels, **TEXT)
         if block.column_title:
             axes.set_xlabel(block.column_title, **TEXT)
-        if block is blocks[0]:
-            axes.set_title(title, loc="left", **TEXT)
         size = (picture.shape[1] * scale, picture.shape[0] * scale)
+        if block is blocks[0]:
+            line = max(size[0] // CHARACTER, _LEAST_LINE)
+            axes.set_title(in_lines(title, line), loc="left", **TEXT)
         boxes[axes] = (0, top, *size)
         lines = bool(block.column_labels) + bool(block.column_title)
         top += size[1] + lines * LINE + _BETWEEN_BLOCKS

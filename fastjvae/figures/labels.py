@@ -1,6 +1,7 @@
 """Titles, labels of rows and columns, and checks of the arguments that figures share."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ from torch import Tensor
 
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.latents import LatentSpec
-from fastjvae.model.latent_moves import Latent
+from fastjvae.model.latent_moves import Latent, all_latents
 
 Vector = Tensor | NDArray[Any] | Sequence[float]
+
+_LONGEST_LABEL = 17  # characters beside a row of images, which are a fifth of ten small images
+_NAMED_STARTS = 3  # discrete variables
 
 
 def vector(name: str, values: Vector, length: int, meaning: str) -> NDArray[np.float64]:
@@ -53,11 +57,14 @@ def most_frequent(share: NDArray[np.float64] | None, size: int, most: int) -> li
     return sorted(order[:most])
 
 
-def check_counts(**counts: int) -> None:
-    """Raise ArgumentError unless every count is at least 1, and ``steps`` of a row at least 2."""
+def check_counts(**counts: int | None) -> None:
+    """Raise ArgumentError unless every count is at least 1, and ``steps`` of a row at least 2.
+
+    None is no limit.
+    """
     for name, count in counts.items():
         least = 2 if name == "steps" else 1
-        if count < least:
+        if count is not None and count < least:
             raise ArgumentError(f"{name} must be at least {least}, got {count}")
 
 
@@ -72,6 +79,37 @@ def note_on_categories(spec: LatentSpec, latent: Latent, shown: int) -> list[str
         return []
     notes = shown_of(shown, spec.disc[latent.number], f"categories of {latent}")
     return [f"the first {note}" for note in notes]
+
+
+def note_on_start(spec: LatentSpec, row: Tensor, moving: Sequence[Collection[Latent]]) -> list[str]:
+    """The note "from c0 = 3" on the categories in which a figure's rows begin.
+
+    Args:
+        spec: of the model.
+        row: (L,) the sample row that the figure starts from.
+        moving: of each row of the figure the variables that change in it, whose start is not seen.
+    """
+    variables = [latent for latent in all_latents(spec) if latent.kind == "c"]
+    seen = [each for each in variables if any(each not in row for row in moving)]
+    if len(seen) > _NAMED_STARTS:
+        return [f"from chosen categories of {len(seen)} variables"]
+    starts = [f"{each} = {int(row[each.place(spec)].argmax())}" for each in seen]
+    return [f"from {', '.join(starts)}"] if starts else []
+
+
+def short(text: str) -> str:
+    """A name that is long, such as of a class of labels, cut to the width of a label.
+
+    >>> short("Ankle boot"), short("a boot as high as the ankle")
+    ('Ankle boot', 'a boot as high a…')
+    """
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
+
+
+def in_lines(text: str, width: int) -> str:
+    """A text in lines of at most so many characters, broken between words where that goes."""
+    lines = [textwrap.wrap(line, width, drop_whitespace=True) for line in text.splitlines()]
+    return "\n".join(part for line in lines for part in line)
 
 
 def full_title(title: str | None, notes: Sequence[str]) -> str:

@@ -9,11 +9,13 @@ import numpy as np
 
 from fastjvae._numbers import is_finite, is_real
 from fastjvae.errors import ArgumentError, DataError
-from fastjvae.figures.labels import Vector, to_array
-from fastjvae.figures.page import COLOURS, TEXT, Figure, add_plot, fit, new_page
+from fastjvae.figures.labels import Vector, in_lines, to_array
+from fastjvae.figures.metric_names import is_share, metric_title
+from fastjvae.figures.page import CHARACTER, COLOURS, TEXT, Figure, add_plot, fit, new_page
 from fastjvae.files import read_json
 
 _HEIGHT, _PER_METHOD = 330, 110  # pixels of the page
+_LONGEST, _LEAST_LINE = 14, 26  # characters of a method's name on a line, and of a title
 _JITTER = 0.22  # to either side of a method's place, so that equal scores do not hide each other
 
 
@@ -27,7 +29,9 @@ def metric_comparison(
 
     Args:
         scores: by method, in the order shown, one score per seed.
-        metric: what the scores are, beside the axis.
+        metric: what the scores are, beside the axis: the name of a number in an evaluation, such as
+            ``accuracy_majority``, which is put in words by :func:`metric_title`, or any text. Of
+            one that lies between 0 and 1 the bars, a deviation to either side, end there.
         title: above the figure.
 
     Raises:
@@ -43,24 +47,33 @@ def metric_comparison(
             )
     figure = new_page()
     axes = add_plot(figure)
+    between_0_and_1 = is_share(metric) and all(
+        0 <= value <= 1 for values in arrays.values() for value in values
+    )
     for place, (method, values) in enumerate(arrays.items()):
         colour = COLOURS[place % len(COLOURS)]
         beside = place + _JITTER * np.linspace(-1, 1, len(values)) * (len(values) > 1)
         axes.plot(beside, values, "o", ms=4, mew=0, color=colour, alpha=0.6, label=method)
-        mean, spread = values.mean(), values.std(ddof=1) if len(values) > 1 else None
+        mean = values.mean()
+        bar = None
+        if len(values) > 1:
+            bar = np.full((2, 1), values.std(ddof=1))  # below and above the mean
+            if between_0_and_1:  # no score lies further on; rounding may put a mean just over 1
+                bar = np.minimum(bar, np.maximum([[mean], [1 - mean]], 0))
         axes.errorbar(
-            [place], [mean], None if spread is None else [spread],
+            [place], [mean], bar,
             fmt="_", ms=22, mew=1.6, color=colour, ecolor=colour, elinewidth=1.1, capsize=4,
         )  # fmt: skip
-    ticks = [f"{method}\nn = {len(values)}" for method, values in arrays.items()]
+    names = [in_lines(method, _LONGEST) for method in arrays]
+    ticks = [f"{n}\nn = {len(each)}" for n, each in zip(names, arrays.values(), strict=True)]
     axes.set_xticks(range(len(arrays)), ticks, **TEXT)
     axes.set_xlim(-0.5, len(arrays) - 0.5)
     axes.tick_params(axis="x", length=0)
-    axes.set_ylabel(metric, **TEXT)
+    axes.set_ylabel(in_lines(metric_title(metric), _HEIGHT // CHARACTER), **TEXT)
+    longest = max(len(line) for name in names for line in name.splitlines())
+    width = len(arrays) * max(_PER_METHOD, 14 * longest)  # a letter may be wider than most
     if title:
-        axes.set_title(title, loc="left", **TEXT)
-    longest = max(len(method) for method in arrays)
-    width = len(arrays) * max(_PER_METHOD, 14 * longest)  # a letter is about 11 pixels wide
+        axes.set_title(in_lines(title, max(width // CHARACTER, _LEAST_LINE)), loc="left", **TEXT)
     fit(figure, {axes: (0, 0, width, _HEIGHT)})
     return figure
 

@@ -16,6 +16,7 @@ from fastjvae.figures.labels import (
     checked_shares,
     full_title,
     most_frequent,
+    short,
     shown_of,
     vector,
     with_kl,
@@ -109,7 +110,7 @@ def _named(size: int, names: Sequence[str | None] | None) -> list[str]:
     if names is None:
         names = [None] * size
     check_names(names, size)
-    return [f"category {k}" if name is None else name for k, name in enumerate(names)]
+    return [f"category {k}" if name is None else short(name) for k, name in enumerate(names)]
 
 
 def _place(category: int, names: Sequence[str | None] | None) -> tuple[bool, str, int]:

@@ -17,6 +17,7 @@ Figure: TypeAlias = "matplotlib.figure.Figure"
 # Names of runs, labels and factors are text as it stands: a $ in them begins no formula.
 TEXT: dict[str, Any] = {"fontsize": 8, "parse_math": False}
 LINE = 24  # pixels from one line of text to the next
+CHARACTER = 9  # pixels of the page that a character of text takes, on the average
 
 # Paul Tol's "muted" scheme, which can be told apart with any colour blindness; dark ones first.
 COLOURS = (
@@ -50,9 +51,12 @@ def add_plot(figure: Figure) -> Axes:
     return axes
 
 
-def title_above(axes: Axes, title: str, height: int) -> None:
-    """Write a title above the axes' own one; ``height`` is theirs in pixels of the page."""
-    axes.text(0, 1 + 2 * LINE / height, title, transform=axes.transAxes, **TEXT)
+def title_above(axes: Axes, title: str, height: int, lines: int = 1) -> None:
+    """Write a title above the axes' own one, which has so many lines.
+
+    ``height`` is that of the axes in pixels of the page.
+    """
+    axes.text(0, 1 + (lines + 1) * LINE / height, title, transform=axes.transAxes, **TEXT)
 
 
 def fit(figure: Figure, boxes: Mapping[Axes, Box]) -> None:

@@ -13,6 +13,7 @@ from fastjvae.figures.labels import (
     checked_shares,
     full_title,
     most_frequent,
+    short,
     shown_of,
 )
 from fastjvae.figures.page import Figure
@@ -57,10 +58,10 @@ def samples_by_category(
         check_names(names, size)
     labels, share = [f"category {k}" for k in range(size)], None
     if names is not None:
-        labels = [f"{label}: {name}" for label, name in zip(labels, names, strict=True)]
+        labels = [short(f"{k}: {name}") for k, name in enumerate(names)]
     if shares is not None:
         share = checked_shares(shares, size)
-        labels = [f"{label}  {p:6.1%}" for label, p in zip(labels, share, strict=True)]
+        labels = [f"{label}\n{p:.1%}" for label, p in zip(labels, share, strict=True)]
     chosen = most_frequent(share, size, max_categories)
     rows = samples_in(model, variable, chosen, samples, seed)
     block = Block(rows, [labels[k] for k in chosen])

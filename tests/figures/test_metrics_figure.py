@@ -46,6 +46,67 @@ def test_every_score_is_a_dot_beside_its_mean_and_deviation() -> None:
     assert means == pytest.approx([0.85, 0.6, 0.4])
 
 
+def bars_of(figure: Figure) -> list[list[float]]:
+    """The lower and the upper end of each method's bar."""
+    (axes,) = figure.axes
+    bars = [each.lines[2][0].get_segments()[0] for each in axes.containers if each.has_yerr]  # type: ignore[attr-defined]
+    return [np.asarray(bar)[:, 1].tolist() for bar in bars]
+
+
+@pytest.mark.parametrize("metric", ["accuracy_majority", "scores.mig", "dci_completeness"])
+def test_bars_of_what_lies_between_0_and_1_end_there(metric: str) -> None:
+    scores = {"high": [1.0, 1.0, 0.8], "low": [0.0, 0.0, 0.3], "all": [1.0, 1.0]}
+    high, low, full = bars_of(figures.metric_comparison(scores, metric=metric))
+    assert high == pytest.approx([np.mean(scores["high"]) - np.std(scores["high"], ddof=1), 1])
+    assert low == pytest.approx([0, np.mean(scores["low"]) + np.std(scores["low"], ddof=1)])
+    assert full == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("metric", ["kl", "a score"])
+def test_other_bars_are_whole(metric: str) -> None:
+    (bar,) = bars_of(figures.metric_comparison({"a": [1.0, 0.6]}, metric=metric))
+    assert bar == pytest.approx([0.8 - 0.08**0.5, 0.8 + 0.08**0.5])
+    (bar,) = bars_of(figures.metric_comparison({"a": [100.0, 90.0]}, metric="accuracy"))  # percent
+    assert bar[1] > 100
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("accuracy_one_to_one", "accuracy, one-to-one"),
+        ("reconstruction", "reconstruction error (nats per image)"),
+        ("kl_cont.12", "KL of z12 (nats)"),
+        ("effect_cont.0", "effect of z0 (share of the picture)"),
+        ("variables.1.kl", "KL of c1 (nats)"),
+        ("variables.0.accuracy_majority", "accuracy, by majority of c0"),
+        ("variables.0.shares.3", "share of images in category 3 of c0"),
+        ("scores.dci_disentanglement", "DCI disentanglement"),
+        ("mig", "MIG"),
+        ("my_own.score", "my own score"),
+        ("___", "___"),
+        ("Score_1 of a paper", "Score_1 of a paper"),
+    ],
+)
+def test_a_metric_is_named_in_words(metric: str, words: str) -> None:
+    assert figures.metric_title(metric) == words
+    (axes,) = figures.metric_comparison({"a": [0.5]}, metric=metric).axes
+    assert axes.get_ylabel().replace("\n", " ") == words
+
+
+def test_every_number_of_an_evaluation_has_words() -> None:
+    for name in EVALUATION:
+        assert "_" not in figures.metric_title(name)
+
+
+def test_long_names_of_methods_go_on_below() -> None:
+    long = "JointVAE with types that moved images share"
+    (axes,) = figures.metric_comparison({long: [0.5], "b": [0.6]}).axes
+    first, second = column_labels(axes)
+    assert first.replace("\n", " ") == f"{long} n = 1"
+    assert max(map(len, first.splitlines())) <= 14
+    assert second == "b\nn = 1"
+
+
 @pytest.mark.parametrize("count", [1, 8])
 def test_texts_lie_on_the_page_and_apart(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = {f"a method of a long name {i}": [0.5, 0.6] for i in range(count)}

@@ -48,10 +48,15 @@ def test_sample_rows_carry_names_and_shares() -> None:
         model_of(3), samples=2, shares=torch.tensor([0.096, 0.9, 0.004]), names=["cat", "dog", "?"]
     ).axes[0]
     assert row_labels(axes) == [
-        "category 0: cat    9.6%",
-        "category 1: dog   90.0%",
-        "category 2: ?    0.4%",
+        "0: cat\n9.6%",
+        "1: dog\n90.0%",
+        "2: ?\n0.4%",
     ]
+
+
+def test_long_names_are_cut() -> None:
+    axes = figures.samples_by_category(model_of(2), samples=1, names=["a boot to the knee", "b"])
+    assert row_labels(axes.axes[0]) == ["0: a boot to the…", "1: b"]
 
 
 def test_of_many_categories_the_first_or_the_most_frequent_are_shown() -> None:
@@ -63,4 +68,4 @@ def test_of_many_categories_the_first_or_the_most_frequent_are_shown() -> None:
     shares[[7, 900, 30]] = 0.2, 0.5, 0.3
     axes = figures.samples_by_category(model, samples=1, shares=shares, max_categories=2).axes[0]
     assert title(axes) == "the most frequent 2 of 1000 categories"
-    assert row_labels(axes) == ["category 30   30.0%", "category 900   50.0%"]
+    assert row_labels(axes) == ["category 30\n30.0%", "category 900\n50.0%"]

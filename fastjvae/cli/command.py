@@ -28,7 +28,7 @@ from fastjvae.training.settings.run import RunConfig
 RunPath = Positional[Annotated[str, arg(metavar="RUN")]]
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 class Command:
     """A command: its fields are its flags, its docstring is its help, and ``run`` does its work.
 

@@ -7,6 +7,7 @@ from tyro.conf import Positional, arg
 
 from fastjvae.cli.command import RunPath, open_model
 from fastjvae.cli.figures.command import Drawn, FigureCommand
+from fastjvae.errors import ArgumentError
 from fastjvae.figures.edit import edited_picture, edits
 from fastjvae.figures.saving import FORMATS, save, save_picture
 from fastjvae.model import read_picture
@@ -39,6 +40,8 @@ class Edit(FigureCommand):
         return ("png",) if self.plain else FORMATS
 
     def draw(self) -> Drawn:
+        if self.plain and self.dpi is not None:
+            raise ArgumentError("--plain writes the model's own pixels, which have no --dpi")
         model = open_model(self.model_path, self.device)
         image = read_picture(self.picture, model.img_size)
         drawn = (edited_picture if self.plain else edits)(
@@ -52,4 +55,7 @@ class Edit(FigureCommand):
         return f"{Path(self.picture).stem}-edited", drawn
 
     def save(self, drawing: Any, path: Path) -> None:
-        (save_picture if self.plain else save)(drawing, path)
+        if self.plain:
+            save_picture(drawing, path)
+        else:
+            save(drawing, path, dpi=self.dpi)

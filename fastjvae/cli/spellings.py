@@ -14,6 +14,7 @@ NUMBER_LISTS = {
     "--disc": "a number of categories for each discrete variable, such as 10 or 10 10",
     "--refits": "training steps, such as 350 525",
     "--to": "values in standard deviations, such as -1.5 0 1.5",
+    "--range": "two values in standard deviations, such as -2 2",
     "--category": "numbers of categories, such as 0 3",
 }
 

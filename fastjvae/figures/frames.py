@@ -16,7 +16,13 @@ from fastjvae.figures.saving import save_picture
 from fastjvae.files import cannot_write
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model import JointVAE
-from fastjvae.model.latent_moves import Images, Latent, all_latents, swept_images
+from fastjvae.model.latent_moves import (
+    Images,
+    Latent,
+    all_latents,
+    first_categories,
+    swept_images,
+)
 
 COLUMNS = 10  # all categories where a variable has ten
 _MOST_UNITS = 32
@@ -67,7 +73,9 @@ class FrameRecorder:
         Raises:
             RunError: it cannot be written.
         """
-        rows = swept_images(self.model, _recorded(self.model.spec), COLUMNS)
+        spec = self.model.spec
+        # The same row at every step: which category is clear changes during training.
+        rows = swept_images(self.model, _recorded(spec), COLUMNS, first_categories(spec))
         save_picture(plain_pixels(rows), self.folder / f"{step:09d}.png")
 
 

@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fastjvae.figures.image_grid import Block, draw_blocks
-from fastjvae.figures.labels import Vector, check_counts, full_title, vector
+from fastjvae.figures.labels import Vector, check_counts, full_title, note_on_start, vector
 from fastjvae.figures.page import COLOURS, TEXT, Axes, Figure, add_plot, fit, new_page
 from fastjvae.model import JointVAE
-from fastjvae.model.latent_moves import all_latents, swept_images
+from fastjvae.model.latent_moves import Span, all_latents, base_row, swept_images
 
 _KL_WIDTH, _EFFECT_WIDTH = 240, 120  # of the panels of bars, pixels of the page
 _BESIDE, _BETWEEN = 16, 80  # from the images to the first panel, and from panel to panel
@@ -24,7 +25,9 @@ def ranked_units(
     effects: Vector | None = None,
     least: bool = False,
     steps: int = 10,
-    max_units: int = 10,
+    max_units: int | None = None,
+    base: Tensor | None = None,
+    span: Span | None = None,
     title: str | None = None,
 ) -> Figure:
     """Traversals of all latent variables by decreasing KL, with a bar for the KL of each.
@@ -42,11 +45,17 @@ def ranked_units(
             :func:`fastjvae.metrics.effect_on_images` has it.
         least: show those that carry least instead of those that carry most.
         steps: images per row, at least 2.
-        max_units: rows at most.
+        max_units: rows at most, by default all.
+        base: (L,) sample row that holds the other variables; by default the continuous units are 0
+            and discrete variables in the categories from which most is seen, which the title has,
+            see :func:`fastjvae.model.latent_moves.telling_categories`.
+        span: first and last value of a unit's sweep instead, in standard deviations of its prior,
+            in equal steps; the first may be the larger.
         title: above the figure.
 
     Raises:
-        ArgumentError: the number of KLs or of effects does not fit the model.
+        ArgumentError: the number of KLs or of effects or the length of ``base`` does not fit the
+            model; ``span`` is no range.
     """
     spec = model.spec
     check_counts(steps=steps, max_units=max_units)
@@ -57,13 +66,17 @@ def ranked_units(
         ]
     )
     order = np.argsort(-kl, kind="stable")
-    chosen = (order[-max_units:] if least else order[:max_units]).tolist()
+    most = len(order) if max_units is None else max_units
+    chosen = (order[-most:] if least else order[:most]).tolist()
     latents = [all_latents(spec)[i] for i in chosen]
     names = [latent.label(spec, steps) for latent in latents]
-    block = Block(swept_images(model, latents, steps), names)
+    row = base_row(model, base)
+    block = Block(swept_images(model, latents, steps, row, span), names)
     notes = []
     if len(chosen) < len(kl):
         notes.append(f"the {'least' if least else 'most'} informative {len(chosen)} of {len(kl)}")
+    if base is None:
+        notes += note_on_start(spec, row, [{latent} for latent in latents])
     figure = new_page()
     boxes = draw_blocks(figure, [block], full_title(title, notes))
     ((images, (_, top, width, height)),) = boxes.items()

@@ -4,15 +4,21 @@ from torch import Tensor
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.image_grid import Block, image_grid
-from fastjvae.figures.labels import axis_title, check_counts, full_title, note_on_categories
+from fastjvae.figures.labels import (
+    axis_title,
+    check_counts,
+    full_title,
+    note_on_categories,
+    note_on_start,
+)
 from fastjvae.figures.page import Figure
 from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import (
+    Span,
     base_row,
     continuous_unit,
     decoded_rows,
     discrete_variable,
-    first_categories,
 )
 
 
@@ -23,6 +29,7 @@ def traversal(
     variable: int | None = None,
     base: Tensor | None = None,
     steps: int = 10,
+    span: Span | None = None,
     title: str | None = None,
 ) -> Figure:
     """One latent variable changes along the row, all others stay (paper fig. 2).
@@ -35,14 +42,17 @@ def traversal(
         unit: index of the continuous unit, or
         variable: index of the discrete variable.
         base: (L,) or (R, L) sample rows that hold the other variables, one for each row of the
-            figure; by default one row with the continuous units at 0 and every discrete variable in
-            its first category.
+            figure; by default one row with the continuous units at 0 and discrete variables in
+            the categories from which most is seen, which the title has, see
+            :func:`fastjvae.model.latent_moves.telling_categories`.
         steps: images per row, at least 2.
+        span: first and last value of a unit's sweep instead, in standard deviations of its prior,
+            in equal steps; the first may be the larger.
         title: above the figure.
 
     Raises:
         ArgumentError: not just one of ``unit`` and ``variable``; the model has none of that index;
-            ``base`` does not fit the model.
+            ``base`` does not fit the model; ``span`` is no range.
     """
     spec = model.spec
     check_counts(steps=steps)
@@ -55,14 +65,15 @@ def traversal(
             "a traversal is of one latent variable: give either the unit or the variable,"
             f" got unit {unit} and variable {variable}"
         )
-    bases = first_categories(spec) if base is None else base
-    bases = bases if bases.dim() > 1 else bases[None]
-    if not len(bases):
+    bases = [base] if base is None or base.dim() == 1 else list(base)
+    if not bases:
         raise ArgumentError("base must hold at least one sample row, got none")
-    swept = [latent.sweep(base_row(spec, each), steps, spec) for each in bases]
+    rows = [base_row(model, each) for each in bases]
+    swept = [latent.sweep(row, steps, spec, span) for row in rows]
     values = swept[0][1]
-    images = decoded_rows(model, [rows for rows, _ in swept])
+    images = decoded_rows(model, [samples for samples, _ in swept])
     names = [str(latent)] if len(bases) == 1 else []
     block = Block(images, names, values, axis_title(latent))
     notes = note_on_categories(spec, latent, len(values))
+    notes += note_on_start(spec, rows[0], [{latent}]) if base is None else []
     return image_grid([block], full_title(title, notes))

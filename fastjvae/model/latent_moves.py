@@ -21,8 +21,10 @@ from fastjvae.model.evaluating import evaluating
 from fastjvae.model.jointvae import JointVAE
 
 Images = NDArray[np.float32]  # (n, C, H, W) in [0, 1]
+Span = tuple[float, float]  # first and last value of a unit's sweep, deviations of its prior
 
 _DECODED_AT_ONCE = 256
+_TRIED = 16  # categories, each by two pictures of every unit
 
 
 # --- the model ------------------------------------------------------------------------------------
@@ -90,9 +92,59 @@ def first_categories(spec: LatentSpec) -> Tensor:
     return row
 
 
-def base_row(spec: LatentSpec, base: Tensor | None) -> Tensor:
-    """The sample row (L,) that a figure starts from, by default :func:`first_categories`."""
-    row = first_categories(spec) if base is None else base.detach().float().cpu()
+def telling_categories(model: JointVAE, given: Mapping[int, int] | None = None) -> Tensor:
+    """The sample row (L,) of zeros in the categories from which a traversal shows most.
+
+    A category's pictures are to be clear and to change: the contrast of its picture with all units
+    at 0, their prior's mean, times the change of its pixels from one end of a unit's sweep to the
+    other, mean over the units. Pixels p of mean m have the contrast var(p) / (m (1 - m)), which is
+    1 where each is black or white and 0 where all are the same grey; how much of the picture is
+    bright does not matter. A category that stands for several things, or for none, decodes to a
+    blur; one that is simple, as a 1 among digits, is clear and shows little of its style.
+
+    Args:
+        model: used in evaluation mode; its own mode is restored.
+        given: the categories of some variables. The others are chosen one after the other, each
+            among the 16 clearest of its first 256 categories.
+
+    Raises:
+        ArgumentError: the model has no such variable or category.
+    """
+    spec, given = model.spec, given or {}
+    row = change(first_categories(spec)[None], spec, categories=given)[0]
+    for variable in range(len(spec.disc)):
+        if variable not in given:
+            rows, _ = Latent("c", variable).sweep(row, _DECODED_AT_ONCE, spec)
+            contrast = _contrast(decode(model, rows))
+            tried = sorted(np.argsort(-contrast, kind="stable")[:_TRIED].tolist())
+            row = rows[max(tried, key=lambda k: contrast[k] * _moved(model, rows[k]))]
+    return row
+
+
+def _moved(model: JointVAE, row: Tensor) -> float:
+    """The change of a pixel from end to end of a unit's sweep, mean over both; 1 without units."""
+    spec = model.spec
+    if not spec.cont:
+        return 1.0
+    ends = unit_values(2).tolist()
+    rows = [change(row[None], spec, {unit: end}) for end in ends for unit in range(spec.cont)]
+    first, last = np.split(decode(model, torch.cat(rows)), 2)
+    return float(np.nan_to_num(np.abs(last - first).mean()))
+
+
+def _contrast(images: Images) -> NDArray[np.float64]:
+    """var(p) / (m (1 - m)) of each image (n, C, H, W), 0 where that is no number."""
+    pixels = images.reshape(len(images), -1).astype(np.float64)
+    mean = pixels.mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        contrast: NDArray[np.float64] = pixels.var(axis=1) / (mean * (1 - mean))
+    return np.nan_to_num(contrast, posinf=0, neginf=0)
+
+
+def base_row(model: JointVAE, base: Tensor | None) -> Tensor:
+    """The sample row (L,) that a figure starts from, by default :func:`telling_categories`."""
+    spec = model.spec
+    row = telling_categories(model) if base is None else base.detach().float().cpu()
     if row.shape != (spec.sample_dim,):
         raise ArgumentError(
             f"base must be one sample row of shape ({spec.sample_dim},), got {tuple(row.shape)}"
@@ -105,8 +157,25 @@ def prior_sample(spec: LatentSpec, n: int, seed: int) -> Tensor:
     return noise.prior_sample(spec, n, torch.Generator().manual_seed(seed))
 
 
-def unit_values(steps: int) -> Tensor:
-    """Values (steps,) of a unit from the 5 % to the 95 % quantile of its prior."""
+def unit_values(steps: int, span: Span | None = None) -> Tensor:
+    """Values (steps,) of a unit from the 5 % to the 95 % quantile of its prior.
+
+    Args:
+        steps: number of them.
+        span: the first and the last instead, between which the steps are equal; the first may be
+            the larger.
+
+    Raises:
+        ArgumentError: the first and the last are the same, or one is not finite.
+    """
+    if span is not None:
+        first, last = span
+        if not (math.isfinite(first) and math.isfinite(last) and first != last):
+            raise ArgumentError(
+                "the range of a unit is two different numbers, in standard deviations of its"
+                f" prior, got {first:g} and {last:g}"
+            )
+        return torch.linspace(first, last, steps)
     # In equal steps of probability, so that each image stands for as many of the prior's draws.
     values: Tensor = torch.special.ndtri(torch.linspace(0.05, 0.95, steps, dtype=torch.float64))
     return values.float()
@@ -139,13 +208,16 @@ class Latent(NamedTuple):
         index = int(match[2])
         return continuous_unit(index, spec) if match[1] == "z" else discrete_variable(index, spec)
 
-    def values(self, spec: LatentSpec, steps: int) -> tuple[Tensor, list[str]]:
+    def values(
+        self, spec: LatentSpec, steps: int, span: Span | None = None
+    ) -> tuple[Tensor, list[str]]:
         """The values that the variable runs through, parts of a sample row, and their labels.
 
-        A unit takes ``steps`` values, a discrete variable its first categories, at most ``steps``.
+        A unit takes ``steps`` values, see :func:`unit_values`, a discrete variable its first
+        categories, at most ``steps``.
         """
         if self.kind == "z":
-            values = unit_values(steps)
+            values = unit_values(steps, span)
             return values[:, None], [decimal(value) for value in values.tolist()]
         size = spec.disc[self.number]
         shown = min(size, steps)
@@ -166,9 +238,11 @@ class Latent(NamedTuple):
             else spec.categories[self.number]
         )
 
-    def sweep(self, row: Tensor, steps: int, spec: LatentSpec) -> tuple[Tensor, list[str]]:
+    def sweep(
+        self, row: Tensor, steps: int, spec: LatentSpec, span: Span | None = None
+    ) -> tuple[Tensor, list[str]]:
         """Sample rows (n, L) in which this variable runs and the others stay as in ``row`` (L,)."""
-        values, labels = self.values(spec, steps)
+        values, labels = self.values(spec, steps, span)
         rows = row.repeat(len(values), 1)
         rows[:, self.place(spec)] = values
         return rows, labels
@@ -193,10 +267,12 @@ def all_latents(spec: LatentSpec) -> list[Latent]:
     ]
 
 
-def swept_images(model: JointVAE, latents: Sequence[Latent], steps: int) -> list[Images]:
-    """A traversal (n, C, H, W) of each latent variable from :func:`first_categories`."""
-    start = first_categories(model.spec)
-    return decoded_rows(model, [latent.sweep(start, steps, model.spec)[0] for latent in latents])
+def swept_images(
+    model: JointVAE, latents: Sequence[Latent], steps: int, row: Tensor, span: Span | None = None
+) -> list[Images]:
+    """A traversal (n, C, H, W) of each latent variable from the sample row (L,)."""
+    spec = model.spec
+    return decoded_rows(model, [each.sweep(row, steps, spec, span)[0] for each in latents])
 
 
 def _check_index(name: str, index: int, count: int, what: str) -> None:

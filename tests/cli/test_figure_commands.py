@@ -23,9 +23,11 @@ from fastjvae.cli.command import ModelCommand
 from fastjvae.cli.figures.azimuth import Azimuth
 from fastjvae.cli.figures.grid import Grid
 from fastjvae.cli.figures.samples import Samples
+from fastjvae.cli.figures.traversals import Traversals
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError
 from fastjvae.model import edit, read_picture
+from fastjvae.model.latent_moves import encode_row
 
 Command = TypeVar("Command", bound=ModelCommand)
 Capture = pytest.CaptureFixture[str]
@@ -74,6 +76,10 @@ def is_picture(path: Path) -> bool:
         ("reconstructions --max-images 4", "reconstructions"),
         ("traversal --unit 1", "traversal-z1"),
         ("traversal --variable 0 --samples 3 --seed 1 --steps 4", "traversal-c0"),
+        ("traversal --unit 0 --range -2.5 2.5 --base category:2 --dpi 300", "traversal-z0"),
+        ("traversals", "traversals"),
+        ("traversals --by-kl --range=-2,2 --base image:1 --max-units 1", "traversals"),
+        ("ranked --range 2 -2 --base category:1", "ranked"),
         ("grid --rows z0 --columns z1 --steps 3", "grid-z0-z1"),
         ("samples --shares --names --samples 3", "samples-c0"),
         ("ranked --max-units 2", "ranked"),
@@ -118,12 +124,80 @@ def test_out_with_another_ending_is_a_folder_if_it_is_there(
     assert "ends in .png, or a folder" in fails(edited, 2, capsys)
     animated = ["figures", "animation", str(run), "--out", "x.png"]
     assert "ends in .gif, or a folder" in fails(animated, 2, capsys)
-    every = ["figures", str(run), "--out", "x.pdf"]
+    every = ["figures", str(run), "--out", "x.svg"]
     assert "as in: fastjvae figures ranked" in fails(every, 2, capsys)
     (tmp_path / "v1.2").mkdir()
     for folder in (tmp_path / "v1.2", f"{tmp_path / 'v1.3'}/"):
         assert main([*argv, str(folder)]) == 0
         assert is_picture(Path(folder) / "traversal-z0.png")
+
+
+def pages_of(path: Path) -> int:
+    return len(re.findall(rb"/Type /Page\b", path.read_bytes()))
+
+
+def test_several_figures_are_the_pages_of_a_pdf_or_files_of_a_folder(
+    run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "all.pdf"
+    assert main(["figures", "traversal", str(run), "--steps", "2", "--out", str(out)]) == 0
+    names = "traversal-z0, traversal-z1, traversal-c0"
+    assert capsys.readouterr().out == f"figures: {names} in {out}\n"
+    assert pages_of(out) == 3
+    folder = tmp_path / "folder"
+    assert main(["figures", "traversal", str(run), "--steps", "2", "--out", str(folder)]) == 0
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(names.split(", "))
+    capsys.readouterr()
+    assert main(["figures", str(run), "--out", str(out)]) == 0
+    drawn = "overview, reconstructions, traversals, categories-c0, kl-growth"
+    assert capsys.readouterr().out == f"figures: {drawn} in {out}\n"
+    assert pages_of(out) == 5
+
+
+def test_samples_are_of_every_variable(tmp_path: Path, capsys: Capture) -> None:
+    data = ImageData("none", torch.zeros(3, 1, 16, 16, dtype=torch.uint8))
+    command = opened(Samples("run", out=str(tmp_path)), model_of(3, 2), data)
+    assert command.run() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["samples-c0.png", "samples-c1.png"]
+
+
+def test_a_traversal_starts_from_a_picture_an_image_or_a_category(
+    run: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: dict[str, Any] = {}
+
+    def noted(_: JointVAE, *__: Any, base: torch.Tensor, title: str, **___: Any) -> Figure:
+        started.update(base=base, title=title)
+        return figures.kl_growth([{"step": 1, "kl_cont": [1.0]}])
+
+    monkeypatch.setattr("fastjvae.cli.figures.traversals.traversals", noted)
+    model = load(run)
+    images = Traversals(str(run)).data.images
+    for base, expected, title in (
+        (str(picture), encode_row(model, read_picture(picture, model.img_size))[0], "corner.png"),
+        ("image:2", encode_row(model, images[2:3])[0], "image 2"),
+        ("category:1", torch.tensor([0.0, 0, 0, 1, 0, 0]), "c0 = 1"),
+    ):
+        assert main(["figures", "traversals", str(run), "--base", base]) == 0
+        torch.testing.assert_close(started["base"], expected)
+        assert started["title"] == f"from {title}"
+
+
+def test_models_side_by_side_start_from_the_same_picture(
+    run: Path, picture: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    shutil.copytree(run, tmp_path / "other")
+    argv = ["figures", "side-by-side", str(run), str(tmp_path / "other"), "--range", "-2", "2"]
+    for base in (str(picture), "image:0", "category:3"):
+        out = tmp_path / "two.svg"
+        assert main([*argv, "--base", base, "--steps", "2", "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert "got image:999" in fails([*argv, "--base", "image:999"], 2, capsys)
+
+
+def test_a_picture_alone_has_no_dpi(run: Path, picture: Path, capsys: Capture) -> None:
+    argv = ["edit", str(run), str(picture), "--unit", "0", "--plain", "--dpi", "300"]
+    assert "which have no --dpi" in fails(argv, 2, capsys)
 
 
 def test_a_file_of_a_run_names_the_run(run: Path, capsys: Capture) -> None:
@@ -278,7 +352,26 @@ def test_a_metric_of_several_methods(
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ("traversal RUN", 2, "got unit None and variable None"),
+        ("traversal RUN --unit 0 --variable 0", 2, "got unit 0 and variable 0"),
+        (
+            "traversal RUN --out x.svg",
+            2,
+            "3 figures are the pages of a .pdf, and x.svg holds one: ",
+        ),
+        (
+            "traversal RUN --samples 2 --base image:0",
+            2,
+            "--samples 2, or from --base image:0: pass",
+        ),
+        ("traversal RUN --range 1 1", 2, "two different numbers, .* got 1 and 1"),
+        ("traversal RUN --range 1", 2, "--range takes two values in standard deviations"),
+        ("traversals RUN --base category:4", 2, "0 to 3, got 4"),
+        ("traversals RUN --base category:0,1", 2, "2 categories, and the model has 1 discrete"),
+        ("traversals RUN --base category:", 2, "or category:K such as category:2, got category:"),
+        ("traversals RUN --base image:-1", 2, "image:N such as image:3, .* got image:-1"),
+        ("traversals RUN --base image:1000", 2, "counts the images of .* got image:1000"),
+        ("traversals RUN --base absent.png", 2, "a picture file that is there, .* got absent.png"),
+        ("traversals RUN --dpi 5", 2, "dpi must be from 10 to 2400, got 5"),
         ("traversal RUN --unit 2", 2, "2 continuous units, got 2"),
         ("grid RUN --rows c7 --columns z0", 2, "1 discrete variables, got 7"),
         ("samples RUN --variable 3", 2, "1 discrete variables, got 3"),
@@ -443,4 +536,5 @@ def test_every_figure_of_a_published_model(
     Image.fromarray(plain).save(tmp_path / "one.png")
     argv = ["edit", str(folder), str(tmp_path / "one.png"), "--unit", "0", "--variable", "0"]
     assert main([*argv, *out]) == 0
-    assert len(list(tmp_path.glob("*.png"))) == 8
+    more = len(model.spec.disc) - 1  # figures of samples, one for each variable
+    assert len(list(tmp_path.glob("*.png"))) == 8 + more

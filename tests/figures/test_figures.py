@@ -1,5 +1,6 @@
 """Promises of all figures: models are left as they were, and wrong input is one sentence."""
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -164,6 +165,17 @@ SMALL = model_of(3, cont=2)
         (
             lambda: figures.traversal_grid(SMALL, "c0", "z0", max_categories=0),
             "max_categories must be at least 1",
+        ),
+        (
+            lambda: figures.traversals(SMALL, span=(1, 1)),
+            "range of a unit is two different numbers, .* got 1 and 1",
+        ),
+        (lambda: figures.traversal(SMALL, unit=0, span=(0, math.inf)), "got 0 and inf"),
+        (lambda: figures.traversal_grid(SMALL, "c0", "z0", span=(math.nan, 1)), "got nan and 1"),
+        (lambda: figures.ranked_units(SMALL, [1, 2], [1], span=(2, 2)), "got 2 and 2"),
+        (
+            lambda: figures.ranked_units(SMALL, [1, 2], [1], base=torch.zeros(4)),
+            r"base .* shape \(5,\), got \(4,\)",
         ),
         (lambda: figures.side_by_side({}), "at least one model"),
         (lambda: figures.side_by_side({"a": SMALL}, kl={"b": [1]}), "models a, got it of b"),

@@ -17,6 +17,7 @@ from figure_checks import (
 
 from fastjvae import figures
 from fastjvae.errors import ArgumentError
+from fastjvae.model.latent_moves import telling_categories
 
 
 def test_ranked_units_have_a_bar_each() -> None:
@@ -30,7 +31,7 @@ def test_ranked_units_have_a_bar_each() -> None:
     assert bars.get_ylim() == images.get_ylim()
     assert images.get_position().y0 == pytest.approx(bars.get_position().y0)
     grid = cells(images)
-    rows = torch.tensor([0.0, 0, 0, 1, 0, 0]).repeat(3, 1)
+    rows = torch.zeros(3, 6)
     rows[:, 3:] = torch.eye(3)
     np.testing.assert_allclose(grid[1, :3], decoded(model, rows), atol=1e-6)
     assert (grid[1, 3] == 1).all()
@@ -62,3 +63,24 @@ def test_the_effects_have_bars_of_their_own() -> None:
     assert shares.get_xlim() == (0, 25)
     with pytest.raises(ArgumentError, match=r"effects must hold one effect .* shape \(3,\), got"):
         figures.ranked_units(model, [0.5, 1.5], [1.0], effects=[0.5])
+
+
+def test_rows_start_from_the_base_and_run_over_the_range() -> None:
+    model = model_of(3, cont=2)
+    images, _ = figures.ranked_units(model, [2.0, 1.0], [0.5], steps=2).axes
+    start = telling_categories(model)
+    assert title(images) == title_of(start)
+    for row in (None, torch.tensor([0.2, 0.7, 0, 1, 0])):
+        images, _ = figures.ranked_units(
+            model, [2.0, 1.0], [0.5], steps=2, base=row, span=(-2, 2), title="Run"
+        ).axes
+        assert title(images) == ("Run" if row is not None else f"Run ({title_of(start)})")
+        rows = (start if row is None else row).repeat(2, 1)
+        rows[:, 0] = torch.tensor([-2.0, 2.0])
+        np.testing.assert_allclose(cells(images)[0], decoded(model, rows), atol=1e-5)
+    figure = figures.ranked_units(model_of(cont=30), range(30))
+    assert len(row_labels(figure.axes[0])) == 30  # all
+
+
+def title_of(start: torch.Tensor) -> str:
+    return f"from c0 = {int(start[2:].argmax())}"

@@ -12,10 +12,12 @@ from fastjvae.cli.figures.reconstructions import Reconstructions
 from fastjvae.cli.figures.samples import Samples
 from fastjvae.cli.figures.side_by_side import SideBySide
 from fastjvae.cli.figures.traversal import Traversal
+from fastjvae.cli.figures.traversals import Traversals
 
 FIGURES: tuple[type[FigureCommand], ...] = (
     Overview,
     Reconstructions,
+    Traversals,
     Traversal,
     Grid,
     SideBySide,

@@ -22,13 +22,15 @@ class Animation(ModelFigure):
         return ("gif",)
 
     def draw(self) -> Drawn:
-        return self.name, animation_of(self.run_folder, self.model, self.max_units)
+        return self.name, animation_of(self.run_folder, self.model, self.max_units, self.dpi)
 
     def save(self, drawing: Any, path: Path) -> None:
         save_animation(drawing, path)
 
 
-def animation_of(run: RunFolder, model: JointVAE, max_units: int = 8) -> list[Any]:
+def animation_of(
+    run: RunFolder, model: JointVAE, max_units: int = 8, dpi: float | None = None
+) -> list[Any]:
     """The pages, images of Pillow, of the animation of a run that recorded frames.
 
     Raises:
@@ -37,4 +39,4 @@ def animation_of(run: RunFolder, model: JointVAE, max_units: int = 8) -> list[An
     frames = read_frames(run.frames, model.img_size, model.spec)
     records = read_metrics(run)
     kl_cont = records[-1].get("kl_cont") if records else None
-    return training_animation(frames, kl_cont=kl_cont or None, max_units=max_units)
+    return training_animation(frames, kl_cont=kl_cont or None, max_units=max_units, dpi=dpi)

@@ -1,19 +1,27 @@
-"""The base classes of the commands that draw one figure."""
+"""The base classes of the commands that draw a figure."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from fastjvae.cli.command import Command, ModelCommand
 from fastjvae.errors import ArgumentError
-from fastjvae.figures.saving import FORMATS, save
+from fastjvae.figures.saving import FORMATS, check_dpi, save, several_need_pages
 
 Drawn = tuple[str, Any]  # the name of the file without its ending, and what is saved there
 
 
 class FigureCommand(Command):
-    """A command that draws one figure, saves it where --out says, and prints its file."""
+    """A command that draws a figure or several, saves them where --out says, and prints the files.
+
+    Several figures go into a folder, or into one .pdf as its pages.
+    """
+
+    dpi: float | None = field(default=None, kw_only=True)
+    """dots per inch: of a .png, by default 150; of the images inside a .pdf or .svg, by default 600
+    """
 
     @property
     def out(self) -> str | None:
@@ -38,16 +46,24 @@ class FigureCommand(Command):
         """
         raise NotImplementedError
 
+    def draw_all(self) -> list[Drawn]:
+        """Draw the figure, or as many as the command draws by default."""
+        return [self.draw()]
+
     def save(self, drawing: Any, path: Path) -> None:
-        save(drawing, path)
+        save(drawing, path, dpi=self.dpi)
 
     def run(self) -> int:
+        check_dpi(self.dpi)
         path, is_file = self._target()  # a wrong --out shows before anything is drawn
-        name, drawing = self.draw()
-        if not is_file:
-            path = path / f"{name}.{self.formats[0]}"
-        self.save(drawing, path)
-        print(f"figure: {path}")
+        drawn = self.draw_all()
+        if is_file and len(drawn) > 1:
+            save_pages(dict(drawn), path, self.dpi)
+            return 0
+        for name, drawing in drawn:
+            file = path if is_file else path / f"{name}.{self.formats[0]}"
+            self.save(drawing, file)
+            print(f"figure: {file}")
         return 0
 
     def _target(self) -> tuple[Path, bool]:
@@ -64,6 +80,20 @@ class FigureCommand(Command):
                 f" ending or a {os.sep} behind it; got {self.out}"
             )
         return path, False
+
+
+def save_pages(figures: Mapping[str, Any], path: Path, dpi: float | None) -> None:
+    """Save figures as the pages of a .pdf, and print which.
+
+    Raises:
+        ArgumentError: the file is no .pdf.
+    """
+    if path.suffix.lower() != ".pdf":
+        raise ArgumentError(
+            f"{several_need_pages(len(figures), path)}: pass --out FILE.pdf or --out FOLDER"
+        )
+    save([*figures.values()], path, dpi=dpi)
+    print(f"figures: {', '.join(figures)} in {path}")
 
 
 class ModelFigure(ModelCommand, FigureCommand):

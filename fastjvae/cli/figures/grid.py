@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fastjvae.cli.figures.command import Drawn, ModelFigure
+from fastjvae.cli.figures.command import Drawn
+from fastjvae.cli.figures.start import SweepFigure
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.grid import traversal_grid
 
 
-class Grid(ModelFigure):
+class Grid(SweepFigure):
     """Two latent variables change, one down the rows and one along the columns.
 
     By default the first discrete variable and the most informative unit; this choice needs data.
@@ -31,7 +32,15 @@ class Grid(ModelFigure):
             variables = [f"c{d}" for d in range(len(spec.disc))]
             columns = columns or _first([*units, *variables], rows)
             rows = rows or _first([*variables[:1], *units, *variables[1:]], columns)
-        figure = traversal_grid(self.model, rows, columns, steps=self.steps)
+        figure = traversal_grid(
+            self.model,
+            rows,
+            columns,
+            base=self.start.row,
+            steps=self.steps,
+            span=self.range,
+            title=self.start.name,
+        )
         return f"grid-{rows}-{columns}", figure
 
 

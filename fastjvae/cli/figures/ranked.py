@@ -1,11 +1,12 @@
 """``fastjvae figures ranked``."""
 
-from fastjvae.cli.figures.command import Drawn, ModelFigure
+from fastjvae.cli.figures.command import Drawn
+from fastjvae.cli.figures.start import SweepFigure
 from fastjvae.figures.ranked import ranked_units
 from fastjvae.metrics.effect import effect_on_images
 
 
-class Ranked(ModelFigure):
+class Ranked(SweepFigure):
     """Traversals of all latent variables by decreasing KL on the data set, with bars for it and for
     the share of the picture that depends on each."""
 
@@ -13,8 +14,8 @@ class Ranked(ModelFigure):
     """the least informative instead of the most informative"""
     steps: int = 10
     """images per row"""
-    max_units: int = 10
-    """rows at most"""
+    max_units: int | None = None
+    """rows at most; by default all"""
 
     def draw(self) -> Drawn:
         cont = self.model.spec.cont
@@ -27,5 +28,8 @@ class Ranked(ModelFigure):
             least=self.least,
             steps=self.steps,
             max_units=self.max_units,
+            base=self.start.row,
+            span=self.range,
+            title=self.start.name,
         )
         return "ranked-least" if self.least else "ranked", figure

@@ -6,6 +6,7 @@ from tyro.conf import Positional, arg
 
 from fastjvae.cli.command import ModelCommand
 from fastjvae.cli.figures.command import Drawn, FigureCommand
+from fastjvae.cli.figures.start import start_of
 from fastjvae.data import DatasetName
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.side_by_side import side_by_side
@@ -19,13 +20,20 @@ class SideBySide(FigureCommand):
     model_paths: Positional[Annotated[tuple[str, ...], arg(metavar="RUN")]]
     """run folders, or any models that fastjvae or the published code saved"""
     by_kl: bool = False
-    """order the units by their KL on the data set, and write it beside them"""
+    """order the units by their KL on the data set, and write it beside them; by default by their
+    effect on the picture, which needs no data"""
     steps: int = 8
     """images per row"""
-    max_units: int = 10
-    """units, and discrete variables, of a model at most"""
+    max_units: int | None = None
+    """units, and discrete variables, of a model at most; by default all"""
+    range: tuple[float, float] | None = None
+    """first and last value of a unit's sweep, in standard deviations of its prior; by default its
+    5 % to 95 % quantile, in equal steps of probability"""
+    base: str | None = None
+    """what the rows of each model start from: a picture FILE, image:N of the data set, or
+    category:K; by default the category from which most is seen"""
     dataset: DatasetName | None = None
-    """data set for --by-kl; by default each run's own"""
+    """data set for --by-kl and image:N; by default each run's own"""
     data_root: str | None = None
     """folder or file of the data"""
     grid: tuple[str, ...] = ()
@@ -46,5 +54,15 @@ class SideBySide(FigureCommand):
         opened = {n: ModelCommand(p, *data, self.device) for n, p in zip(names, paths, strict=True)}
         models = {name: each.model for name, each in opened.items()}
         kl = {name: each.encoding.kl for name, each in opened.items()} if self.by_kl else None
-        figure = side_by_side(models, kl=kl, steps=self.steps, max_units=self.max_units)
+        starts = {name: start_of(self.base, each) for name, each in opened.items()}
+        bases = {name: each.row for name, each in starts.items() if each.row is not None}
+        figure = side_by_side(
+            models,
+            kl=kl,
+            steps=self.steps,
+            max_units=self.max_units,
+            bases=bases or None,
+            span=self.range,
+            title=next(iter(starts.values())).name if starts else None,
+        )
         return self.name, figure

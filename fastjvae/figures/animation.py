@@ -11,9 +11,9 @@ import numpy as np
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.frames import Frame
-from fastjvae.figures.image_grid import Block, draw_blocks, gap_of, mosaic
+from fastjvae.figures.image_grid import Block, draw_blocks, gap_of, mosaic, write_title
 from fastjvae.figures.labels import Vector, check_counts, full_title, shown_of, to_array
-from fastjvae.figures.page import TEXT, fit, new_page
+from fastjvae.figures.page import fit, new_page
 from fastjvae.figures.saving import check_dpi
 from fastjvae.files import write_bytes
 
@@ -77,12 +77,12 @@ def training_animation(
     boxes = draw_blocks(figure, [Block(last, list(map(str, shown)))], heading(frames[-1]))
     fit(figure, boxes)
     figure.set_dpi(dpi or figure.get_dpi())
-    (axes,) = boxes
+    ((axes, (_, _, across, _)),) = boxes.items()
     gap = gap_of(*last[0].shape[2:])
     pages = []
     for frame in frames:
         axes.images[0].set_data(mosaic([frame.rows[latent] for latent in shown], gap))
-        axes.set_title(heading(frame), loc="left", **TEXT)
+        write_title(axes, heading(frame), across)
         canvas: Any = FigureCanvasAgg(figure)
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())[..., :3]

@@ -89,12 +89,16 @@ def draw_blocks(figure: Figure, blocks: Sequence[Block], title: str) -> dict[Axe
             axes.set_xlabel(block.column_title, **TEXT)
         size = (picture.shape[1] * scale, picture.shape[0] * scale)
         if block is blocks[0]:
-            line = max(size[0] // CHARACTER, _LEAST_LINE)
-            axes.set_title(in_lines(title, line), loc="left", **TEXT)
+            write_title(axes, title, size[0])
         boxes[axes] = (0, top, *size)
         lines = bool(block.column_labels) + bool(block.column_title)
         top += size[1] + lines * LINE + _BETWEEN_BLOCKS
     return boxes
+
+
+def write_title(axes: Axes, title: str, width: int) -> None:
+    """Write the title of axes so wide, in pixels of the page, in as many lines as it takes."""
+    axes.set_title(in_lines(title, max(width // CHARACTER, _LEAST_LINE)), loc="left", **TEXT)
 
 
 def check_channels(channels: int) -> None:

@@ -27,6 +27,7 @@ from fastjvae.functional import unit_interval
 from fastjvae.model.latent_moves import Images
 
 _LEAST_CELL = (42, 54)  # height, width in pixels of the page: room for two lines, for "−1.64"
+_TEXT_HEIGHT = 20  # pixels of the page from line to line of one text
 _BETWEEN_BLOCKS, _BETWEEN_COLUMNS = 14, 28  # pixels of the page
 _LEAST_LINE = 40  # characters of a title before it goes on below, over a narrow picture
 
@@ -122,6 +123,11 @@ def in_rows(images: Images, columns: int) -> list[Images]:
 def gap_of(height: int, width: int) -> int:
     """White pixels between images of this size: about two of the page."""
     return math.ceil(2 / _scale(height, width))
+
+
+def lines_beside(height: int, width: int) -> int:
+    """How many lines of text stand beside an image of this size: two or more."""
+    return height * _scale(height, width) // _TEXT_HEIGHT
 
 
 def mosaic(rows: Sequence[Images], gap: int) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from fastjvae.model.latent_moves import Latent, all_latents
 
 Vector = Tensor | NDArray[Any] | Sequence[float]
 
-_LONGEST_LABEL = 17  # characters beside a row of images, which are a fifth of ten small images
+_LONGEST_LABEL = 22  # characters beside a row of images: a third of ten small ones at most
 _NAMED_STARTS = 3  # discrete variables
 
 
@@ -97,13 +97,15 @@ def note_on_start(spec: LatentSpec, row: Tensor, moving: Sequence[Collection[Lat
     return [f"from {', '.join(starts)}"] if starts else []
 
 
-def short(text: str) -> str:
-    """A name that is long, such as of a class of labels, cut to the width of a label.
+def short(text: str, lines: int = 1) -> str:
+    """A name that is long, such as of a class of labels, in lines of a label; what is over is cut.
 
-    >>> short("Ankle boot"), short("a boot as high as the ankle")
-    ('Ankle boot', 'a boot as high a…')
+    >>> short("Ankle boot"), short("a boot that is as high as the ankle")
+    ('Ankle boot', 'a boot that is as…')
+    >>> short("a boot that is as high as the ankle", lines=2)
+    'a boot that is as high\\nas the ankle'
     """
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
+    return "\n".join(textwrap.wrap(text, _LONGEST_LABEL, max_lines=lines, placeholder="…"))
 
 
 def in_lines(text: str, width: int) -> str:

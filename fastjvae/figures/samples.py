@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import one_hot
 
-from fastjvae.figures.image_grid import Block, image_grid, in_rows
+from fastjvae.figures.image_grid import Block, image_grid, in_rows, lines_beside
 from fastjvae.figures.labels import (
     Vector,
     check_counts,
@@ -58,7 +58,8 @@ def samples_by_category(
         check_names(names, size)
     labels, share = [f"category {k}" for k in range(size)], None
     if names is not None:
-        labels = [short(f"{k}: {name}") for k, name in enumerate(names)]
+        lines = lines_beside(*model.img_size[1:]) - (shares is not None)
+        labels = [short(f"{k}: {name}", lines) for k, name in enumerate(names)]
     if shares is not None:
         share = checked_shares(shares, size)
         labels = [f"{label}\n{p:.1%}" for label, p in zip(labels, share, strict=True)]

@@ -54,9 +54,14 @@ def test_sample_rows_carry_names_and_shares() -> None:
     ]
 
 
-def test_long_names_are_cut() -> None:
-    axes = figures.samples_by_category(model_of(2), samples=1, names=["a boot to the knee", "b"])
-    assert row_labels(axes.axes[0]) == ["0: a boot to the…", "1: b"]
+def test_long_names_go_on_below_as_far_as_the_image_is_high() -> None:
+    names = ["1 (27%), 2 (26%), 3 (25%)", "b"]
+    axes = figures.samples_by_category(model_of(2), samples=1, names=names).axes[0]
+    assert row_labels(axes) == ["0: 1 (27%), 2 (26%), 3\n(25%)", "1: b"]
+    long = " ".join(["knee"] * 30)
+    names, shares = [long, "b"], [1, 0]
+    figure = figures.samples_by_category(model_of(2), samples=1, names=names, shares=shares)
+    assert row_labels(figure.axes[0])[0] == "0: knee knee knee knee\nknee knee knee knee…\n100.0%"
 
 
 def test_of_many_categories_the_first_or_the_most_frequent_are_shown() -> None:

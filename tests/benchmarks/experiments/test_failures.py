@@ -72,7 +72,7 @@ def test_samples_stand_beside_the_labels_of_their_category():
     (axes,) = category_contents(model, data, title="untrained").axes
     assert axes.get_title(loc="left") == "untrained"
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert [name.split(":")[0] for name in names] == ["category 0", "category 1", "category 2"]
+    assert [name.split(":")[0] for name in names] == ["0", "1", "2"]
     shares = [float(name.split()[-1].rstrip("%")) for name in names]
     assert abs(sum(shares) - 100) < 0.2
 

@@ -38,7 +38,7 @@ GLANCE: tuple[Glance, ...] = (
     Glance("", "k-means on the pixels", "digits-kmeans"),
     Glance("MNIST, 10,000", "`train mnist --recipe fast`", "mnist-fast", _ASSUMED, picture=True),
     Glance("", "its first phase alone", "mnist-types", _ASSUMED),
-    Glance("", "`train mnist --recipe best`", "mnist-best", _ASSUMED),
+    Glance("", "`train mnist --recipe best`", "mnist-best", _ASSUMED, picture=True),
     Glance("", "`train mnist --steps 30000`, the paper's objective", "mnist-joint"),
     Glance("MNIST, 60,000", "the authors' model; the paper says 0.887", "mnist-published"),
     Glance("MNIST, 10,000", "k-means on the pixels", "mnist-kmeans-10"),

@@ -35,12 +35,13 @@ ALLOWED = {
     "kl_disc": (1e-3, 5e-6),
 }
 
-# The same of a run whose networks round to 8 bits of mantissa, against one that does not.
+# The same of a run whose networks round to 8 bits of mantissa, half a unit of which is 2e-3, against
+# one that does not. The mean over a large batch is far nearer than that of two images.
 ALLOWED_IN_BF16 = {
-    "loss": (2e-4, 0.0),
-    "reconstruction": (2e-4, 0.0),
-    "kl_cont": (0.1, 1e-4),
-    "kl_disc": (0.1, 1e-4),
+    "loss": (2e-3, 0.0),
+    "reconstruction": (2e-3, 0.0),
+    "kl_cont": (0.1, 1e-3),
+    "kl_disc": (0.1, 1e-3),
 }
 
 Outcome = dict[str, Any]  # the number of steps, and loss and its parts in nats per image

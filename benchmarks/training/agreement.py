@@ -35,8 +35,8 @@ ALLOWED = {
     "kl_disc": (1e-3, 5e-6),
 }
 
-# The same of a run whose networks round to 8 bits of mantissa, half a unit of which is 2e-3, against
-# one that does not. The mean over a large batch is far nearer than that of two images.
+# The same of a run whose networks round to 8 bits of mantissa, half a unit of which is 2e-3,
+# against one that does not. The mean of a large batch is far nearer than that of two images.
 ALLOWED_IN_BF16 = {
     "loss": (2e-3, 0.0),
     "reconstruction": (2e-3, 0.0),

@@ -86,6 +86,7 @@ class SharedObjective(nn.Module):
     ``extra`` has ``shared_information`` and ``imbalance``, and with a further head
     ``overclustered_information``, its I', all in nats. ``kl_disc`` is the paper's.
 
+    >>> import torch
     >>> from fastjvae import Capacity, JointVAE
     >>> model = JointVAE((1, 32, 32), {"cont": 4, "disc": [3]})
     >>> objective = SharedObjective(

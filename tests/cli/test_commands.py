@@ -227,7 +227,7 @@ def test_interrupted_outside_the_loop(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastjvae.cli.training_runs.evaluate", interrupt)
+    monkeypatch.setattr("fastjvae.cli.training_runs.evaluated", interrupt)
     assert main(tiny_flags(data, tmp_path / "run")) == 130
     assert capsys.readouterr().err.endswith("images/s\nfastjvae: interrupted\n")
 

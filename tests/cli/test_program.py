@@ -103,7 +103,7 @@ def test_import_loads_nothing_heavy_and_nothing_at_all_before_it_is_asked_for():
     script = (
         "import sys\nimport fastjvae, fastjvae.cli.program\nassert 'torch' not in sys.modules\n"
         "import torch\nbefore = set(sys.modules)\n"
-        "for name in fastjvae.__all__:\n    getattr(fastjvae, name)\n"
+        "for name in {*fastjvae.__all__} - {'Fit', 'fit'}:\n    getattr(fastjvae, name)\n"
         f"print([m for m in {[*HEAVY, 'tyro']} if m in sys.modules and m not in before])"
     )
     result = _run_python(script)

@@ -33,7 +33,7 @@ SLOW = {
     "metrics",
     "python",
 }
-PLACEHOLDERS = {"COMMAND", "--help"}
+PLACEHOLDERS = {"COMMAND", "DATASET", "--help"}
 
 
 def commands_of(text: str) -> list[tuple[str, ...]]:

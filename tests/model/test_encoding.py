@@ -28,7 +28,7 @@ def model(request: pytest.FixtureRequest) -> JointVAE:
 
 
 def test_means_categories_and_kl_of_every_image(model: JointVAE, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(encoding, "_BATCH", 4)
+    monkeypatch.setattr(encoding, "AT_ONCE", 4)
     found = encode(model, IMAGES)
     with torch.no_grad():
         latents = model.eval().encode(IMAGES)
@@ -49,7 +49,7 @@ def test_means_categories_and_kl_of_every_image(model: JointVAE, monkeypatch: py
 def test_whoever_asks_sees_every_batch_and_its_sample(
     model: JointVAE, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(encoding, "_BATCH", 4)
+    monkeypatch.setattr(encoding, "AT_ONCE", 4)
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     encode(model, IMAGES, lambda images, sample: seen.append((images, sample)))
     assert [len(images) for images, _ in seen] == [4, 4, 3]
@@ -91,7 +91,7 @@ def anonymous_mib():
 
 torch.set_num_threads(1)
 keep_freed_memory()
-encoding._BATCH = 128  # the place of a single buffer in the heap weighs little
+encoding.AT_ONCE = 128  # the place of a single buffer in the heap weighs little
 model = JointVAE((1, 32, 32), {"cont": 2, "disc": [3]})
 image = torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
 grown = []

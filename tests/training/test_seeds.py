@@ -185,7 +185,7 @@ def test_an_interrupt_outside_the_loop_is_a_stop_as_well(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastjvae.cli.training_runs.evaluate", interrupt)
+        patch.setattr("fastjvae.cli.training_runs.evaluated", interrupt)
         assert main(seeds_flags(data, tmp_path / "seeds", "0,1")) == 130
     out = capsys.readouterr().out
     assert out.endswith("stopped; go on with the same command again\n")  # no seed is finished

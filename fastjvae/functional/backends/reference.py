@@ -223,9 +223,9 @@ def record_row(
     counts: Tensor | None,
 ) -> None:
     """Write values times factors into a row of (R, columns), and count; see functional."""
-    scaled = [v if f == 1 else v * f for v, f in zip(values, factors, strict=True)]
+    scaled = [v.to(rows.dtype) * f for v, f in zip(values, factors, strict=True)]
     row = torch.cat([value.reshape(-1) for value in scaled])
-    rows.index_copy_(0, following, row[None].to(rows.dtype))
+    rows.index_copy_(0, following, row[None])
     following.add_(1).remainder_(len(rows))
     if counts is not None:
         counts.add_(1)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from benchmarks.operations.workloads import IMAGE, RGB_IMAGE, Outputs, Workload
 from fastjvae import JointVAE, functional
 from fastjvae.model.layers_as_built import LAYERS, layers_as_built, parameters_of
-from fastjvae.model.triton_layers import stages_of, triton_chain
+from fastjvae.model.triton_layers import triton_chain
+from fastjvae.model.triton_passes import stages_of
 
 
 def network_workloads(rows: int, dtype: torch.dtype, device: str = "cpu") -> Iterator[Workload]:

@@ -27,7 +27,8 @@ def run_chain(modules: Iterable[nn.Module], x: Tensor, networks: Networks = "mod
     """
     modules = list(modules)
     if networks == "triton" and torch.is_grad_enabled() and choice.can_use_triton(x):
-        from fastjvae.model.triton_layers import stages_of, takes, triton_chain
+        from fastjvae.model.triton_layers import takes, triton_chain
+        from fastjvae.model.triton_passes import stages_of
 
         layers = layers_as_built(modules, x.dim()) if takes(x) else None
         if layers is not None and (stages := stages_of(layers)) is not None:

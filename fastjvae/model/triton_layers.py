@@ -12,73 +12,28 @@ The arithmetic beside the products is float32; features have the dtype of x, wei
 Under ``torch.compile`` the chain is two custom operators, at which a graph does not break.
 """
 
-import math
 from collections.abc import Sequence
-from itertools import accumulate, compress
-from typing import Any, Literal, NamedTuple
+from itertools import compress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 from torch.autograd import Function
 
-from fastjvae.model.cpu_convolutions import convolution, with_channels_last
-from fastjvae.model.layers_as_built import LAYERS, parameters_of, plain
-from fastjvae_kernels.bias_gradients import MOST_ROWS, bias_gradients
-from fastjvae_kernels.bias_relu import Product, bias_relu, partial_rows, relu_backward
-
-_KINDS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-_CONVOLUTION, _TRANSPOSED, _LINEAR = range(3)
-_TURNS: tuple[Literal["flatten", "unflatten"] | None, ...] = (None, "flatten", "unflatten")
-
-
-class Stage(NamedTuple):
-    """A layer with a weight and what follows it, in integers, as custom operators take it."""
-
-    kind: int  # index of _KINDS
-    relu: int = 0
-    turn: int = 0  # index of _TURNS: what happens to the shape behind the ReLU
-    height: int = 0  # of the images that rows become
-    width: int = 0
-
-    @property
-    def bias_in_product(self) -> bool:
-        return self.kind == _LINEAR and not self.relu and not self.turn
-
-    def product(self, shape: Sequence[int]) -> Product:
-        """What the bias is added to, where the product has this shape."""
-        images, features = shape[0], shape[1]
-        pixels = math.prod(shape[2:])
-        if _TURNS[self.turn] == "unflatten":
-            pixels = self.height * self.width
-            features //= pixels
-        return Product(images, pixels, features, _TURNS[self.turn])
-
-
-def stages_of(layers: Sequence[nn.Module]) -> list[Stage] | None:
-    """The stages of layers as built, None where a change of shape is not one of a stage's."""
-    stages: list[Stage] = []
-    product: Any = None
-    for layer in layers:
-        kind: Any = type(layer)
-        if kind in LAYERS:
-            product = layer
-            stages.append(Stage(_KINDS.index(kind)))
-        elif not stages or (kind is not nn.ReLU and stages[-1].turn):
-            return None
-        elif kind is nn.ReLU:
-            stages[-1] = stages[-1]._replace(relu=1)
-        elif kind is nn.Flatten:
-            stages[-1] = stages[-1]._replace(turn=_TURNS.index("flatten"))
-        else:
-            sizes: Any = layer.unflattened_size
-            # -1 stands for what is left; what does not fit is the modules' error.
-            if min(sizes) < 1 or math.prod(sizes) != product.weight.shape[0]:
-                return None
-            _, height, width = sizes
-            turn = _TURNS.index("unflatten")
-            stages[-1] = stages[-1]._replace(turn=turn, height=height, width=width)
-    return stages
+from fastjvae.model.layers_as_built import parameters_of, plain
+from fastjvae.model.triton_passes import (
+    Stage,
+    backward_pass,
+    dense,
+    first_wanted,
+    forward_pass,
+    parts_of,
+    shape_behind,
+    shape_of_product,
+    spread_gradients,
+    stages_in,
+)
 
 
 def takes(x: Tensor) -> bool:
@@ -113,165 +68,6 @@ def triton_chain(layers: Sequence[nn.Module], stages: Sequence[Stage], x: Tensor
     return _Chain.apply(x, layers, plan, *parameters)  # type: ignore[no-any-return]
 
 
-def _stages(plan: Sequence[int]) -> list[Stage]:
-    size = len(Stage._fields)
-    return [Stage(*plan[i : i + size]) for i in range(0, len(plan), size)]
-
-
-# --- passes ---------------------------------------------------------------------------------------
-
-
-def _forward(
-    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], plan: Sequence[int]
-) -> list[Tensor]:
-    """What each stage gives."""
-    features = []
-    for stage, weight, bias in zip(_stages(plan), weights, biases, strict=True):
-        if stage.bias_in_product:
-            x = torch.addmm(bias.to(x.dtype), x, weight.t())
-        else:
-            x = _with_bias(stage, _product(stage, x, weight), bias)
-        features.append(x)
-    return features
-
-
-def _product(stage: Stage, x: Tensor, weight: Tensor) -> Tensor:
-    if stage.kind == _LINEAR:
-        return x @ weight.t()
-    x = with_channels_last(x)
-    return with_channels_last(convolution(x, weight, None, stage.kind == _TRANSPOSED))
-
-
-def _with_bias(stage: Stage, x: Tensor, bias: Tensor) -> Tensor:
-    """The bias, the ReLU and the change of shape."""
-    y = x if not stage.turn else _empty(_shape_behind(stage, x.shape), x)
-    bias_relu(x, bias.contiguous(), y, stage.product(x.shape), relu=bool(stage.relu))
-    return y
-
-
-def _shape_of_product(stage: Stage, x: Tensor, weight: Tensor) -> list[int]:
-    if stage.kind == _LINEAR:
-        return [x.shape[0], weight.shape[0]]
-    height, width = x.shape[2:]
-    if stage.kind == _TRANSPOSED:
-        return [x.shape[0], weight.shape[1], 2 * height, 2 * width]
-    return [x.shape[0], weight.shape[0], height // 2, width // 2]
-
-
-def _shape_behind(stage: Stage, shape: Sequence[int]) -> list[int]:
-    """The shape that a product of this one is seen in by the next stage."""
-    images, features = shape[0], math.prod(shape[1:])
-    if _TURNS[stage.turn] == "flatten":
-        return [images, features]
-    if _TURNS[stage.turn] == "unflatten":
-        return [images, features // (stage.height * stage.width), stage.height, stage.width]
-    return list(shape)
-
-
-def _empty(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Rows side by side, or images channels_last, also in the strides of a single channel."""
-    if len(shape) == 2:
-        return like.new_empty(tuple(shape))
-    images, channels, height, width = shape
-    return like.new_empty((images, height, width, channels)).permute(0, 3, 1, 2)
-
-
-def _backward(
-    grad: Tensor,
-    x: Tensor,
-    features: Sequence[Any],
-    weights: Sequence[Tensor],
-    plan: Sequence[int],
-    needs: Sequence[bool],
-) -> list[Tensor]:
-    """The gradients by x and the weights that ``needs`` names, and one row of all biases'.
-
-    ``needs`` is of x, of each weight and of each bias. The row has the biases from the first stage
-    on of which something needs a gradient.
-    """
-    stages = _stages(plan)
-    first = _first(needs)
-    inputs = [x, *features[:-1]]
-    shapes = [_shape_of_product(*of) for of in zip(stages, inputs, weights, strict=True)]
-    products = [stage.product(shape) for stage, shape in zip(stages, shapes, strict=True)]
-    # The last layer's gradient is the caller's, and may be summed up as it is.
-    whole = stages[-1].bias_in_product and len(grad) <= MOST_ROWS
-    summed = products[first : len(products) - whole]
-    starts = [0, *accumulate(product.columns for product in summed)]
-    rows = 1 + max(map(partial_rows, summed), default=0)
-    partials = grad.new_empty((rows, starts[-1]), dtype=torch.float32)
-
-    grad = with_channels_last(grad) if grad.dim() == 4 else grad.contiguous()
-    last, found = grad if whole else None, []
-    is_own = False  # the gradient that came in is the caller's
-    for i in reversed(range(first, len(stages))):
-        stage, weight = stages[i], weights[i]
-        if i - first < len(summed):
-            out = grad
-            if stage.turn or (stage.relu and not is_own):
-                out = _empty(shapes[i], grad)
-            columns = partials[:, starts[i - first] : starts[i - first + 1]]
-            relu_backward(grad, features[i] if stage.relu else None, out, columns, products[i])
-            grad = out
-        wanted = i > first or needs[0], needs[1 + i]
-        grad, by_weight = _product_backward(stage, grad, inputs[i], weight, *wanted)
-        is_own = True
-        found += [by_weight] if needs[1 + i] else []
-    found += [grad] if needs[0] else []
-    return [bias_gradients(partials, last), *reversed(found)]
-
-
-def _first(needs: Sequence[bool]) -> int:
-    """The first stage of which something needs a gradient."""
-    by_x, by_weights, by_biases = _parts(needs)
-    return 0 if by_x else [any(of) for of in zip(by_weights, by_biases, strict=True)].index(True)
-
-
-def _parts(of_all: Sequence[Any]) -> tuple[Any, list[Any], list[Any]]:
-    """What belongs to x, to each weight and to each bias."""
-    x, *rest = of_all
-    return x, rest[: len(rest) // 2], rest[len(rest) // 2 :]
-
-
-def _product_backward(
-    stage: Stage, grad: Tensor, x: Tensor, weight: Tensor, by_x: bool, by_weight: bool
-) -> tuple[Any, Any]:
-    """The gradients of a product by x and by its weight, those that are asked for."""
-    if stage.kind == _LINEAR:
-        return grad @ weight if by_x else None, grad.t() @ x if by_weight else None
-    grad_x, grad_weight, _ = torch.ops.aten.convolution_backward.default(
-        grad, with_channels_last(x), weight, None, [2, 2], [1, 1], [1, 1],
-        stage.kind == _TRANSPOSED, [0, 0], 1, [by_x, by_weight, False],
-    )  # fmt: skip
-    return (
-        with_channels_last(grad_x) if by_x else None,
-        _in_layout_of(weight, grad_weight) if by_weight else None,
-    )
-
-
-def _in_layout_of(weight: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient in its weight's strides, which whoever adds it up looks for."""
-    if gradient.stride() == weight.stride():
-        return gradient
-    if weight.shape[1] == 1 and weight[:, 0].is_contiguous():  # may have any stride there
-        return gradient.as_strided(weight.shape, weight.stride())
-    return torch.empty_like(weight).copy_(gradient)
-
-
-def _spread(
-    found: Sequence[Tensor], needs: Sequence[bool], sizes: Sequence[int]
-) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:
-    """Gradients by x, by each weight and by each bias from what :func:`_backward` has found."""
-    row, *rest = found
-    by_x, by_weights, by_biases = _parts(needs)
-    own, first = iter(rest), _first(needs)
-    grad_x = next(own) if by_x else None
-    biases: list[Tensor | None] = [None] * first
-    for needed, one in zip(by_biases[first:], torch.split(row, list(sizes[first:])), strict=True):
-        biases.append(one if needed else None)
-    return grad_x, [next(own) if needed else None for needed in by_weights], biases
-
-
 # --- differentiated -------------------------------------------------------------------------------
 
 
@@ -282,9 +78,9 @@ class _Chain(Function):
     def forward(
         ctx: Any, x: Tensor, layers: Sequence[nn.Module], plan: Sequence[int], *parameters: Tensor
     ) -> Tensor:
-        features: list[Any] = list(_forward(x, parameters[::2], parameters[1::2], plan))
+        features: list[Any] = list(forward_pass(x, parameters[::2], parameters[1::2], plan))
         y = features[-1]
-        if not _stages(plan)[-1].relu:
+        if not stages_in(plan)[-1].relu:
             features[-1] = None
         ctx.layers, ctx.plan = layers, plan
         ctx.save_for_backward(x, *features, *parameters)
@@ -306,9 +102,9 @@ class _Chain(Function):
             by_x, *rest = [next(by) if need else None for need in wanted]
             return by_x, None, None, *rest
         wanted = [needs_x, *needs[::2], *needs[1::2]]
-        found = _backward(grad, x, features, parameters[::2], ctx.plan, wanted)
+        found = backward_pass(grad, x, features, parameters[::2], ctx.plan, wanted)
         sizes = [bias.numel() for bias in parameters[1::2]]
-        by_x, by_weights, by_biases = _spread(found, wanted, sizes)
+        by_x, by_weights, by_biases = spread_gradients(found, wanted, sizes)
         both = zip(by_weights, by_biases, strict=True)
         return by_x, None, None, *(gradient for pair in both for gradient in pair)
 
@@ -325,13 +121,13 @@ def _is_batched(grad: Tensor) -> bool:
 
 _operator = torch.library.custom_op(
     "fastjvae::chain",
-    _forward,
+    forward_pass,
     mutates_args=(),
     schema="(Tensor x, Tensor[] weights, Tensor[] biases, int[] plan) -> Tensor[]",
 )
 _backward_operator = torch.library.custom_op(
     "fastjvae::chain_backward",
-    _backward,
+    backward_pass,
     mutates_args=(),
     schema="(Tensor grad, Tensor x, Tensor[] features, Tensor[] weights, int[] plan, bool[] needs)"
     " -> Tensor[]",
@@ -343,8 +139,8 @@ def _forward_fake(
     x: Tensor, weights: Sequence[Tensor], _biases: Sequence[Tensor], plan: Sequence[int]
 ) -> list[Tensor]:
     features = []
-    for stage, weight in zip(_stages(plan), weights, strict=True):
-        x = _empty(_shape_behind(stage, _shape_of_product(stage, x, weight)), x)
+    for stage, weight in zip(stages_in(plan), weights, strict=True):
+        x = dense(shape_behind(stage, shape_of_product(stage, x, weight)), x)
         features.append(x)
     return features
 
@@ -358,18 +154,18 @@ def _backward_fake(
     plan: Sequence[int],
     needs: Sequence[bool],
 ) -> list[Tensor]:
-    stages, first = _stages(plan), _first(needs)
+    stages, first = stages_in(plan), first_wanted(needs)
     inputs = [x, *features[:-1]]
-    shapes = [_shape_of_product(*of) for of in zip(stages, inputs, weights, strict=True)]
+    shapes = [shape_of_product(*of) for of in zip(stages, inputs, weights, strict=True)]
     columns = sum(
         stage.product(shape).columns
         for stage, shape in list(zip(stages, shapes, strict=True))[first:]
     )
     row = x.new_empty(columns, dtype=torch.float32)
-    by_x, by_weights, _ = _parts(needs)
+    by_x, by_weights, _ = parts_of(needs)
     return [
         row,
-        *([_empty(x.shape, x)] if by_x else []),
+        *([dense(x.shape, x)] if by_x else []),
         *map(torch.empty_like, compress(weights, by_weights)),
     ]
 
@@ -387,7 +183,7 @@ def _compiled_backward(ctx: Any, upstream: Sequence[Tensor | None]) -> Any:
     by_x, by_weights, by_biases, _ = ctx.needs_input_grad
     needs = [by_x, *by_weights, *by_biases]
     found = _backward_operator(upstream[-1], x, features, weights, ctx.plan, needs)
-    return *_spread(found, needs, ctx.sizes), None
+    return *spread_gradients(found, needs, ctx.sizes), None
 
 
 _operator.register_autograd(_compiled_backward, setup_context=_setup_context)

@@ -21,7 +21,7 @@ import fastjvae
 from fastjvae import JointVAE
 from fastjvae.errors import ArgumentError, BackendError
 from fastjvae.functional.backends import choice
-from fastjvae.model import triton_layers
+from fastjvae.model import triton_layers, triton_passes
 from fastjvae.model.chain import run_chain
 
 CHANNELS_LAST = torch.channels_last
@@ -207,7 +207,7 @@ def test_many_rows_are_summed_by_many_programs(monkeypatch: pytest.MonkeyPatch):
     wanted = [x, *chain.parameters()]
     with kernels():
         once = gradients(by_kernels([chain], x), wanted, upstream)
-        monkeypatch.setattr(triton_layers, "MOST_ROWS", 3)
+        monkeypatch.setattr(triton_passes, "MOST_ROWS", 3)
         other = gradients(by_kernels([chain], x), wanted, upstream)
     for mine, theirs in zip(once, other, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
@@ -424,7 +424,7 @@ def test_a_compiled_loss_launches_the_kernels(fresh_compiler: None, launches: Co
 
 def _operator_arguments() -> tuple[Any, ...]:
     chain, x = small_chain()
-    stages = triton_layers.stages_of(list(chain))
+    stages = triton_passes.stages_of(list(chain))
     assert stages is not None
     parameters = list(chain.parameters())
     return x, parameters[::2], parameters[1::2], [number for stage in stages for number in stage]

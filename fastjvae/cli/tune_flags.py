@@ -13,7 +13,7 @@ from tyro.conf import Suppress, arg
 from fastjvae.cli.train import TrainFlags
 from fastjvae.errors import ArgumentError
 from fastjvae.training.seeds import parse_seeds
-from fastjvae.training.settings.fields import Bounds, flag
+from fastjvae.training.settings.fields import Bounds, flag, setting_names
 from fastjvae.training.tuning.goals import goal_of
 from fastjvae.training.tuning.ladder import LADDER
 from fastjvae.training.tuning.search import Searched, parse_search
@@ -73,14 +73,3 @@ class TuneFlags(TrainFlags):
                 f"--by udr compares models of at least 2 seeds, got --seeds {made.seeds}"
             )
         return dataclasses.replace(made, given=tuple(name for name in fields if name in words))
-
-
-def setting_names(flags: Any) -> list[str]:
-    """Every flag by the name that settings have, those of parts and phases too."""
-    names = []
-    for each in dataclasses.fields(flags):
-        value = getattr(flags, each.name)
-        names.append(each.name)
-        if dataclasses.is_dataclass(value):
-            names += [f"{each.name}.{part}" for part in setting_names(value)]
-    return names

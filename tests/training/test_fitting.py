@@ -172,6 +172,7 @@ def test_parts_of_settings_and_settings_of_phases() -> None:
         ({"step": 3}, r"there is no setting step \(did you mean steps\?\)"),
         ({"cont_capacity": {"high": 3}}, r"cont_capacity.high \(did you mean cont_capacity.hi\?\)"),
         ({"types": {"lrr": 3}}, r"no setting types.lrr \(did you mean types.lr\?\)"),
+        ({"types": {"seed": 3}}, "no setting types.seed"),
         ({"data_root": "x"}, "data_root is a setting of the command line"),
         ({"recipe": "fast"}, "arrays has no recipe 'fast'"),
         ({"lr": -1.0}, "must be a finite number above 0, got -1"),

@@ -176,6 +176,17 @@ def only_heeded(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return heeded
 
 
+def setting_names(settings: Any) -> list[str]:
+    """Every setting by name, and the parts of one that has several, such as cont_capacity.hi."""
+    names = []
+    for each in dataclasses.fields(settings):
+        value = getattr(settings, each.name)
+        names.append(each.name)
+        if dataclasses.is_dataclass(value):
+            names += [f"{each.name}.{part}" for part in setting_names(value)]
+    return names
+
+
 def setting_types(kind: type) -> dict[str, Any]:
     """The annotations of all settings by name, and of their parts by names as cont_capacity.hi."""
     found: dict[str, Any] = {}

@@ -7,9 +7,11 @@ from typing import Any
 from fastjvae.data.source import DataSource
 from fastjvae.errors import ArgumentError, did_you_mean
 from fastjvae.functional import Capacity
+from fastjvae.training.settings.fields import setting_names
 from fastjvae.training.settings.for_images import Images, for_images
 from fastjvae.training.settings.objective import CapacityConfig
 from fastjvae.training.settings.overrides import overridden
+from fastjvae.training.settings.phases import PHASE_SETTINGS
 from fastjvae.training.settings.recipes import recipe as recipe_of
 from fastjvae.training.settings.train import TrainConfig
 
@@ -87,9 +89,9 @@ def _capacity(capacity: Capacity) -> CapacityConfig:
 
 
 def _check_names(config: TrainConfig, settings: Mapping[str, Any]) -> None:
-    known = set(_names(config))
-    for phase in config.phases:
-        known |= {f"{phase.name}.{name}" for name in _names(config)}
+    names = setting_names(config)
+    of_phases = [name for name in names if name.partition(".")[0] in PHASE_SETTINGS]
+    known = {*names, *(f"{phase.name}.{name}" for phase in config.phases for name in of_phases)}
     for name in settings:
         if name in _OF_FILES:
             raise ArgumentError(
@@ -98,12 +100,3 @@ def _check_names(config: TrainConfig, settings: Mapping[str, Any]) -> None:
             )
         if name not in known:
             raise ArgumentError(f"there is no setting {name}{did_you_mean(name, sorted(known))}")
-
-
-def _names(config: TrainConfig) -> Iterator[str]:
-    """Every setting, and the parts of one that has several."""
-    for field in dataclasses.fields(config):
-        yield field.name
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from (f"{field.name}.{part.name}" for part in dataclasses.fields(value))

@@ -69,9 +69,8 @@ def train_run(
             print(f"settings for {len(data):,} images of {height}x{width}: {config.steps:,} steps")
     held_out = data
     if processes.is_first:
-        held_out = evaluation_images(
-            config, data
-        )  # before training, so that a mistake shows at once
+        # Before training, so that a mistake shows at once.
+        held_out = evaluation_images(config, data)
     go_on = f"; go on with: fastjvae train --resume {run}"
     code = _train(config, run, data, held_out, resuming, go_on, processes)
     processes.leave()

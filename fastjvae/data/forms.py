@@ -46,6 +46,16 @@ def channels_second(where: Path | str, images: npt.NDArray[Any]) -> npt.NDArray[
     return images if second else images.transpose(0, 3, 1, 2)
 
 
+def is_ready(where: Path | str, images: npt.NDArray[Any], size: tuple[int, int] | None) -> bool:
+    """Whether (N, C, H, W) images are contiguous bytes 0..255 of that size already."""
+    as_wanted = images.dtype == np.uint8 and images.flags.c_contiguous
+    return (
+        as_wanted
+        and images.shape[2:] == tuple(size or images.shape[2:])
+        and scale_to_255(where, images) == 1
+    )
+
+
 def as_uint8(
     where: Path | str, images: npt.NDArray[Any], size: tuple[int, int] | None
 ) -> Iterator[npt.NDArray[np.uint8]]:

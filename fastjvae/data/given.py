@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fastjvae.data.batches.loader import LoaderBatches
-from fastjvae.data.forms import as_uint8, channels_second, integers, scale_to_255
+from fastjvae.data.forms import as_uint8, channels_second, integers, is_ready
 from fastjvae.data.memory import tensor_on
 from fastjvae.data.source import ImageData
 from fastjvae.errors import DataError
@@ -43,13 +43,11 @@ def image_data(
         DataError: the images or labels have another form.
     """
     array = channels_second(_WHERE, _array(images))
-    shape = (*array.shape[:2], *(image_size or array.shape[2:]))
-    as_wanted = array.dtype == np.uint8 and array.shape == shape and array.flags.c_contiguous
-    mapped = False
-    if as_wanted and scale_to_255(_WHERE, array) == 1:
-        pixels, mapped = array, isinstance(array, np.memmap)
+    if ready := is_ready(_WHERE, array, image_size):
+        pixels = array
     else:
         pixels = np.concatenate(list(as_uint8(_WHERE, array, image_size)))
+    mapped = ready and isinstance(array, np.memmap)
     numbers, names = (None, None) if labels is None else _labels(labels, len(pixels))
     return ImageData(name, tensor_on(pixels), numbers, label_names=names, mapped=mapped)
 

@@ -6,6 +6,7 @@ The seed of the choice is no run's seed, so that runs of several seeds have the 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,23 +48,14 @@ def divided(data: ImageData, share: float) -> tuple[ImageData, ImageData | None]
 
     Images on a memory map that are too many for memory are not divided.
     """
-    rows = held_out_rows(len(data), share)
-    if not len(rows) or (data.mapped and not fits(data.images.nbytes)):
+    held_out = held_out_rows(len(data), share)
+    if not len(held_out) or (data.mapped and not fits(data.images.nbytes)):
         return data, None
-    is_ours = torch.ones(len(data), dtype=torch.bool)
-    is_ours[rows] = False
-    train, held_out = (
-        replace(
-            data,
-            name=f"{data.name}/{split}",
-            images=data.images[chosen],
-            labels=None if data.labels is None else data.labels[chosen],
-            factors=None if data.factors is None else data.factors[chosen],
-            mapped=False,
-        )
-        for split, chosen in (("train", is_ours), ("test", rows))
+    train, test = (
+        _with_rows(data, split, rows, images=data.images[rows], mapped=False)
+        for split, rows in (("train", _others(held_out, len(data))), ("test", held_out))
     )
-    return train, held_out
+    return train, test
 
 
 def part_of(data: ImageData, source: DataSource, files: Sequence[Path]) -> ImageData:
@@ -76,23 +68,36 @@ def part_of(data: ImageData, source: DataSource, files: Sequence[Path]) -> Image
     held_out = held_out_rows(len(data), source.held_out)
     if not len(held_out):
         return data
-    rows = held_out
-    if source.split == "train":
-        is_ours = torch.ones(len(data), dtype=torch.bool)
-        is_ours[held_out] = False
-        rows = is_ours.nonzero().squeeze(1)
+    rows = held_out if source.split == "test" else _others(held_out, len(data))
 
     def chunks() -> Iterator[npt.NDArray[np.uint8]]:
         whole = data.images.numpy()
         return (whole[some.numpy()] for some in torch.split(rows, _AT_ONCE))
 
     pixels = gather(source, files, (len(rows), *data.img_size), chunks)
-    return replace(
+    return _with_rows(
         data,
-        name=f"{data.name}/{source.split}",
+        source.split,
+        rows,
         images=tensor_on(pixels.array),
-        labels=None if data.labels is None else data.labels[rows],
-        factors=None if data.factors is None else data.factors[rows],
         mapped=pixels.mapped,
         known_digest=pixels.sha256,
+    )
+
+
+def _others(held_out: torch.Tensor, images: int) -> torch.Tensor:
+    """The numbers of the images that are not held out, int64, ascending."""
+    is_ours = torch.ones(images, dtype=torch.bool)
+    is_ours[held_out] = False
+    return is_ours.nonzero().squeeze(1)
+
+
+def _with_rows(data: ImageData, split: str, rows: torch.Tensor, **pixels: Any) -> ImageData:
+    """The data of these rows, whose images and what belongs to them are given."""
+    return replace(
+        data,
+        name=f"{data.name}/{split}",
+        labels=None if data.labels is None else data.labels[rows],
+        factors=None if data.factors is None else data.factors[rows],
+        **pixels,
     )

@@ -12,6 +12,7 @@ from fastjvae.figures.image_grid import Block, image_grid, in_rows, input_images
 from fastjvae.figures.labels import check_counts, full_title, shown_of
 from fastjvae.figures.page import Figure
 from fastjvae.model import JointVAE
+from fastjvae.model.encoding import evenly_spread
 from fastjvae.model.latent_moves import decode, encode_row
 
 _LONGEST_ROW = 10
@@ -48,7 +49,7 @@ def reconstructions(
 
 def spread(images: Tensor, count: int) -> Tensor:
     """At most so many of the images (N, ...), at equal distances from the first on."""
-    return images if len(images) <= count else images[torch.arange(count) * len(images) // count]
+    return images[evenly_spread(len(images), count)]
 
 
 def pairs_of_rows(model: JointVAE, images: Tensor, columns: int, name: str) -> list[Block]:

@@ -35,7 +35,7 @@ def gather_images(images: Tensor, index: Tensor, dtype: torch.dtype = torch.floa
     check_device("the index", index, images)
     single = dtype != torch.float64 and images.is_contiguous()
     if single and use_triton(images, images=images):
-        from fastjvae.functional.backends.triton.gather import gather_images as by_triton
+        from fastjvae.functional.backends.triton.without_gradient import gather_images as kernel
 
-        return by_triton(images, index, dtype)
+        return kernel(images, index, dtype)
     return reference.gather_images(images, index, dtype)

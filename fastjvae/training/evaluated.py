@@ -18,10 +18,7 @@ def evaluated(trainer: TrainingLoop, held_out: ImageData | None) -> Evaluation:
     """
     given = trainer.data
     train = given if isinstance(given, ImageData) else None
-    if held_out is not None:
-        data = held_out
-    else:
-        data = given if isinstance(given, ImageData) else gathered(given)
+    data = held_out or (given if isinstance(given, ImageData) else gathered(given))
     record = trainer.history[-1] if trainer.history else None
     if record is None and trainer.run is not None:  # of a run that had ended before
         record = last_record(trainer.run)
@@ -30,7 +27,7 @@ def evaluated(trainer: TrainingLoop, held_out: ImageData | None) -> Evaluation:
         data,
         trainer.config.channel_reduction,
         steps=trainer.step,
-        train=None if data is train or train is None else train.images,
+        train=None if train is None or data is train else train.images,
         capacity=capacity_of(record or {}),
     )
     if trainer.run is not None:

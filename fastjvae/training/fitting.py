@@ -111,17 +111,7 @@ def fit(
     image_size = given.pop("image_size", None)
     data = _given(images, labels, image_size)
     train, held_out = _parts(data, validation, _share(recipe, settings), image_size)
-    source = train.source if isinstance(train, ImageData) else None
-    looked_at = train if isinstance(train, ImageData) else gathered(train, most=1)
-    number = len(train if isinstance(train, ImageData) else train.dataset)  # type: ignore[arg-type]
-    height, width = looked_at.img_size[1:]
-    config = settings_for(
-        Images(number, height * width),
-        source,
-        recipe,
-        given,
-        compared=isinstance(train, ImageData),
-    )
+    config = _settings(train, recipe, given)
     if held_out is not None and validation is not None:
         config = replace(config, held_out=0.0)  # given, and not a share
     run = None if out is None else RunFolder(out)
@@ -136,6 +126,16 @@ def fit(
         evaluation=parse_json(to_json(evaluation.to_dict())),
         run=None if run is None else run.path,
     )
+
+
+def _settings(train: _Given, recipe: str | TrainConfig | None, given: Any) -> TrainConfig:
+    """The settings, made for the training images where no recipe has them."""
+    if isinstance(train, ImageData):
+        _, height, width = train.img_size
+        return settings_for(Images(len(train), height * width), train.source, recipe, given)
+    _, height, width = gathered(train, most=1).img_size
+    number = len(train.dataset)  # type: ignore[arg-type]
+    return settings_for(Images(number, height * width), None, recipe, given, compared=False)
 
 
 def _given(images: Any, labels: Any, image_size: Any) -> _Given:

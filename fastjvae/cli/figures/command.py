@@ -71,7 +71,7 @@ class FigureCommand(Command):
         if self.out is None:
             return self.folder, False
         path = Path(self.out)
-        if path.suffix.lower()[1:] in self.formats and not path.is_dir():
+        if is_file(path, self.formats):
             return path, True
         if path.suffix and not (path.is_dir() or self.out.endswith(("/", os.sep))):
             known = " or ".join(f".{each}" for each in self.formats)
@@ -80,6 +80,11 @@ class FigureCommand(Command):
                 f" ending or a {os.sep} behind it; got {self.out}"
             )
         return path, False
+
+
+def is_file(path: Path, formats: Sequence[str] = FORMATS) -> bool:
+    """Whether a path that need not be there is a figure's file rather than a folder."""
+    return path.suffix.lower()[1:] in formats and not path.is_dir()
 
 
 def save_pages(figures: Mapping[str, Any], path: Path, dpi: float | None) -> None:

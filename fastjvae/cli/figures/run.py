@@ -5,7 +5,7 @@ from pathlib import Path
 from fastjvae.cli.command import ModelCommand
 from fastjvae.cli.figures import FIGURES
 from fastjvae.cli.figures.animation import animation_of
-from fastjvae.cli.figures.command import save_pages
+from fastjvae.cli.figures.command import is_file, save_pages
 from fastjvae.cli.figures.kl_growth import growth_in
 from fastjvae.cli.figures.overview import overview_of
 from fastjvae.data import ImageData
@@ -14,7 +14,7 @@ from fastjvae.figures.animation import save_animation
 from fastjvae.figures.frames import frame_files
 from fastjvae.figures.reconstructions import reconstructions
 from fastjvae.figures.samples import samples_by_category
-from fastjvae.figures.saving import FORMATS, check_dpi, save
+from fastjvae.figures.saving import check_dpi, save
 from fastjvae.figures.traversals import traversals
 from fastjvae.metrics.evaluation import Evaluation
 from fastjvae.model import JointVAE
@@ -53,11 +53,6 @@ class Figures(ModelCommand):
                 f" --out {self.out}"
             )
         return path
-
-
-def is_file(path: Path) -> bool:
-    """Whether a path that need not be there is a figure's file rather than a folder."""
-    return path.suffix.lower()[1:] in FORMATS and not path.is_dir()
 
 
 def draw_all(

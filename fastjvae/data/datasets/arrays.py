@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastjvae.data.cache import Pixels, gather
-from fastjvae.data.forms import as_uint8, channels_second, integers, scale_to_255
+from fastjvae.data.forms import as_uint8, channels_second, integers, is_ready
 from fastjvae.data.memory import tensor_on
 from fastjvae.data.npy import MAGIC, Archive, map_array, open_archive
 from fastjvae.data.prepare import legible, reading
@@ -191,10 +191,9 @@ def _read_labels(text: str) -> tuple[Path, npt.NDArray[Any]]:
 def _to_uint8(source: DataSource, files: Sequence[Path], images: npt.NDArray[Any]) -> Pixels:
     """(N, C, H, W) of any accepted dtype as uint8, contiguous."""
     path, size = files[0], source.image_size
-    shape = (*images.shape[:2], *(size or images.shape[2:]))
-    as_wanted = images.dtype == np.uint8 and images.shape == shape and images.flags.c_contiguous
-    if as_wanted and scale_to_255(path, images) == 1:
+    if is_ready(path, images, size):
         return Pixels(images, isinstance(images, np.memmap), sha256=None)
+    shape = (*images.shape[:2], *(size or images.shape[2:]))
     return gather(source, files, shape, lambda: as_uint8(path, images, size))
 
 

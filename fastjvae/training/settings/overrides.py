@@ -11,7 +11,7 @@ from fastjvae.training.settings.train import TrainConfig
 
 Settings = Mapping[str, Any]  # by name, of which cont_capacity.hi is a part of a setting
 
-_CHOOSE = ("objective", "disc_measure")  # which of the others count
+CHOOSE = ("objective", "disc_measure")  # which of the others count
 _OF_GROUPS = ("group", "neighbours")
 
 
@@ -60,7 +60,7 @@ def overridden(config: TrainConfig, settings: Settings) -> TrainConfig:
 def _heeded(phases: Mapping[str, TrainConfig], name: str, settings: Settings) -> Settings:
     """Those of the settings that a phase heeds."""
     config = phases[name]
-    values = {**vars(config), **{n: v for n, v in settings.items() if n in _CHOOSE}}
+    values = {**vars(config), **{n: v for n, v in settings.items() if n in CHOOSE}}
     alone = config.group == 1 and any(phase.group > 1 for phase in phases.values())
     return {
         n: value

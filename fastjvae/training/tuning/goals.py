@@ -65,11 +65,8 @@ class Goal:
         if self.name in _OF_FACTORS:
             return (evaluation.get("scores") or {}).get(self.name)
         if self.name in _OF_VARIABLE:
-            variables = evaluation["variables"]
-            telling: dict[str, Any] = max(
-                variables, key=lambda each: each["information"], default={}
-            )
-            return (agreeing_variable(evaluation) or telling).get(self.name)
+            variable = agreeing_variable(evaluation) or _telling_variable(evaluation)
+            return variable.get(self.name)
         return evaluation.get(self.name)
 
 

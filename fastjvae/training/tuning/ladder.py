@@ -5,7 +5,6 @@ and leaves open how that is seen. Here it is the largest C_z whose score is with
 of the best; the score is UDR, which takes no label.
 """
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -86,4 +85,4 @@ def chosen_rung(scores: Mapping[float, Sequence[float]], lower_is_better: bool =
 def paper_nats(recipes: Mapping[Any, TrainConfig]) -> float | None:
     """C_z of the paper's recipe, where a data set has one."""
     config = recipes.get("paper")
-    return None if config is None else dataclasses.asdict(config)["cont_capacity"]["hi"]
+    return None if config is None else config.cont_capacity.hi

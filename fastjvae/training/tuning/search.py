@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from fastjvae.errors import ArgumentError, did_you_mean
 from fastjvae.training.settings.fields import checked_setting, flag, heeds, setting_types
+from fastjvae.training.settings.overrides import CHOOSE
 from fastjvae.training.settings.phases import PHASE_SETTINGS
 from fastjvae.training.settings.run import RUN_SETTINGS
 from fastjvae.training.settings.train import TrainConfig
@@ -17,7 +18,6 @@ _NOT_SEARCHED = (RUN_SETTINGS - {"steps", "epochs"}) | {
     "dataset", "image_size", "channels", "grid", "held_out", "seed", "out", "start_from", "compile",
     "phases",
 }  # fmt: skip
-_CHOOSE = ("objective", "disc_measure")  # which of the others count, so they are drawn first
 _DIGITS = 4  # of a number that is tried: as many as one would type
 
 
@@ -67,7 +67,7 @@ def parse_search(words: Sequence[str], phases: Collection[str] = ()) -> tuple[Se
     names = [each.name for each in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ArgumentError(f"--search must name each setting once, got {twice} twice")
-    return tuple(sorted(found, key=lambda each: each.name.rpartition(".")[2] not in _CHOOSE))
+    return tuple(sorted(found, key=lambda each: each.name.rpartition(".")[2] not in CHOOSE))
 
 
 def suggested(searched: Sequence[Searched], trial: Any, config: TrainConfig) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
-from fastjvae_kernels import affine, recording
+from fastjvae_kernels import affine, gather, recording
 
 
 def _operator(
@@ -21,7 +22,8 @@ def _operator(
     operator.register_fake(fake)
 
     def call(*inputs: Any) -> Any:
-        return operator(*inputs) if torch.compiler.is_compiling() else launch(*inputs)
+        traced = torch.compiler.is_compiling() or isinstance(inputs[0], FakeTensor)
+        return operator(*inputs) if traced else launch(*inputs)
 
     return call
 
@@ -29,6 +31,11 @@ def _operator(
 def random_affine(images: Tensor, uniform: Tensor, largest: Tensor) -> Tensor:
     """(N, C, H, W) images moved by (N, 6) numbers, see :mod:`fastjvae_kernels.affine`."""
     return _RANDOM_AFFINE(images, uniform, largest)  # type: ignore[no-any-return]
+
+
+def gather_images(images: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:
+    """(M, C, H, W) contiguous images by (N,) int64, see :mod:`fastjvae_kernels.gather`."""
+    return _GATHER_IMAGES(images, index, dtype)  # type: ignore[no-any-return]
 
 
 def record_row(
@@ -48,11 +55,23 @@ def _fake_affine(images: Tensor, _uniform: Tensor, largest: Tensor) -> Tensor:
     )
 
 
+def _fake_gather(images: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:
+    _, channels, height, width = images.shape
+    shape = (index.shape[0], height, width, channels)
+    return images.new_empty(shape, dtype=dtype).permute(0, 3, 1, 2)
+
+
 _RANDOM_AFFINE = _operator(
     "random_affine",
     "(Tensor images, Tensor uniform, Tensor largest) -> Tensor",
     affine.random_affine,
     _fake_affine,
+)
+_GATHER_IMAGES = _operator(
+    "gather_images",
+    "(Tensor images, Tensor index, ScalarType dtype) -> Tensor",
+    gather.gather,
+    _fake_gather,
 )
 _RECORD_ROW = _operator(
     "record_row",

@@ -30,7 +30,13 @@ from fastjvae import LatentSpec, functional
 from fastjvae.files import write_json
 from fastjvae.functional import Noise
 from fastjvae.functional.backends import cpu, reference
-from fastjvae.model.cpu_convolutions import weight_gradient_of_patches
+from fastjvae.model.cpu_convolutions import (
+    convolution_gradients,
+    patches_of,
+    weight_gradient_of_patches,
+)
+from fastjvae.model.layers_as_built import layers_as_built
+from fastjvae.model.networks import Decoder, Encoder
 from fastjvae.objectives import JointObjective
 from fastjvae.training.adam import AdamOnCPU
 from fastjvae.training.allocator import keep_freed_memory
@@ -122,7 +128,9 @@ def tries(rows: int = 64) -> dict[str, dict[str, Callable[[], Any]]]:
                 x, weight, bias, [1, 1], [2, 2], [1, 1], 1, "relu", [], ""
             ),
         },
+        "first convolution of 64x64x3 and its weight's gradient": _first_convolutions(rows),
         "Adam over 20 tensors": _adams(20),
+        "looking whether the layers are as they were built": {"fastjvae": _layer_checks()},
     }
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         for outputs, inputs, side in ((64, 32, 16), (64, 64, 8)):
@@ -148,6 +156,33 @@ def _gradients(
         )[1],
         "patches, one product": lambda: weight_gradient_of_patches(grad, x),
     }
+
+
+def _first_convolutions(rows: int) -> dict[str, Callable[[], Tensor]]:
+    x = torch.rand(rows, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    grad = torch.randn(rows, 32, 32, 32).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(32, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+
+    def convolved() -> Tensor:
+        torch.convolution(x, weight, None, *GEOMETRY, False, [0, 0], 1)
+        return convolution_gradients(grad, x, weight, [False, True, False])[1]
+
+    def of_patches() -> Tensor:
+        patches = patches_of(x)
+        torch.mm(patches, weight.permute(2, 3, 1, 0).reshape(-1, 32))
+        product = grad.permute(0, 2, 3, 1).reshape(-1, 32).t() @ patches
+        return product.view(32, 4, 4, 3).permute(0, 3, 1, 2)
+
+    return {"fastjvae": convolved, "patches once, two products": of_patches}
+
+
+def _layer_checks() -> Callable[[], Any]:
+    problem = problem_of(SIZE, 1)
+    model = FastTraining(problem.config, problem.img_size, "cpu").model
+    assert isinstance(model.encoder, Encoder)
+    assert isinstance(model.decoder, Decoder)
+    chains = (model.encoder.chain(), 4), (model.decoder.chain(), 2)
+    return lambda: [layers_as_built(*chain) for chain in chains]
 
 
 def _adams(number: int, weights: int = 700_000) -> dict[str, Callable[[], Any]]:

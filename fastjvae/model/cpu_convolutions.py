@@ -93,16 +93,24 @@ def _blocks_of_one_channel(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
 def weight_gradient_of_patches(grad: Tensor, x: Tensor) -> Tensor:
     """The gradient by the weight (O, I, 4, 4) of a convolution, in channels_last.
 
-    One product of the gradient with the patches of x (N, I, H, W), which it is copied to.
+    One product of the gradient with the patches of x (N, I, H, W).
+    """
+    inputs, outputs = x.shape[1], grad.shape[1]
+    product = grad.permute(0, 2, 3, 1).reshape(-1, outputs).t() @ patches_of(x)
+    return product.view(outputs, 4, 4, inputs).permute(0, 3, 1, 2)
+
+
+def patches_of(x: Tensor) -> Tensor:
+    """What each output pixel of a convolution of x (N, I, H, W) reads, copied: (N H W / 4, 16 I).
+
+    A row has (4, 4, I) numbers.
     """
     _, inputs, height, width = x.shape
     margin = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     image, row, pixel, channel = margin.stride()
     size = (len(x), height // 2, width // 2, 4, 4 * inputs)  # a patch's rows are contiguous
     patches = margin.as_strided(size, (image, 2 * row, 2 * pixel, row, channel))
-    outputs = grad.shape[1]
-    product = grad.permute(0, 2, 3, 1).reshape(-1, outputs).t() @ patches.reshape(-1, 16 * inputs)
-    return product.view(outputs, 4, 4, inputs).permute(0, 3, 1, 2)
+    return patches.reshape(-1, 16 * inputs)
 
 
 def with_channels_last(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -31,6 +31,9 @@ class AdamOnCPU(torch.optim.Adam):
     The counts of steps of a group's parameters are elements of one tensor, so that one call raises
     all; ``state_dict`` has each as a tensor of its own, in PyTorch's form. PyTorch's own step takes
     the first one, one in which a parameter has no gradient, and one with a closure or a scaler.
+
+    A gradient whose elements lie in another order than its parameter's is put into that order:
+    PyTorch's would move other weights by it, without a word.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -44,6 +47,10 @@ class AdamOnCPU(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None and _lies_otherwise(p.grad, p):
+                    p.grad = torch.empty_like(p).copy_(p.grad)
         found = [self._tensors(group) for group in self.param_groups]
         if closure is not None or None in found or hasattr(self, "grad_scale"):
             result = super().step(closure)
@@ -53,10 +60,10 @@ class AdamOnCPU(torch.optim.Adam):
             return result
         for number, (group, tensors) in enumerate(zip(self.param_groups, found, strict=True)):
             assert tensors is not None
-            params, grads, averages, squares = tensors
-            counts, each = self._together(number, [self.state[p] for p in params])
+            counts, each = self._together(number, [self.state[p] for p in group["params"]])
             counts.add_(1)
             beta1, beta2 = group["betas"]
+            params, grads, averages, squares = (list(map(_contiguous, kind)) for kind in tensors)
             torch._fused_adam_(
                 params,
                 grads,
@@ -114,3 +121,17 @@ class AdamOnCPU(torch.optim.Adam):
             if "step" in of_one:
                 state["state"][number] = {**of_one, "step": of_one["step"].clone()}
         return state
+
+
+def _lies_otherwise(gradient: Tensor, parameter: Tensor) -> bool:
+    return not gradient.is_sparse and gradient.stride() != parameter.stride()
+
+
+def _contiguous(tensor: Tensor) -> Tensor:
+    """A view of weights in channels_last in the order of their memory; others as they are.
+
+    PyTorch copies a gradient that is not contiguous.
+    """
+    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        return tensor.permute(0, 2, 3, 1)
+    return tensor

@@ -191,3 +191,19 @@ def test_a_closure_and_gradients_that_are_kept():
     assert all(not mine.grad.any() for mine, _ in both.pairs)
     both.ours.zero_grad()
     assert all(mine.grad is None for mine, _ in both.pairs)
+
+
+def test_a_gradient_in_another_layout_moves_the_weights_that_it_is_of() -> None:
+    """PyTorch's fused Adam of CPU tensors takes the elements in the order that they lie in."""
+    last = torch.channels_last
+    start, gradient = torch.randn(2, 8, 4, 3, 3)
+    found = []
+    for weights, gradients in ((torch.contiguous_format,) * 2, (last, torch.contiguous_format)):
+        p = start.clone(memory_format=weights).requires_grad_()
+        adam = AdamOnCPU([p], lr=0.1, fused=True)
+        for number in range(3):  # PyTorch's step, and two of ours
+            p.grad = ((number + 1) * gradient).contiguous(memory_format=gradients)
+            adam.step()
+        found.append(p.detach())
+    assert torch.equal(*found)
+    assert not torch.equal(found[0], start)

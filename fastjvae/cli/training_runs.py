@@ -1,6 +1,5 @@
 """Trains a run or several seeds, evaluates what was learned and draws its figures."""
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -9,13 +8,13 @@ from typing import Any
 
 from fastjvae.cli.figures.run import draw_all
 from fastjvae.cli.summary import assumption, summary
-from fastjvae.data import SPLIT_DATASETS, ImageData
+from fastjvae.data import ImageData
 from fastjvae.data import load as load_data
-from fastjvae.data.held_out import FEWEST
-from fastjvae.errors import ArgumentError, DataError, RunError
+from fastjvae.errors import ArgumentError, RunError
 from fastjvae.files import write_json
 from fastjvae.training.device import resolve_device
 from fastjvae.training.evaluated import evaluated
+from fastjvae.training.held_out import images_of_test
 from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer
 from fastjvae.training.loop import TrainingLoop
@@ -199,26 +198,8 @@ def _train(
 
 def evaluation_images(config: RunConfig, data: ImageData) -> ImageData:
     """The test images of the data set, or the training images themselves where there are none."""
-    if config.dataset not in SPLIT_DATASETS and not config.held_out:
-        return data
-    source = config.source("test")
-    if source.name == "images":  # a folder of their own may be grey where the other is not
-        source = dataclasses.replace(source, channels=1 if data.img_size[0] == 1 else 3)
-    try:
-        held_out = load_data(source)
-    except DataError as error:
-        print(f"fastjvae: {error}; the evaluation will use the training images", file=sys.stderr)
-        return data
-    if held_out.img_size != data.img_size:
-        raise DataError(
-            f"{held_out.name} has images of {held_out.img_size} and {data.name} of"
-            f" {data.img_size}: pass --image-size to resize them"
-        )
-    if held_out.name == data.name:
-        print(
-            f"fastjvae: {data.name} has {len(data)} images, fewer than {FEWEST}, so that none are"
-            f" held out; the evaluation will use the training images",
-            file=sys.stderr,
-        )
-        return data
-    return held_out
+    return images_of_test(data, config.source(), _warn) or data
+
+
+def _warn(sentence: str) -> None:
+    print(f"fastjvae: {sentence}", file=sys.stderr)

@@ -1,21 +1,21 @@
 """``fit``: from images in Python to a trained model, its history and its evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
 
-from fastjvae.data import ImageData, load
-from fastjvae.data.facts import SPLIT_DATASETS
+from fastjvae.data import ImageData
 from fastjvae.data.given import gathered, image_data
 from fastjvae.data.held_out import SHARE, divided
-from fastjvae.errors import ArgumentError, DataError
+from fastjvae.errors import ArgumentError
 from fastjvae.files import parse_json, to_json
 from fastjvae.model import JointVAE
 from fastjvae.training.callbacks import Callback
 from fastjvae.training.evaluated import evaluated
+from fastjvae.training.held_out import images_of_test
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.settings.for_images import Images
 from fastjvae.training.settings.from_python import settings_for
@@ -110,13 +110,15 @@ def fit(
     given |= {"precision": precision, **settings}
     image_size = given.pop("image_size", None)
     data = _given(images, labels, image_size)
-    train, held_out = _parts(data, validation, _share(recipe, settings), image_size)
+    sentences: list[str] = []  # which the run's progress says
+    share = _share(recipe, settings)
+    train, held_out = _parts(data, validation, share, image_size, sentences.append)
     config = _settings(train, recipe, given)
     if held_out is not None and validation is not None:
         config = replace(config, held_out=0.0)  # given, and not a share
     run = None if out is None else RunFolder(out)
     trainer = Trainer(config, train, run, held_out=held_out, callbacks=callbacks)
-    for sentence in late_capacities(config, trainer.total_steps):
+    for sentence in (*sentences, *late_capacities(config, trainer.total_steps)):
         trainer.progress.say(sentence)
     trainer.train()
     evaluation = evaluated(trainer, held_out)
@@ -167,7 +169,7 @@ def _share(recipe: Any, settings: dict[str, Any]) -> float:
 
 
 def _parts(
-    data: _Given, validation: Any, share: float, image_size: Any
+    data: _Given, validation: Any, share: float, image_size: Any, say: Callable[[str], None]
 ) -> tuple[_Given, ImageData | None]:
     """The images to train on, and those to evaluate."""
     if validation is not None:
@@ -178,18 +180,6 @@ def _parts(
     if isinstance(data, DataLoader):
         return data, None
     if data.source is not None:
-        return data, _test_split(data)
+        is_train = data.source.split == "train"
+        return data, images_of_test(data, data.source, say) if is_train else None
     return divided(data, share)
-
-
-def _test_split(data: ImageData) -> ImageData | None:
-    """The test images of a data set that was loaded by name, where it has some."""
-    source = data.source
-    assert source is not None
-    if source.split != "train" or not (source.name in SPLIT_DATASETS or source.held_out):
-        return None
-    try:
-        found = load(replace(source, split="test"))
-    except DataError:
-        return None
-    return found if found.img_size == data.img_size and found.name != data.name else None

@@ -1,7 +1,14 @@
-"""The reconstruction error of held-out images in the course of a training."""
+"""The held-out images of a run: which they are, and their error in the course of a training."""
+
+import dataclasses
+from collections.abc import Callable
 
 from torch import Tensor
 
+from fastjvae.data import SPLIT_DATASETS, ImageData, load
+from fastjvae.data.held_out import FEWEST
+from fastjvae.data.source import DataSource
+from fastjvae.errors import DataError
 from fastjvae.metrics.reconstruction import reconstruction_error
 from fastjvae.model import JointVAE
 from fastjvae.model.encoding import evenly_spread
@@ -38,3 +45,40 @@ class HeldOutWatch:
     def error(self, model: JointVAE) -> float:
         """The reconstruction error in evaluation mode, nats per image."""
         return reconstruction_error(model, self._images, self._channel_reduction, _MOST_IMAGES)
+
+
+def images_of_test(
+    data: ImageData, source: DataSource, say: Callable[[str], None]
+) -> ImageData | None:
+    """The test images of a data set, which a run is evaluated on; None where there are none.
+
+    Args:
+        data: the training images.
+        source: where they come from.
+        say: tells the user in a sentence why there are none where some might be expected.
+
+    Raises:
+        DataError: their size is another than that of the training images.
+    """
+    if source.name not in SPLIT_DATASETS and not source.held_out:
+        return None
+    source = dataclasses.replace(source, split="test")
+    if source.name == "images":  # a folder of their own may be grey where the other is not
+        source = dataclasses.replace(source, channels=1 if data.img_size[0] == 1 else 3)
+    try:
+        found = load(source)
+    except DataError as error:
+        say(f"{error}; the evaluation will use the training images")
+        return None
+    if found.img_size != data.img_size:
+        raise DataError(
+            f"{found.name} has images of {found.img_size} and {data.name} of {data.img_size}:"
+            f" image_size, --image-size, resizes them"
+        )
+    if found.name == data.name:
+        say(
+            f"{data.name} has {len(data)} images, fewer than {FEWEST}, so that none are held out;"
+            f" the evaluation will use the training images"
+        )
+        return None
+    return found

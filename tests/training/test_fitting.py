@@ -141,6 +141,20 @@ def test_a_data_set_by_name_is_evaluated_on_its_test_images(tmp_path: Path) -> N
     assert RunFolder(tmp_path / "run").own_data() is None  # a command can load it again
 
 
+def test_test_images_that_cannot_be_read_are_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = load(DataSource("digits", image_size=(16, 16)))
+
+    def missing(source: DataSource) -> None:
+        raise DataError(f"no {source.split} images are there")
+
+    monkeypatch.setattr("fastjvae.training.held_out.load", missing)
+    assert fit(data, **TINY).evaluation["data"] == "digits/train"
+    said = "no test images are there; the evaluation will use the training images\n"
+    assert f"fastjvae: {said}" in capsys.readouterr().err
+
+
 def test_settings_are_made_for_the_images_or_come_from_a_recipe() -> None:
     many = Images(900, 32 * 32)
     made = settings_for(many, None, None, {"disc": (3,), "cont": None})

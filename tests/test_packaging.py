@@ -31,8 +31,12 @@ def _run(*command: str | Path, cwd: Path) -> str:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout, so that building leaves nothing behind in it."""
     copy = tmp_path_factory.mktemp("source") / "fastjvae"
-    ignored = shutil.ignore_patterns(".git", ".venv", "runs", "build", "dist", "*.egg-info", ".*_*")
-    shutil.copytree(ROOT, copy, ignore=ignored)
+    ignored = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", ".*_*")
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        return ignored(folder, names) | ({"runs"} if Path(folder) == ROOT else set())
+
+    shutil.copytree(ROOT, copy, ignore=left_out)
     return copy
 
 
@@ -97,11 +101,21 @@ def test_both_wheels_hold_both_packages_and_no_top_level_kernels(built: dict[str
     assert any(file.endswith("licenses/LICENSE") for file in files)
 
 
-def test_the_sdist_holds_the_sources(built: dict[str, Path]):
+def test_tests_run_from_the_sdist(built: dict[str, Path], tmp_path: Path):
     with tarfile.open(built["sdist"]) as sdist:
-        names = {name.split("/", 1)[1] for name in sdist.getnames() if "/" in name}
-    for file in ("pyproject.toml", "README.md", "LICENSE", "kernels/fastjvae_kernels/__init__.py"):
-        assert file in names
+        sdist.extractall(tmp_path, filter="data")
+    (root,) = tmp_path.iterdir()
+    tracked = _run("git", "ls-files", cwd=ROOT).split() if (ROOT / ".git").exists() else []
+    missing = [file for file in tracked if not (root / file).is_file()]
+    assert set(missing) <= {".gitignore"}
+    few = ["tests/test_release.py", "tests/test_imports.py", "tests/functional/test_capacity.py"]
+    said = _run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *few, cwd=root)
+    assert " passed" in said
+
+
+def test_the_index_takes_the_description(built: dict[str, Path]):
+    said = _run(sys.executable, "-m", "twine", "check", "--strict", *built.values(), cwd=ROOT)
+    assert said.count("PASSED") == len(built)
 
 
 def test_the_installed_wheel_works_outside_the_checkout(built: dict[str, Path], tmp_path: Path):

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fastjvae._version import __version__
 from fastjvae.errors import FastJVAEError, OtherProcessError
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -25,10 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
 
     def run() -> int:
-        if words == ["--version"]:
-            print(f"fastjvae {__version__}")
-            return 0
         # Here, where a Ctrl-C is answered already: torch alone takes a second or two.
+        if words == ["--version"]:
+            from fastjvae.cli.version import versions
+
+            print(versions())
+            return 0
         from fastjvae.cli.parser import parse
 
         return parse(words).run()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import fastjvae
 from fastjvae.cli import main
+from fastjvae.cli import version as cli_version
 
 
 def test_interrupted_while_torch_is_loaded():
@@ -29,7 +32,27 @@ def test_interrupted_while_torch_is_loaded():
 
 def test_the_version(capsys: pytest.CaptureFixture[str]):
     assert main(["--version"]) == 0
-    assert capsys.readouterr() == (f"fastjvae {fastjvae.__version__}\n", "")
+    out, err = capsys.readouterr()
+    first, below, device = out.splitlines()
+    assert (first, err) == (f"fastjvae {fastjvae.__version__}", "")
+    assert f"torch {torch.__version__}, triton {version('triton')}, numpy {np.__version__}" in below
+    kind = "cuda" if torch.cuda.is_available() else f"cpu, threads: {torch.get_num_threads()}"
+    assert device.startswith(f"device: {kind}")
+
+
+def test_the_version_without_triton_and_with_a_gpu(monkeypatch: pytest.MonkeyPatch):
+    def installed(package: str) -> str:
+        if package == "triton":
+            raise PackageNotFoundError(package)
+        return "1.2"
+
+    monkeypatch.setattr(cli_version, "version", installed)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "some GPU")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    said = cli_version.versions()
+    assert "triton not installed, numpy 1.2;" in said
+    assert said.endswith("\ndevice: cuda, some GPU, CUDA 13.0")
 
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])

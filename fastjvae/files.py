@@ -10,13 +10,14 @@ import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fastjvae.errors import CheckpointError, FastJVAEError, RunError
+from fastjvae._numbers import shown
+from fastjvae.errors import ArgumentError, CheckpointError, FastJVAEError, RunError
 
 # What a file system answers where it has no such operation, and not where the operation fails.
 NOT_OFFERED = frozenset(
@@ -178,6 +179,22 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def json_object(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The values as they come back from JSON, with lists for tuples.
+
+    Raises:
+        ArgumentError: JSON has no form of a value; ``name`` says what they are.
+    """
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(dict(values), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArgumentError(
+            f"{name} must be a JSON object, of numbers, texts, lists and objects by name, got"
+            f" {shown(values)}"
+        ) from error
+    return found
 
 
 def read_json(path: Path, error: type[FastJVAEError] = CheckpointError) -> Any:

@@ -4,8 +4,9 @@ import dataclasses
 import re
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from typing_extensions import Self, dataclass_transform
@@ -19,9 +20,10 @@ from fastjvae.metrics.evaluation import Evaluation, evaluate
 from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE, load
 from fastjvae.model.encoding import Encoding, encode
+from fastjvae.model.own_networks import GivenNetworks
 from fastjvae.training.device import resolve_device
 from fastjvae.training.run_folder import RunFolder, capacity_of, last_record, run_of
-from fastjvae.training.settings.fields import flag
+from fastjvae.training.settings.fields import Arguments, flag
 from fastjvae.training.settings.recipes import RECIPES
 from fastjvae.training.settings.run import RunConfig
 
@@ -75,7 +77,41 @@ class Command:
         raise NotImplementedError
 
 
-class ModelCommand(Command):
+class LoadsModel(Command):
+    """A command that loads a model, which may have networks of its own."""
+
+    encoder: Annotated[str | None, arg(metavar="MODULE:CLASS")] = field(default=None, kw_only=True)
+    """the own encoder of the model, by module and class; given again, it may be imported"""
+    encoder_args: Arguments = field(default=None, kw_only=True)
+    """its arguments, where the model was saved without them"""
+    decoder: Annotated[str | None, arg(metavar="MODULE:CLASS")] = field(default=None, kw_only=True)
+    """the own decoder of the model, likewise"""
+    decoder_args: Arguments = field(default=None, kw_only=True)
+    """its arguments"""
+    trust_imports: bool = field(default=False, kw_only=True)
+    """import the modules of the networks that the model names, which runs them; of a file that came
+    from elsewhere it is better to read the name first"""
+
+    @property
+    def networks(self) -> GivenNetworks:
+        """What the flags say of the model's own networks."""
+        given = GivenNetworks(**{f.name: getattr(self, f.name) for f in fields(GivenNetworks)})
+        if given != GivenNetworks():
+            import_from_here()
+        return given
+
+    def loaded(self, path: str, device: str = "cpu") -> JointVAE:
+        """The model of a path on a device, as --device names it."""
+        return load(path, **vars(self.networks)).to(resolve_device(device))
+
+
+def import_from_here() -> None:
+    """Let modules lie in the folder that the command was called in, behind installed ones."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+
+
+class ModelCommand(LoadsModel):
     """A command about one model and perhaps data; both are read when they are first asked for."""
 
     model_path: RunPath
@@ -101,7 +137,7 @@ class ModelCommand(Command):
 
     @cached_property
     def model(self) -> JointVAE:
-        return open_model(self.model_path, self.device)
+        return self.loaded(self.model_path, self.device)
 
     @cached_property
     def data(self) -> ImageData:
@@ -212,8 +248,3 @@ class ModelCommand(Command):
             return config.source(split)
         except ArgumentError as error:
             raise ArgumentError(f"{self.run_folder.config_file}: {error}") from None
-
-
-def open_model(path: str, device: str) -> JointVAE:
-    """Load the model of a path onto a device, as --device names it."""
-    return load(path).to(resolve_device(device))

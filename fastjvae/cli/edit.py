@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from fastjvae.cli.command import RunPath, open_model
+from fastjvae.cli.command import LoadsModel, RunPath
 from fastjvae.cli.figures.command import Drawn, FigureCommand
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.edit import edited_picture, edits
@@ -13,7 +13,7 @@ from fastjvae.figures.saving import FORMATS, save, save_picture
 from fastjvae.model import read_picture
 
 
-class Edit(FigureCommand):
+class Edit(LoadsModel, FigureCommand):
     """Encode a picture, move a unit or change a category, and decode."""
 
     model_path: RunPath
@@ -42,7 +42,7 @@ class Edit(FigureCommand):
     def draw(self) -> Drawn:
         if self.plain and self.dpi is not None:
             raise ArgumentError("--plain writes the model's own pixels, which have no --dpi")
-        model = open_model(self.model_path, self.device)
+        model = self.loaded(self.model_path, self.device)
         image = read_picture(self.picture, model.img_size)
         drawn = (edited_picture if self.plain else edits)(
             model,

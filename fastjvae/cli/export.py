@@ -4,13 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from fastjvae.cli.command import Command, RunPath
-from fastjvae.model import export, load
+from fastjvae.cli.command import LoadsModel, RunPath
+from fastjvae.model import export
 from fastjvae.training.run_folder import RunFolder, run_of
 from fastjvae.training.settings.train import TrainConfig
 
 
-class Export(Command):
+class Export(LoadsModel):
     """Write a model in another form."""
 
     model_path: RunPath
@@ -22,7 +22,7 @@ class Export(Command):
     """folder; by default export-FORM in the run folder"""
 
     def run(self) -> int:
-        model = load(self.model_path)
+        model = self.loaded(self.model_path)
         run = run_of(self.model_path)
         folder = Path(self.out) if self.out else run.path / f"export-{self.to}"
         if self.to == "published":

@@ -16,8 +16,9 @@ from fastjvae.cli.export import Export
 from fastjvae.cli.figures import FIGURES
 from fastjvae.cli.figures.run import Figures
 from fastjvae.cli.infogan import InfoGAN
+from fastjvae.cli.resume import Resume
 from fastjvae.cli.spellings import as_tyro_reads
-from fastjvae.cli.train import Resume, Train
+from fastjvae.cli.train import Train
 from fastjvae.cli.tune import Tune
 from fastjvae.cli.usage import usage_sentence
 from fastjvae.errors import ArgumentError, did_you_mean

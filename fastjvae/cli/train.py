@@ -1,4 +1,4 @@
-"""``fastjvae train``: begin a run or several, and ``fastjvae train --resume``: go on with one."""
+"""``fastjvae train``: begin a run or several."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Union, get_type_hints
 from typing_extensions import Self
 from tyro.conf import Suppress, arg, subcommand
 
-from fastjvae.cli.command import Command
+from fastjvae.cli.command import Command, import_from_here
 from fastjvae.cli.training_runs import train_run, train_seeds
 from fastjvae.data import DatasetName, ImageData
 from fastjvae.data.facts import FACTS
@@ -23,6 +23,7 @@ from fastjvae.training.seeds_at_once import MOST_JOBS
 from fastjvae.training.settings.fields import Bounds, flag
 from fastjvae.training.settings.for_images import EXAMPLE, Images, for_images
 from fastjvae.training.settings.overrides import overridden
+from fastjvae.training.settings.own_networks import can_share, fitting, own_encoder
 from fastjvae.training.settings.phases import PHASE_SETTINGS
 from fastjvae.training.settings.recipes import (
     ABOUT,
@@ -119,6 +120,17 @@ class TrainFlags(SeedsFlag, TrainConfig):
         super().__post_init__()
         recipe(self.dataset, self.recipe)
 
+    @property
+    def own_encoder(self) -> Any:
+        """The class of an own encoder; None for the standard one."""
+        if self.encoder is not None or self.decoder is not None:
+            import_from_here()
+        return own_encoder(self.encoder)
+
+    def config(self) -> RunConfig:
+        config: Any = super().config()
+        return fitting(config, self.own_encoder)[0]
+
     def check_objective(self) -> None:
         """Nothing yet: what a flag goes together with shows once it is settled."""
 
@@ -159,7 +171,11 @@ class TrainFlags(SeedsFlag, TrainConfig):
         _, height, width = data.img_size
         chosen = self.chosen or {}
         before = for_images(
-            self.dataset, Images(len(data), height * width), self.spec, chosen.get("steps")
+            self.dataset,
+            Images(len(data), height * width),
+            self.spec,
+            chosen.get("steps"),
+            compared=can_share(self.own_encoder),
         )
         for name in chosen:
             phase, _, of_phase = name.partition(".")
@@ -168,9 +184,13 @@ class TrainFlags(SeedsFlag, TrainConfig):
                     f"{flag(name)} is for the phase {phase}, which a run with these images and"
                     f" latent variables does not have: {data.name} has {len(data):,} images"
                 )
-        return overridden(self._of_run(before), chosen)
+        return fitting(overridden(self._of_run(before), chosen), self.own_encoder)[0]
 
     def notice(self) -> str:
+        config: Any = super().config()
+        return "\n".join(filter(None, [self._of_recipe(), fitting(config, self.own_encoder)[1]]))
+
+    def _of_recipe(self) -> str:
         first, *others = RECIPES[self.dataset]
         if self.recipe is not None or not others or self.awaits_images:
             return ""
@@ -282,39 +302,6 @@ class Train(Command):
             seeds = parse_seeds(self.config.seeds)
             return train_seeds(config, seeds, notice, later, self.config.jobs)
         return train_run(config, RunFolder(config.run_folder), notice=notice, fitted=later)
-
-
-class Resume(Command):
-    """Go on with a training run as if it had never stopped."""
-
-    resume: Annotated[str, arg(metavar="RUN")]
-    """the run folder"""
-    steps: int | None = None
-    """train to this many steps instead of to where the run was to end; a last phase takes them"""
-    data_root: str | None = None
-    """where the data lie now, if they were moved"""
-    device: str | None = None
-    """cpu, cuda, ...; by default the run's own choice"""
-    timeout: float | None = None
-    """several processes: seconds to wait for one that does not answer"""
-
-    def run(self) -> int:
-        run = RunFolder(self.resume)
-        given: dict[str, Any] = {k: v for k, v in vars(self).items() if v is not None}
-        del given["resume"]
-        if "data_root" in given:
-            given["data_root"] = str(Path(given["data_root"]).absolute())
-        before = run.read_config()
-        if (own := run.own_data()) is not None:
-            raise ArgumentError(
-                f"{run} was trained on images that were given in Python ({own}): go on there, by"
-                f" Trainer(config, data, run, resuming=True)"
-            )
-        if "timeout" in given and not hasattr(before, "timeout"):
-            raise ArgumentError("--timeout is for several processes, and InfoGAN trains in one")
-        steps = given.pop("steps", None)
-        config = dataclasses.replace(before, **given)
-        return train_run(config if steps is None else config.ending_at(steps), run, resuming=True)
 
 
 def _recipe_in(words: Sequence[str]) -> str | None:

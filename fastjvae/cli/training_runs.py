@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fastjvae.cli.figures.run import draw_all
@@ -12,6 +13,7 @@ from fastjvae.data import ImageData
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, RunError
 from fastjvae.files import write_json
+from fastjvae.model.own_networks import NETWORKS
 from fastjvae.training.device import resolve_device
 from fastjvae.training.evaluated import evaluated
 from fastjvae.training.held_out import images_of_test
@@ -24,6 +26,7 @@ from fastjvae.training.seeds import is_finished, seed_configs, seeds_folder
 from fastjvae.training.seeds import train_seeds as train_each
 from fastjvae.training.seeds_table import SeedsSummary, summarise
 from fastjvae.training.settings.late_capacities import late_capacities
+from fastjvae.training.settings.own_networks import named_networks
 from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.settings.train import TrainConfig
 from fastjvae.training.trainer import Trainer
@@ -39,12 +42,15 @@ def train_run(
     resuming: bool = False,
     notice: str = "",
     fitted: Fitted | None = None,
+    networks: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
     """Train one run, evaluate it and draw its figures; returns the exit code.
 
     Args:
         notice: a line about the settings, printed first.
         fitted: makes the run's settings once its images are loaded, which ``config`` names.
+        networks: own networks that the settings do not name, see
+            :class:`fastjvae.training.Trainer`.
     """
     processes = _processes(config)
     if notice and processes.is_first:
@@ -70,8 +76,8 @@ def train_run(
     if processes.is_first:
         # Before training, so that a mistake shows at once.
         held_out = evaluation_images(config, data)
-    go_on = f"; go on with: fastjvae train --resume {run}"
-    code = _train(config, run, data, held_out, resuming, go_on, processes)
+    go_on = f"; go on with: fastjvae train --resume {run}{networks_flags(config)}"
+    code = _train(config, run, data, held_out, resuming, go_on, processes, networks)
     processes.leave()
     return code
 
@@ -155,6 +161,7 @@ def _train(
     resuming: bool = False,
     go_on: str = "",
     processes: Processes = Processes(),  # noqa: B008  one process has no state
+    networks: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
     """Train, evaluate and draw; ``go_on`` ends the message of a run that a signal stopped."""
     kind: Any = InfoGANTrainer if isinstance(config, InfoGANConfig) else Trainer
@@ -165,6 +172,7 @@ def _train(
         resuming=resuming,
         processes=processes,
         held_out=held_out if config.held_out and held_out is not data else None,
+        **networks,
     )
     if not processes.is_first:
         return 0 if trainer.train() else 128 + (trainer.stop_signal or 0)
@@ -189,11 +197,18 @@ def _train(
         print(f"figures: none, images of {model.img_size[0]} channels are neither grey nor RGB")
     elif config.figures:
         draw_all(model, held_out, evaluation, run.figures, run)
-    print(f"model: {run}")
+    named = networks_flags(config)
+    print(f"model: {run}" + (f", which commands load with{named} or --trust-imports" * bool(named)))
     print(summary(evaluation, config))
     if config.figures and (picture := run.figures / "overview.png").exists():
         print(f"all in one picture: {picture}")
     return 0
+
+
+def networks_flags(config: RunConfig) -> str:
+    """The flags by which another command may import the own networks of a run, if it names some."""
+    names = named_networks(config)
+    return "".join(f" --{which} {names[which]}" for which in NETWORKS if which in names)
 
 
 def evaluation_images(config: RunConfig, data: ImageData) -> ImageData:

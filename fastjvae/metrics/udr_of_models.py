@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ _MOST_IMAGES = 10_000  # the standard error of a rank correlation of as many is 
 
 
 def udr_of_runs(
-    runs: Sequence[str | Path], images: Tensor, device: torch.device | str = "cpu"
+    runs: Sequence[str | Path], images: Tensor, device: torch.device | str = "cpu", **networks: Any
 ) -> tuple[Floats | None, str | None]:
     """UDR of the models of runs, see :func:`comparable_units`; or why there is none.
 
@@ -25,11 +26,12 @@ def udr_of_runs(
         runs: whatever :func:`fastjvae.load` takes, such as run folders, of one data set.
         images: (N, C, H, W); up to 10,000, evenly spread, are compared.
         device: where to encode them.
+        networks: their own networks, see :func:`fastjvae.load`.
     """
     chosen = images[evenly_spread(len(images), _MOST_IMAGES)]
     if len(runs) < 2 or len(chosen) < 2:
         return None, "which compares at least 2 finished seeds on at least 2 images"
-    units = [comparable_units(load(run).to(device), chosen) for run in runs]
+    units = [comparable_units(load(run, **networks).to(device), chosen) for run in runs]
     if all((kl <= INFORMATIVE_NATS).all() for _, kl in units):
         return None, (
             f"there is nothing to compare: no unit or category of any seed carries more than"

@@ -21,6 +21,7 @@ from fastjvae.model.networks import (
     check_networks,
     checked_img_size,
 )
+from fastjvae.model.own_networks import Network, offers_head, own_networks
 from fastjvae.model.pretrained import Saved
 from fastjvae.objectives import LossOutput, Objective, paper_mnist
 
@@ -41,17 +42,21 @@ class JointVAE(Saved):
         temperature: tau of the Gumbel-softmax; a scalar tensor on the model's device may be
             changed in place during training.
         use_cuda: kept for the published interface; moves the model to the GPU.
-        encoder: own module from images (N, C, H, W) in [0, 1] to parameter rows (N, P).
-        decoder: own module from sample rows (N, L) to logits of the pixels (N, C, H, W). With own
-            modules any size is allowed.
+        encoder: own network from images (N, C, H, W) in [0, 1] to parameter rows (N, P): a module,
+            or the name of its class, "nets:ResNet". The class is called with what it names of
+            ``img_size``, ``latent_spec``, ``num_params`` (P) and ``sample_dim`` (L).
+        decoder: own network from sample rows (N, L) to logits of the pixels (N, C, H, W), likewise.
+            With own networks any size is allowed.
+        encoder_args, decoder_args: further arguments of a class that is named; of JSON's types.
 
     Attributes, as in the published class: ``img_size``, ``latent_spec``, ``is_continuous``,
     ``is_discrete``, ``latent_cont_dim``, ``latent_disc_dim``, ``num_disc_latents``, ``latent_dim``,
     ``num_pixels``, ``temperature``, ``hidden_dim``, ``reshape``, ``use_cuda``.
 
     Raises:
-        ArgumentError: the specification is impossible, or the standard networks do not fit the
-            image size; the message names the nearest sizes that do.
+        ArgumentError: the specification is impossible; the standard networks do not fit the image
+            size, the message names the nearest sizes that do; an own network returns other shapes
+            for two images of zeros, or cannot be made.
     """
 
     def __init__(
@@ -61,8 +66,10 @@ class JointVAE(Saved):
         temperature: float | Tensor = 0.67,
         use_cuda: bool = False,
         *,
-        encoder: nn.Module | None = None,
-        decoder: nn.Module | None = None,
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        encoder_args: Mapping[str, Any] | None = None,
+        decoder_args: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.img_size = checked_img_size(img_size)
@@ -82,9 +89,11 @@ class JointVAE(Saved):
         self.latent_dim = self.spec.sample_dim
         self.num_pixels = self.img_size[1] * self.img_size[2]
         self.hidden_dim = HIDDEN_DIM
-        self.has_own_modules = encoder is not None or decoder is not None
-        self.encoder = Encoder(self.img_size, self.spec.num_params) if encoder is None else encoder
-        self.decoder = Decoder(self.img_size, self.spec.sample_dim) if decoder is None else decoder
+        own = own_networks(self.img_size, self.spec, encoder, decoder, encoder_args, decoder_args)
+        self.own_networks = own.entries
+        params, sample = self.spec.num_params, self.spec.sample_dim
+        self.encoder = Encoder(self.img_size, params) if own.encoder is None else own.encoder
+        self.decoder = Decoder(self.img_size, sample) if own.decoder is None else own.decoder
         self.reshape = self.decoder.shape if isinstance(self.decoder, Decoder) else None
         if use_cuda:
             self.cuda()
@@ -170,19 +179,20 @@ class JointVAE(Saved):
             return torch.cat([self.encode_params(b.to(self.device)).cpu() for b in batches])
 
     def encode_hidden(self, x: Tensor) -> Tensor:
-        """Images as for :meth:`encode_params` -> what the encoder's head reads, (N, 256).
+        """Images as for :meth:`encode_params` -> what the encoder's head reads, (N, F).
 
-        ``model.encoder.head`` of it are the parameter rows.
+        ``model.encoder.head`` of it are the parameter rows. F is 256 of the standard encoder.
 
         Raises:
-            ArgumentError: the model has an encoder of its own.
+            ArgumentError: the model has an encoder of its own without ``hidden_features``.
         """
-        if not isinstance(self.encoder, Encoder):
+        encoder: Any = self.encoder
+        if not offers_head(encoder):
             raise ArgumentError(
-                "the hidden features are those of the standard encoder, the model has its own,"
-                f" a {type(self.encoder).__name__}"
+                f"the model's own encoder must have hidden_features and a head for that, it is a"
+                f" {type(encoder).__name__}"
             )
-        return self.encoder.hidden_features(self._encoder_input(x))
+        return encoder.hidden_features(self._encoder_input(x))  # type: ignore[no-any-return]
 
     def _encoder_input(self, x: Tensor) -> Tensor:
         if x.dim() != 4 or tuple(x.shape[1:]) != self.img_size:
@@ -194,7 +204,8 @@ class JointVAE(Saved):
             raise ArgumentError(
                 f"images must be uint8 (0..255) or floating point (0..1), got {x.dtype}"
             )
-        return functional.unit_interval(x, self.dtype)
+        images = functional.unit_interval(x, self.dtype)
+        return images.contiguous() if "encoder" in self.own_networks else images
 
     def decode_logits(self, latent_sample: Tensor) -> Tensor:
         """Sample rows (N, L) -> logits of the pixels (N, C, H, W), in any memory layout."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from fastjvae.files import read_json
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model.checkpoint import CHECKPOINT, find_checkpoint, is_checkpoint, read_checkpoint
 from fastjvae.model.jointvae import JointVAE
+from fastjvae.model.own_networks import GivenNetworks, Network
 from fastjvae.model.pretrained import CONFIG, WEIGHTS, check_weights, load_strict
 from fastjvae.model.published import (
     OWN_HEAD,
@@ -24,8 +26,20 @@ from fastjvae.model.published import (
 from fastjvae.model.torch_files import read_torch
 
 
-def load(path: str | Path, *, hub: bool = False) -> JointVAE:
+def load(
+    path: str | Path,
+    *,
+    hub: bool = False,
+    encoder: Network | None = None,
+    decoder: Network | None = None,
+    encoder_args: Mapping[str, Any] | None = None,
+    decoder_args: Mapping[str, Any] | None = None,
+    trust_imports: bool = False,
+) -> JointVAE:
     """Load a model from whatever fastjvae or the published code wrote, in evaluation mode.
+
+    What is loaded never makes the program import what it names: own networks are given again, or
+    the file is trusted.
 
     Args:
         path: a run folder, a folder of :meth:`JointVAE.save_pretrained` or its
@@ -33,23 +47,32 @@ def load(path: str | Path, *, hub: bool = False) -> JointVAE:
             code.
         hub: whether ``path`` is the id of a repository of the Hub, ``user/name``, where there is
             no such file or folder.
+        encoder, decoder: the model's own networks: modules, which get its weights; or the names of
+            their classes, "nets:ResNet", which must be those that the model was saved with.
+        encoder_args, decoder_args: arguments of a class that is named. They must be those that the
+            model was saved with, if it was saved with a name, and are those by default.
+        trust_imports: import the classes that the model was saved with, and make them.
 
     Raises:
+        ArgumentError: the model has own networks that were not given or trusted, which the message
+            names, or others were given.
         CheckpointError: nothing that can be loaded is there, or it is damaged; says what was found.
     """
     name, path = path, Path(path)
+    given = GivenNetworks(encoder, decoder, encoder_args, decoder_args, trust_imports)
     if hub and not path.exists():
-        return JointVAE.from_pretrained(name, hub=True)
+        return JointVAE.from_pretrained(name, hub=True, **vars(given))
     if path.name in (CONFIG, WEIGHTS) and path.is_file():  # one of a folder's files names it
         path = path.parent
     if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
-        return JointVAE.from_pretrained(path)
+        return JointVAE.from_pretrained(path, **vars(given))
     if checkpoint := find_checkpoint(path):  # of a run that has not finished
         path = checkpoint
     if path.is_file() and (path.name == CHECKPOINT or is_checkpoint(path)):
         state = read_checkpoint(path)
-        return JointVAE.rebuilt(state["model_config"], state["model"], path, path)
+        return JointVAE.rebuilt(state["model_config"], state["model"], path, path, given)
     if path.is_file() or (path / PUBLISHED_WEIGHTS).is_file():
+        given.for_model(None, path)  # which has the standard networks
         return load_published(path)
     found = sorted(p.name for p in path.iterdir()) if path.is_dir() else "no such file or folder"
     raise CheckpointError(

@@ -13,6 +13,7 @@ from fastjvae._numbers import shown
 from fastjvae.errors import ArgumentError, CheckpointError, first_sentence
 from fastjvae.files import read_json, write_bytes, write_json
 from fastjvae.functional.latents import LatentSpec
+from fastjvae.model.own_networks import NETWORKS, GivenNetworks, Network
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,14 +31,19 @@ _FLOATS = {
 class Saved(nn.Module):
     """A model that is written into a folder and built again from it.
 
-    Its class is called with ``img_size``, ``latent_spec`` and ``temperature``; ``has_own_modules``
-    says that this would not build it again.
+    Its class is called with ``img_size``, ``latent_spec`` and ``temperature``, and with its own
+    networks where it has some.
     """
 
     img_size: tuple[int, int, int]
     spec: LatentSpec
     temperature: float | Tensor
-    has_own_modules: bool
+    own_networks: Mapping[str, dict[str, Any]]  # how config.json describes those it has
+
+    @property
+    def has_own_modules(self) -> bool:
+        """Whether encoder or decoder are not the standard ones."""
+        return bool(self.own_networks)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -66,8 +72,11 @@ class Saved(nn.Module):
             push_to_hub: upload the folder as well; needs the ``hub`` extra.
             extra: further entries for ``config.json``, such as how the model was trained.
 
+        Own networks are saved by their names and arguments, and those that were given as objects by
+        their weights alone.
+
         Raises:
-            ArgumentError: the model has its own encoder or decoder, or its temperature is a tensor.
+            ArgumentError: the model's temperature is a tensor.
             RunError: the folder cannot be written.
         """
         from safetensors.torch import save
@@ -75,6 +84,8 @@ class Saved(nn.Module):
         directory = Path(directory)
         config = {"format": MODEL_FORMAT, "model": model_config(self), **(extra or {})}
         tensors = {key: tensor.cpu().contiguous() for key, tensor in self.state_dict().items()}
+        if self.has_own_modules:  # whose layers may share weights, which the format has not
+            tensors = {key: tensor.clone() for key, tensor in tensors.items()}
         write_bytes(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
         write_json(directory / CONFIG, config)
         if push_to_hub:
@@ -87,7 +98,16 @@ class Saved(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, directory: str | Path, *, hub: bool = False, revision: str | None = None
+        cls,
+        directory: str | Path,
+        *,
+        hub: bool = False,
+        revision: str | None = None,
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        encoder_args: Mapping[str, Any] | None = None,
+        decoder_args: Mapping[str, Any] | None = None,
+        trust_imports: bool = False,
     ) -> Self:
         """Read what :meth:`save_pretrained` wrote, in evaluation mode; every tensor must be there.
 
@@ -96,9 +116,12 @@ class Saved(nn.Module):
             hub: whether ``directory`` is the id of a repository, ``user/name``, where no such
                 folder exists; needs the ``hub`` extra.
             revision: of the Hub repository.
+            encoder, decoder, encoder_args, decoder_args, trust_imports: own networks, see
+                :func:`fastjvae.load`.
 
         Raises:
-            ArgumentError: a revision is asked for without the Hub.
+            ArgumentError: a revision is asked for without the Hub; own networks are needed that
+                were not given, or others were given.
             CheckpointError: the files are missing, damaged, of another format or of another model.
         """
         folder = _folder(directory, hub, revision)
@@ -109,28 +132,44 @@ class Saved(nn.Module):
                 f"{folder / CONFIG} must say format {MODEL_FORMAT!r}, got {shown(found)}"
             )
         tensors = _read_weights(folder / WEIGHTS)
-        return cls.rebuilt(config.get("model"), tensors, folder / CONFIG, folder / WEIGHTS)
+        given = GivenNetworks(encoder, decoder, encoder_args, decoder_args, trust_imports)
+        return cls.rebuilt(config.get("model"), tensors, folder / CONFIG, folder / WEIGHTS, given)
 
     @classmethod
-    def rebuilt(cls, config: Any, state: Mapping[str, Tensor], source: Path, weights: Path) -> Self:
+    def rebuilt(
+        cls,
+        config: Any,
+        state: Mapping[str, Tensor],
+        source: Path,
+        weights: Path,
+        given: GivenNetworks | None = None,
+    ) -> Self:
         """Build a model from :func:`model_config`'s form, and give it its weights; evaluation mode.
 
-        The sizes that the configuration names take no memory before they are found in the weights.
+        The sizes that the configuration names take no memory before they are found in the weights,
+        unless own networks were given or trusted.
 
         Args:
             config: as read.
             state: the parameters by name.
             source, weights: where both were read, for messages.
+            given: own networks, where there are some.
 
         Raises:
+            ArgumentError: own networks are needed that were not given, or others were given.
             CheckpointError: the configuration describes no model, or the weights are of another
                 one.
         """
+        own = (given or GivenNetworks()).for_model(config, source)
         try:
             arguments = (config["img_size"], config["latent_spec"], config["temperature"])
-            check_weights(lambda: cls(*arguments), state, weights)
-            model = cls(*arguments).to(_FLOATS[config["dtype"]])
+            dtype = _FLOATS[config["dtype"]]
+            if not own:
+                check_weights(lambda: cls(*arguments), state, weights)
+            model = cls(*arguments, **own).to(dtype)
         except (KeyError, TypeError, AttributeError, ArgumentError) as error:
+            if own and isinstance(error, ArgumentError):
+                raise ArgumentError(f"the model of {source} cannot be made: {error}") from error
             raise CheckpointError(
                 f"{source} describes no JointVAE: {first_sentence(error)}"
             ) from error
@@ -140,11 +179,6 @@ class Saved(nn.Module):
 
 def model_config(model: Saved) -> dict[str, Any]:
     """Return what :meth:`Saved.rebuilt` needs to build the model again; JSON types only."""
-    if model.has_own_modules:
-        raise ArgumentError(
-            "a model with its own encoder or decoder cannot be rebuilt from a configuration;"
-            " save its state_dict() instead"
-        )
     if isinstance(model.temperature, Tensor):
         raise ArgumentError("a temperature that is a tensor cannot be saved; set a float first")
     return {
@@ -152,7 +186,17 @@ def model_config(model: Saved) -> dict[str, Any]:
         "latent_spec": model.spec.to_dict(),
         "temperature": model.temperature,
         "dtype": str(model.dtype).removeprefix("torch."),
+        **model.own_networks,
     }
+
+
+def is_same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two models have the same form; the weights tell networks given as objects apart."""
+
+    def without_names(config: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: "object" if k in NETWORKS and "object" in v else v for k, v in config.items()}
+
+    return without_names(one) == without_names(other)
 
 
 def check_weights(make: Callable[[], nn.Module], state: Mapping[str, Tensor], source: Path) -> None:

@@ -24,7 +24,7 @@ from fastjvae.objectives.drawn import with_drawn_information
 # Of the imbalance in the penalty. With 1 the categories stay as good as equal for hundreds of steps
 # before they begin to tell images apart; with 0 some of them stay empty.
 BALANCE = 0.3
-_HIDDEN = 256  # features of the standard encoder
+HIDDEN_DIM = 256  # features of the standard encoder
 
 
 class HeadedModel(LatentModel, Protocol):
@@ -33,7 +33,7 @@ class HeadedModel(LatentModel, Protocol):
     encoder: nn.Module
 
     def encode_hidden(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) -> the features (N, 256) that the head reads."""
+        """Images (N, C, H, W) -> the features (N, F) that the head reads."""
         ...
 
 
@@ -109,8 +109,9 @@ class SharedObjective(nn.Module):
         disc: capacity of the shared information of all categorical variables together; C_c(t) never
             exceeds sum log K, the largest that there can be.
         group: images of a group, at least 2; a batch is groups one after the other.
-        overclusters: categories of the further head, which the standard encoder must be the one to
-            have; 0 for none.
+        overclusters: categories of the further head, which needs ``model.encode_hidden``; 0 for
+            none.
+        features: what the model's own head reads of an image, and the further head too.
         drawn_gamma: see :class:`fastjvae.JointObjective`.
         channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
         seed: of the further head's initialisation, from 0 to 2^31 - 1.
@@ -128,6 +129,7 @@ class SharedObjective(nn.Module):
         disc: Capacity | None = None,
         group: int,
         overclusters: int = 0,
+        features: int = HIDDEN_DIM,
         drawn_gamma: float = 0.0,
         channel_reduction: ChannelReduction = "mean",
         seed: int = 0,
@@ -155,7 +157,7 @@ class SharedObjective(nn.Module):
         self.disc, self.group, self.channel_reduction = disc, group, channel_reduction
         self.drawn_gamma = drawn_gamma
         self.further = LatentSpec(0, (overclusters,)) if overclusters else None
-        self.head = _further_head(overclusters, seed) if overclusters else None
+        self.head = _further_head(features, overclusters, seed) if overclusters else None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The further head's parameters for Adam, with the settings of the model's."""
@@ -214,8 +216,8 @@ class SharedObjective(nn.Module):
         return with_drawn_information(out, model, block.sample, step, self.drawn_gamma)
 
 
-def _further_head(categories: int, seed: int) -> nn.Linear:
+def _further_head(features: int, categories: int, seed: int) -> nn.Linear:
     with Seeded(seed):
-        head = nn.Linear(_HIDDEN, categories)
+        head = nn.Linear(features, categories)
         he_normal_(head)
     return head

@@ -13,6 +13,7 @@ from fastjvae.data.held_out import SHARE, divided
 from fastjvae.errors import ArgumentError
 from fastjvae.files import parse_json, to_json
 from fastjvae.model import JointVAE
+from fastjvae.model.own_networks import Network
 from fastjvae.training.callbacks import Callback
 from fastjvae.training.evaluated import evaluated
 from fastjvae.training.held_out import images_of_test
@@ -20,6 +21,7 @@ from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.settings.for_images import Images
 from fastjvae.training.settings.from_python import settings_for
 from fastjvae.training.settings.late_capacities import late_capacities
+from fastjvae.training.settings.own_networks import can_share, fitting, own_encoder
 from fastjvae.training.settings.train import TrainConfig
 from fastjvae.training.trainer import Trainer
 
@@ -59,6 +61,8 @@ def fit(
     recipe: str | TrainConfig | None = None,
     labels: Any = None,
     validation: Any = None,
+    encoder: Network | None = None,
+    decoder: Network | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -89,6 +93,9 @@ def fit(
         labels: (N,) integers or strings, for the evaluation alone.
         validation: images in any of these forms, or (images, labels), that the evaluation is of. By
             default those of the data set's own test split; of other images a tenth is held out.
+        encoder, decoder: own networks, see :class:`fastjvae.JointVAE`: modules, which are trained
+            themselves, or names of classes, with ``encoder_args`` and ``decoder_args`` among the
+            settings.
         out: run folder, from which the same call goes on; by default nothing is written.
         seed: of initialisation, order and noise.
         device: "auto", "cpu", "cuda", "cuda:1", ...
@@ -108,16 +115,21 @@ def fit(
         raise ArgumentError("animate_every draws frames into the run folder: give out, too")
     given = {"cont": cont, "disc": disc, "steps": steps, "seed": seed, "device": device}
     given |= {"precision": precision, **settings}
+    networks = {"encoder": encoder, "decoder": decoder}
+    given |= {w: n for w, n in networks.items() if isinstance(n, str)}
+    objects: Any = {w: n for w, n in networks.items() if not isinstance(n, str)}
     image_size = given.pop("image_size", None)
     data = _given(images, labels, image_size)
     sentences: list[str] = []  # which the run's progress says
     share = _share(recipe, settings)
     train, held_out = _parts(data, validation, share, image_size, sentences.append)
-    config = _settings(train, recipe, given)
+    config = _settings(train, recipe, given, own_encoder(encoder))
+    config, left_out = fitting(config, own_encoder(config.encoder if encoder is None else encoder))
+    sentences += [left_out] if left_out else []
     if held_out is not None and validation is not None:
         config = replace(config, held_out=0.0)  # given, and not a share
     run = None if out is None else RunFolder(out)
-    trainer = Trainer(config, train, run, held_out=held_out, callbacks=callbacks)
+    trainer = Trainer(config, train, run, held_out=held_out, callbacks=callbacks, **objects)
     for sentence in (*sentences, *late_capacities(config, trainer.total_steps)):
         trainer.progress.say(sentence)
     trainer.train()
@@ -130,11 +142,14 @@ def fit(
     )
 
 
-def _settings(train: _Given, recipe: str | TrainConfig | None, given: Any) -> TrainConfig:
+def _settings(
+    train: _Given, recipe: str | TrainConfig | None, given: Any, encoder: Any
+) -> TrainConfig:
     """The settings, made for the training images where no recipe has them."""
     if isinstance(train, ImageData):
         _, height, width = train.img_size
-        return settings_for(Images(len(train), height * width), train.source, recipe, given)
+        made_for = Images(len(train), height * width)
+        return settings_for(made_for, train.source, recipe, given, compared=can_share(encoder))
     _, height, width = gathered(train, most=1).img_size
     number = len(train.dataset)  # type: ignore[arg-type]
     return settings_for(Images(number, height * width), None, recipe, given, compared=False)

@@ -22,6 +22,7 @@ from fastjvae.training.checkpoint_times import CheckpointTimes
 from fastjvae.training.device import resolve_device, set_precision
 from fastjvae.training.held_out import HeldOutWatch
 from fastjvae.training.images import training_batches
+from fastjvae.training.layout import in_training_layout
 from fastjvae.training.loss_checks import read_checked
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress, images_left
@@ -96,8 +97,7 @@ class TrainingLoop:
 
     def on_device(self, model: JointVAE) -> JointVAE:
         """Make a model ready to be trained on the run's device."""
-        # The layout that convolutions are fastest in; a saved model is contiguous.
-        return model.to(self.device).train().to(memory_format=torch.channels_last)
+        return in_training_layout(model.to(self.device).train(), self.progress.say)
 
     def begin(
         self,

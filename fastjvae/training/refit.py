@@ -7,7 +7,7 @@ many of them are fitted, from random beginnings, and the best takes the place of
 which k-means does with its restarts. The measure is the objective's; no label takes part.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -18,7 +18,7 @@ from fastjvae import functional
 from fastjvae.data.batches.order import epoch_seed
 from fastjvae.functional.batch_parts import part_of_batch
 from fastjvae.functional.shared import joint_of, shared_by
-from fastjvae.model import Encoder, JointVAE
+from fastjvae.model import JointVAE
 from fastjvae.objectives.shared import BALANCE
 from fastjvae.training.merging import merged
 from fastjvae.training.step import TrainingStep
@@ -61,7 +61,7 @@ def refit_categories(
     20,000 of them. Adam forgets the direction of the rows that have changed.
 
     Args:
-        model: with the standard encoder.
+        model: with the standard encoder, or one that has ``hidden_features`` and ``head``.
         optimizer: of its parameters.
         step: the training's, for its batches; on several processes every one calls this.
         group: images of a group.
@@ -73,10 +73,9 @@ def refit_categories(
     Returns:
         A score for each variable.
     """
-    assert isinstance(model.encoder, Encoder)
     features = _features(step, model, first)
     generator = torch.Generator(features.device).manual_seed(epoch_seed(seed, first))
-    layer, scores, many = model.encoder.head, [], None
+    layer, scores, many = _head_layer(model), [], None
     if further is not None:
         many = F.linear(features, further.weight, further.bias).detach().softmax(dim=-1)
     for rows in model.spec.logits:
@@ -96,15 +95,14 @@ def spread_categories(
     differ from image to image, so that from small logits it hardly begins to grow.
 
     Args:
-        model: with the standard encoder.
+        model: as for :func:`refit_categories`.
         step: the training's, for its first batches; on several processes every one calls this.
         spread: the standard deviation of the logits over the images; their means become 0.
         further: the head of the overclusters.
     """
-    assert isinstance(model.encoder, Encoder)
     features = _features(step, model, 0, _IMAGES_TO_SPREAD)
     mean = features.mean(dim=0)
-    heads = [(model.encoder.head, rows) for rows in model.spec.logits]
+    heads = [(_head_layer(model), rows) for rows in model.spec.logits]
     if further is not None:
         heads.append((further, slice(0, further.out_features)))
     for layer, rows in heads:
@@ -113,6 +111,11 @@ def spread_categories(
         weight = _of_first_process(weight, step.processes.world)
         layer.weight[rows] = weight
         layer.bias[rows] = -weight @ mean
+
+
+def _head_layer(model: JointVAE) -> nn.Linear:
+    encoder: Any = model.encoder
+    return encoder.head  # type: ignore[no-any-return]
 
 
 def _head(layer: nn.Linear, rows: slice) -> Head:

@@ -69,7 +69,7 @@ def restore(
         CheckpointError: the checkpoint is of another model, another run or other data.
     """
     ours = pretrained.model_config(trained.model)
-    if state["model_config"] != ours:
+    if not pretrained.is_same_model(state["model_config"], ours):
         raise CheckpointError(
             f"{path} is of another model: {state['model_config']}, this run has {ours}"
         )

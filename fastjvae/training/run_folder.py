@@ -114,7 +114,7 @@ class RunFolder:
         return isinstance(whole, dict) and "training" in whole
 
     def read_config(self) -> RunConfig:
-        """Return the settings of the run that is here.
+        """Return the settings of the run that is here; a trainer of them imports what they name.
 
         Raises:
             RunError: there is no run here, or its config.json cannot be read.
@@ -142,22 +142,26 @@ class RunFolder:
             )
         return config
 
+    def model_config(self) -> dict[str, Any]:
+        """The entry of config.json about the model; empty where there is none."""
+        return self._entry("model")
+
     def own_data(self) -> str | None:
         """The name of the images if they were given in Python, which no setting can load again."""
-        data = self._data()
+        data = self._entry("data")
         return str(data["name"]) if data.get("given_in_python") and "name" in data else None
 
     def trained_on(self, images: ImageData) -> bool:
         """Whether these are the training images of the run, whose images were divided for it."""
-        return self._data().get("sha256") == images.digest()
+        return self._entry("data").get("sha256") == images.digest()
 
-    def _data(self) -> dict[str, Any]:
-        """The entry of config.json about the images; runs of before may have none."""
+    def _entry(self, name: str) -> dict[str, Any]:
+        """An entry of config.json beside the settings; runs of before may have none."""
         try:
-            data = parse_json(self.config_file.read_bytes())["data"]
+            entry = parse_json(self.config_file.read_bytes())[name]
         except (OSError, ValueError, TypeError, KeyError):
             return {}
-        return data if isinstance(data, dict) else {}
+        return entry if isinstance(entry, dict) else {}
 
     def _check_same(self, config: RunConfig) -> None:
         here = self.read_config()

@@ -20,6 +20,7 @@ from fastjvae.files import read_json
 from fastjvae.metrics.udr_of_models import udr_of_runs
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.seeds import is_finished, seed_configs
+from fastjvae.training.settings.own_networks import named_networks
 from fastjvae.training.settings.run import RunConfig
 
 
@@ -198,7 +199,8 @@ def summarise(
     results = [
         seed_result(each.seed, values) for each, values in zip(done, evaluations, strict=True)
     ]
-    scores, no_udr = udr_of_runs([each.run_folder for each in done], images, device)
+    folders = [each.run_folder for each in done]
+    scores, no_udr = udr_of_runs(folders, images, device, **named_networks(config))
     if scores is not None:
         results = [
             dataclasses.replace(r, udr=float(s)) for r, s in zip(results, scores, strict=True)

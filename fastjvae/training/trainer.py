@@ -1,16 +1,18 @@
 """Training of a JointVAE: its model, objective and step, for :mod:`fastjvae.training.loop`."""
 
+import copy
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from torch import nn
 from torch.utils.data import DataLoader
 
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError
 from fastjvae.model import JointVAE, load
 from fastjvae.objectives.base import Objective, call_if_offered
-from fastjvae.objectives.shared import SharedObjective
+from fastjvae.objectives.shared import HIDDEN_DIM, SharedObjective
 from fastjvae.training.adam import adam
 from fastjvae.training.callbacks import Callback
 from fastjvae.training.collapse_watch import CollapseWatch
@@ -20,6 +22,7 @@ from fastjvae.training.recorder import loss_recorder
 from fastjvae.training.refit import refit_categories, spread_categories
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.settings.objective import build_objective
+from fastjvae.training.settings.own_networks import check_encoder_fits, own_encoder
 from fastjvae.training.settings.train import TrainConfig, build_model
 from fastjvae.training.step import TrainingStep
 from fastjvae.training.trained import Prepared, Record, Trained
@@ -49,6 +52,8 @@ class Trainer(TrainingLoop):
         held_out: images that are not trained on, whose reconstruction error metrics.jsonl has now
             and then, as ``reconstruction_held_out``: of up to 256 of them, in evaluation mode.
         callbacks: see :class:`fastjvae.training.callbacks.Callback`.
+        encoder, decoder: own networks, in the place of those that ``config`` names; they are
+            trained as they are, and begin with the weights that they have.
 
     Raises:
         BackendError: ``networks`` cannot run on the device.
@@ -72,6 +77,8 @@ class Trainer(TrainingLoop):
         processes: Processes | None = None,
         held_out: ImageData | None = None,
         callbacks: Sequence[Callback] = (),
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
     ) -> None:
         if isinstance(data, DataLoader) and any(p.config.refits for p in config.phase_configs):
             raise ArgumentError("--refits take images that can be read twice, not a DataLoader")
@@ -83,7 +90,8 @@ class Trainer(TrainingLoop):
             )
         super().__init__(config, data, run, processes, held_out=held_out, callbacks=callbacks)
         self._own_objective = objective
-        model = self.on_device(build_model(config, self.batches.img_size))
+        check_encoder_fits(config, own_encoder(config.encoder if encoder is None else encoder))
+        model = self.on_device(build_model(config, self.batches.img_size, encoder, decoder))
         model.use_networks(config.networks)
         if config.start_from is not None and self.checkpoint is None:
             _start_from(config.start_from, model)
@@ -92,7 +100,9 @@ class Trainer(TrainingLoop):
     def _prepared(self, config: TrainConfig) -> Prepared:
         """What trains the model in a phase of these settings."""
         own = self._own_objective
-        objective = build_objective(config) if own is None else own
+        head = getattr(self.model.encoder, "head", None)
+        features = head.in_features if isinstance(head, nn.Linear) else HIDDEN_DIM
+        objective = build_objective(config, features) if own is None else own
         call_if_offered(objective, "to", self.device)
         optimizer = adam(self.model, objective, config.lr)
         recorder = loss_recorder(self.model.spec, self.rows)
@@ -147,7 +157,8 @@ class Trainer(TrainingLoop):
 
 def _start_from(path: str, model: JointVAE) -> None:
     """Give a model the weights of another one."""
-    other = load(path)
+    own = {which: copy.deepcopy(getattr(model, which)) for which in model.own_networks}
+    other = load(path, **own)
     ours, theirs = ((m.img_size, m.spec) for m in (model, other))
     if ours != theirs:
         raise ArgumentError(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from fastjvae.cli.command import ModelCommand
+from fastjvae.cli.command import LoadsModel, ModelCommand
 from fastjvae.cli.figures.command import Drawn, FigureCommand
 from fastjvae.cli.figures.start import start_of
 from fastjvae.data import DatasetName
@@ -14,7 +14,7 @@ from fastjvae.files import printable
 from fastjvae.training.run_folder import run_of
 
 
-class SideBySide(FigureCommand):
+class SideBySide(LoadsModel, FigureCommand):
     """All latent variables of several models, a column for each; needs no data."""
 
     model_paths: Positional[Annotated[tuple[str, ...], arg(metavar="RUN")]]
@@ -51,7 +51,10 @@ class SideBySide(FigureCommand):
         if len(set(names)) < len(names):  # such as the same seed of several methods
             names = [printable(path) for path in paths]
         data = (self.dataset, self.data_root, self.grid)
-        opened = {n: ModelCommand(p, *data, self.device) for n, p in zip(names, paths, strict=True)}
+        own = vars(self.networks)
+        opened = {
+            n: ModelCommand(p, *data, self.device, **own) for n, p in zip(names, paths, strict=True)
+        }
         models = {name: each.model for name, each in opened.items()}
         kl = {name: each.encoding.kl for name, each in opened.items()} if self.by_kl else None
         starts = {name: start_of(self.base, each) for name, each in opened.items()}

@@ -17,11 +17,26 @@ from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
+from tyro.constructors import PrimitiveConstructorSpec
 
 from fastjvae._numbers import is_finite, shown
 from fastjvae.errors import ArgumentError
+from fastjvae.files import json_object, parse_json, to_json
 
 Settings = TypeVar("Settings")
+
+
+# Arguments by name; a flag has them as JSON.
+Arguments = Annotated[
+    dict[str, Any] | None,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=lambda words: _json_of_flag(words[0]),
+        is_instance=lambda value: value is None or isinstance(value, dict),
+        str_from_instance=lambda value: ["None" if value is None else to_json(value)],
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -66,6 +81,14 @@ def flag(name: str) -> str:
     '--cont-capacity.hi'
     """
     return f"--{name.replace('_', '-')}"
+
+
+def _json_of_flag(text: str) -> Any:
+    """What is no JSON stays a text, which :func:`check_fields` refuses."""
+    try:
+        return parse_json(text)
+    except ValueError:
+        return text
 
 
 def check_fields(settings: Any, within: str = "") -> None:
@@ -256,6 +279,10 @@ def _checked(value: Any, hint: Any, name: str, bounds: Bounds = Bounds()) -> Any
         return _checked(value, kinds[0], name, bounds)
     if get_origin(hint) is tuple:
         return _checked_list(value, get_args(hint), name, bounds)
+    if get_origin(hint) is dict:
+        if not isinstance(value, Mapping):
+            raise _refused(name, 'a JSON object such as {"width": 64}', value)
+        return json_object(value, flag(name))
     if get_origin(hint) is Literal:
         if not any(type(value) is type(choice) and value == choice for choice in get_args(hint)):
             raise _refused(name, f"one of {', '.join(map(str, get_args(hint)))}", value)

@@ -21,6 +21,8 @@ _OF_FILES = frozenset(
     | {"max_pixels", "phases", "out"}
 )
 
+_WHOLE = frozenset({"encoder_args", "decoder_args"})  # one setting, whatever is in it
+
 
 def settings_for(
     images: Images,
@@ -78,7 +80,7 @@ def _loading(source: DataSource | None) -> dict[str, Any]:
 def _flattened(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Settings of several parts, and those of phases, by the names that their flags have."""
     for name, value in settings.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and name not in _WHOLE:
             yield from ((f"{name}.{part}", each) for part, each in _flattened(value))
         else:
             yield name, _capacity(value) if isinstance(value, Capacity) else value

@@ -15,7 +15,7 @@ from fastjvae.objectives.beta import BetaObjective, CCBetaObjective
 from fastjvae.objectives.beta_tc import BetaTCObjective
 from fastjvae.objectives.factor import FactorObjective
 from fastjvae.objectives.joint import JointObjective
-from fastjvae.objectives.shared import SharedObjective
+from fastjvae.objectives.shared import HIDDEN_DIM, SharedObjective
 from fastjvae.training.settings.fields import Bounds, HeededWith, check_heeded
 from fastjvae.training.settings.run import MOST_STEPS, Rate, RunConfig, Steps, StepsOrNone, Weight
 
@@ -151,11 +151,11 @@ class ObjectiveConfig(RunConfig):
             )
 
 
-def build_objective(config: ObjectiveConfig) -> Objective:
-    """Build the objective of a run."""
+def build_objective(config: ObjectiveConfig, features: int = HIDDEN_DIM) -> Objective:
+    """Build the objective of a run; ``features`` are what the encoder's head reads."""
     match config.objective:
         case "joint":
-            return _joint(config)
+            return _joint(config, features)
         case "beta":
             return BetaObjective(config.beta, config.channel_reduction)
         case "cc-beta":
@@ -174,7 +174,7 @@ def build_objective(config: ObjectiveConfig) -> Objective:
             return BetaTCObjective(config.beta, config.channel_reduction)
 
 
-def _joint(config: ObjectiveConfig) -> Objective:
+def _joint(config: ObjectiveConfig, features: int) -> Objective:
     cont, disc = config.cont_capacity.build(), config.disc_capacity.build()
     if config.disc_measure == "shared" and config.disc:
         return SharedObjective(
@@ -183,6 +183,7 @@ def _joint(config: ObjectiveConfig) -> Objective:
             disc=disc,
             group=config.group,
             overclusters=config.overclusters,
+            features=features,
             drawn_gamma=config.drawn_gamma,
             channel_reduction=config.channel_reduction,
             seed=config.seed,

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Suppress
+from tyro.conf import Suppress, arg
 
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.weights import Seeded
 from fastjvae.model import Encoder, JointVAE
 from fastjvae.model.chain import Networks
 from fastjvae.model.networks import initialise_he
-from fastjvae.training.settings.fields import Bounds, from_mapping, only_heeded
+from fastjvae.model.own_networks import NETWORKS, Network, check_name
+from fastjvae.training.settings.fields import Arguments, Bounds, from_mapping, only_heeded
 from fastjvae.training.settings.objective import ObjectiveConfig
 from fastjvae.training.settings.phases import (
     Phase,
@@ -30,6 +31,18 @@ Initialisation = Literal["torch", "he"]
 @dataclass(frozen=True)
 class TrainConfig(ObjectiveConfig):
     """Everything that decides what a training run of a JointVAE computes, and where it goes."""
+
+    # --- networks ---------------------------------------------------------------------------------
+    encoder: Annotated[str | None, arg(metavar="MODULE:CLASS")] = None
+    """an encoder of your own, by module and class, such as nets:ResNetEncoder, from images (N, C,
+    H, W) to parameters (N, P); by default the paper's"""
+    encoder_args: Arguments = None
+    """arguments of that class beside the sizes, such as '{"width": 64}'"""
+    decoder: Annotated[str | None, arg(metavar="MODULE:CLASS")] = None
+    """a decoder of your own, from samples (N, L) to the logits of images (N, C, H, W); by default
+    the paper's"""
+    decoder_args: Arguments = None
+    """arguments of that class beside the sizes"""
 
     # --- optimisation -----------------------------------------------------------------------------
     initialisation: Initialisation = "torch"
@@ -67,6 +80,12 @@ class TrainConfig(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for which in NETWORKS:
+            name, args = getattr(self, which), getattr(self, f"{which}_args")
+            if name is not None:
+                check_name(which, name)
+            elif args is not None:
+                raise ArgumentError(f"--{which}-args are for --{which} MODULE:CLASS, got {args}")
         if self.phases:
             check_names(self.phases)
             steps = self.steps or sum(phase.steps for phase in self.phases)
@@ -139,11 +158,35 @@ def with_current_names(values: dict[str, Any]) -> dict[str, Any]:
     return {FORMER_NAMES.get(name, name): value for name, value in values.items()}
 
 
-def build_model(config: TrainConfig, img_size: tuple[int, int, int]) -> JointVAE:
-    """Build the model of a run; its initialisation depends on ``config.seed`` alone."""
+def build_model(
+    config: TrainConfig,
+    img_size: tuple[int, int, int],
+    encoder: Network | None = None,
+    decoder: Network | None = None,
+) -> JointVAE:
+    """Build the model of a run; its initialisation depends on ``config.seed`` alone.
+
+    Args:
+        config: the settings, which may name the classes of own networks.
+        img_size: (C, H, W).
+        encoder, decoder: own networks, which keep the weights that they have.
+
+    Raises:
+        ArgumentError: an own network does not fit the images, the latent variables or the settings.
+    """
     with Seeded(config.seed):
-        model = JointVAE(img_size, config.spec, config.temperature)
+        model = JointVAE(
+            img_size,
+            config.spec,
+            config.temperature,
+            encoder=config.encoder if encoder is None else encoder,
+            decoder=config.decoder if decoder is None else decoder,
+            encoder_args=config.encoder_args if encoder is None else None,
+            decoder_args=config.decoder_args if decoder is None else None,
+        )
         if config.initialisation == "he":
+            if "encoder" in model.own_networks:
+                raise ArgumentError("--initialisation he is for the standard encoder alone")
             assert isinstance(model.encoder, Encoder)
             initialise_he(model.encoder, model.spec)
         return model

@@ -230,6 +230,29 @@ def test_a_step_is_six_launches_beside_the_networks(
     assert left == {"aten::randint": 1}, left
 
 
+def test_own_networks_are_modules_between_the_fused_kernels(launches: Counter[str]):
+    own = {"encoder": "own_nets:ByViews", "decoder": "own_nets:Decoder"}
+    model = fastjvae.JointVAE((1, 16, 16), {"cont": 3, "disc": [4, 2]}, **own).to(DEVICE)
+    model.use_networks("triton")
+    x, seed = images(), torch.tensor([3], device=DEVICE)
+    launches.clear()
+    with kernels():
+        loss = model.loss(x, 7, OBJECTIVE, seed=seed).loss
+        ours = gradients(model, loss)
+    assert launches == {
+        "latent_forward": 1,
+        "reconstruction_forward": 1,
+        "joint_loss": 1,
+        "reconstruction_backward": 1,
+        "latent_backward": 1,
+    }
+    with fastjvae.backend("reference"):
+        theirs = model.loss(x, 7, OBJECTIVE, seed=seed).loss
+    assert torch.allclose(loss, theirs, atol=1e-5)
+    for mine, right in zip(ours, gradients(model, theirs), strict=True):
+        assert torch.allclose(mine, right, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "objective", [OBJECTIVE, BetaObjective(2.0), CCBetaObjective(OBJECTIVE.cont)]
 )

@@ -112,23 +112,39 @@ def test_own_encoder_and_decoder_of_any_size():
     model.loss(x, 1).loss.backward()
     with pytest.raises(ArgumentError, match="no published form"):
         model.published_state_dict()
-    with pytest.raises(ArgumentError, match="state_dict"):
-        model.save_pretrained("nowhere")
+
+
+class Reshaped(nn.Sequential):
+    """Has no layers, and is false as a condition."""
+
+    def forward(self, sample: torch.Tensor) -> torch.Tensor:
+        return sample.repeat(1, 2).view(-1, 1, 1, 4)
 
 
 def test_an_own_module_without_layers_is_still_used():
-    model = JointVAE((1, 1, 4), {"cont": 2}, encoder=nn.Flatten(), decoder=nn.Sequential())
-    assert len(model.decoder) == 0
+    decoder = Reshaped()
+    model = JointVAE((1, 1, 4), {"cont": 2}, encoder=nn.Flatten(), decoder=decoder)
+    assert model.decoder is decoder
 
 
 def test_own_modules_of_the_wrong_width_are_named():
     narrow = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 7))
-    model = JointVAE((1, 32, 32), SPEC, encoder=narrow)
+    with pytest.raises(ArgumentError, match=r"of shape \(2, 24\) .* returned \(2, 7\)"):
+        JointVAE((1, 32, 32), SPEC, encoder=narrow)
+    with pytest.raises(ArgumentError, match="decoder must return"):
+        JointVAE((1, 32, 32), SPEC, decoder=nn.Linear(19, 7))
+
+
+def test_own_modules_that_change_their_width_later_are_named():
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 24))
+    decoder = nn.Sequential(nn.Linear(19, 32 * 32), nn.Unflatten(1, (1, 32, 32)))
+    model = JointVAE((1, 32, 32), SPEC, encoder=encoder, decoder=decoder)
+    encoder[1] = nn.Linear(32 * 32, 7)
     with pytest.raises(ArgumentError, match=r"must return \(3, 24\) .* returned \(3, 7\)"):
         model(torch.rand(3, 1, 32, 32))
-    model = JointVAE((1, 32, 32), SPEC, decoder=nn.Linear(19, 7))
+    decoder[1] = nn.Identity()
     with pytest.raises(ArgumentError, match="decoder must return"):
-        model(torch.rand(3, 1, 32, 32))
+        model.decode(torch.rand(3, 19))
 
 
 @pytest.mark.parametrize(

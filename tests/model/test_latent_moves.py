@@ -34,10 +34,21 @@ LINE = torch.tensor([8.0, -8.0, -8.0, -8.0])
 FIRST = torch.tensor([0.0, 8.0, 0.0, 0.0])  # a unit that draws the second pixel, or not
 
 
+class Constant(nn.Module):
+    """Parameter rows of zeros."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.new_zeros(len(images), self.width)
+
+
 def model_of(still: list[Tensor], moving: list[Tensor], cont: int, *more: int) -> JointVAE:
     decoder = Pictures(torch.stack(still), torch.stack(moving), cont)
     return JointVAE((1, 1, 4), {"cont": cont, "disc": [len(still), *more]}, decoder=decoder,
-                    encoder=nn.Identity())  # fmt: skip
+                    encoder=Constant(2 * cont + sum([len(still), *more])))  # fmt: skip
 
 
 def category_of(model: JointVAE) -> int:

@@ -8,6 +8,7 @@ shapes on black, every fourth orientation and position of the sprites, a tenth o
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ class Case(NamedTuple):
     width: int  # of the residual networks
 
 
-CASES = (Case(64, 800, 16), Case(128, 250, 8))
+CASES = (Case(64, 400, 16), Case(128, 100, 8))
 
 
 def compared(case: Case, grid: tuple[str, ...] = GRID, seed: int = 0) -> list[dict[str, Any]]:
@@ -85,6 +86,27 @@ def mean_image_error(train: torch.Tensor, held_out: torch.Tensor) -> float:
         mean.expand(held_out.shape), held_out.float() / 255, reduction="sum"
     )
     return float(errors) / len(held_out)
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The rows as a table of docs/own-networks.md, with the machine and the versions."""
+    about = found["environment"]
+    threads = f"{about['threads']} thread{'s' if about['threads'] > 1 else ''}"
+    lines = [
+        "| images | networks | weights | steps | held-out images, nats | their mean image, nats |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for row in found["rows"]:
+        width = "" if row["width"] is None else f", width {row['width']}"
+        lines.append(
+            f"| {row['size']} | {row['networks']}{width} | {row['weights']:,} | {row['steps']:,} |"
+            f" {row['reconstruction']:.1f} | {row['mean_image']:.1f} |"
+        )
+    lines += [
+        "",
+        f"{about['processor']}, {threads}, PyTorch {about['torch']}, Python {about['python']}.",
+    ]
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -64,7 +64,7 @@ class ByViews(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.features(images)
-        rows: Tensor = self.last(features.view(len(features), -1))
+        rows: Tensor = self.last(features.view(len(features), self.last.in_features))
         return rows
 
 

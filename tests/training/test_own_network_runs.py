@@ -67,17 +67,17 @@ def test_fit_trains_networks_by_name_and_keeps_them(tmp_path: Path) -> None:
 def test_fit_trains_modules_themselves(tmp_path: Path) -> None:
     own = objects()
     before = own["decoder"].layers[0].weight.detach().clone()
-    fitted = fit(IMAGES, out=tmp_path / "run", **TINY, **own)
+    fitted = fit(IMAGES, out=tmp_path / "run", recipe="paper", **TINY, **own)
     assert fitted.model.encoder is own["encoder"]
     assert not torch.equal(own["decoder"].layers[0].weight, before)
-    again = fit(IMAGES, out=tmp_path / "run", **TINY, **objects())
+    again = fit(IMAGES, out=tmp_path / "run", recipe="paper", **TINY, **objects())
     assert_same_state(dict(again.model.state_dict()), dict(fitted.model.state_dict()))
     with pytest.raises(ArgumentError, match=r"given as an object, a 'own_nets.Encoder'"):
         fastjvae.load(tmp_path / "run", trust_imports=True)
     loaded = fastjvae.load(tmp_path / "run", **objects())
     assert_same_state(dict(loaded.state_dict()), dict(fitted.model.state_dict()))
     with pytest.raises(CheckpointError, match="is of another model"):
-        fit(IMAGES, out=tmp_path / "run", **TINY)
+        fit(IMAGES, out=tmp_path / "run", recipe="paper", **TINY)
 
 
 def test_an_encoder_without_a_head_goes_without_what_fits_heads(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from fastjvae.errors import ArgumentError, did_you_mean
+from fastjvae.files import to_json
 from fastjvae.training.settings.fields import checked_setting, flag, heeds, setting_types
 from fastjvae.training.settings.overrides import CHOOSE
 from fastjvae.training.settings.phases import PHASE_SETTINGS
@@ -16,7 +17,7 @@ from fastjvae.training.settings.train import TrainConfig
 # What cannot make one model better than another, or is a folder or a seed.
 _NOT_SEARCHED = (RUN_SETTINGS - {"steps", "epochs"}) | {
     "dataset", "image_size", "channels", "grid", "held_out", "seed", "out", "start_from", "compile",
-    "phases",
+    "phases", "encoder", "encoder_args", "decoder", "decoder_args",
 }  # fmt: skip
 _DIGITS = 4  # of a number that is tried: as many as one would type
 
@@ -192,6 +193,8 @@ def words_of(settings: Mapping[str, Any]) -> list[str]:
 
     >>> words_of({"cont_capacity.hi": 5.0, "disc": (10, 2), "merge": True, "figures": False})
     ['--cont-capacity.hi', '5', '--disc', '10', '2', '--merge', '--no-figures']
+    >>> words_of({"encoder": "nets:Net", "encoder_args": {"width": 8}})
+    ['--encoder', 'nets:Net', '--encoder-args', '{"width": 8}']
     """
     words: list[str] = []
     for name, value in settings.items():
@@ -199,6 +202,8 @@ def words_of(settings: Mapping[str, Any]) -> list[str]:
             words.append(flag(name) if value else flag(f"no_{name}"))
         elif isinstance(value, tuple):
             words += [flag(name), *map(str, value)]
+        elif isinstance(value, dict):
+            words += [flag(name), to_json(value)]
         else:
             words += [flag(name), f"{value:g}" if isinstance(value, float) else str(value)]
     return words

@@ -245,6 +245,14 @@ class GivenNetworks:
     decoder_args: Mapping[str, Any] | None = None
     trust_imports: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("encoder_args", "decoder_args"):
+            args: object = getattr(self, name)
+            if not (args is None or isinstance(args, Mapping)):
+                raise ArgumentError(
+                    f'{name} must be a JSON object such as {{"width": 64}}, got {shown(args)}'
+                )
+
     def for_model(self, config: Any, source: Path) -> dict[str, Any]:
         """Arguments of JointVAE by which a saved model's networks are made; imports nothing.
 
@@ -259,36 +267,36 @@ class GivenNetworks:
         made: dict[str, Any] = {}
         to_import: dict[Which, str] = {}
         for which in NETWORKS:
-            given, args = getattr(self, which), getattr(self, f"{which}_args")
-            entry = config.get(which) if isinstance(config, dict) else None
-            if entry is None:
-                if given is not None or args is not None:
-                    raise ArgumentError(
-                        f"{source} has the standard {which}, got {which}={_told(given or args)}"
-                    )
-                continue
-            name, saved_args = _read_entry(which, entry, source)
-            if isinstance(given, nn.Module):
-                made[which] = given
-                if args is not None:
-                    made[f"{which}_args"] = args  # which own_network refuses
-                continue
-            if name is None:
-                if given is None:
-                    raise ArgumentError(_asked_for_object(which, entry, source))
-                made |= {which: given, f"{which}_args": args}
-                continue
-            if given not in (None, name) or (args is not None and dict(args) != saved_args):
-                raise ArgumentError(
-                    f"{source} has the {which} {name} with {to_json(saved_args)}, got"
-                    f" {_told(given or name)} with {to_json(saved_args if args is None else args)}"
-                )
-            if given is None and not self.trust_imports:
-                to_import[which] = name
-            made |= {which: name, f"{which}_args": saved_args}
+            entry: Any = config.get(which) if isinstance(config, dict) else None
+            made |= self._made_by(which, entry, source)
+            named = isinstance(made.get(which), str) and "import" in entry
+            if named and getattr(self, which) is None and not self.trust_imports:
+                to_import[which] = made[which]
         if to_import:
             raise ArgumentError(_asked_for_trust(to_import, source))
         return made
+
+    def _made_by(self, which: Which, entry: Any, source: Path) -> dict[str, Any]:
+        """The arguments of JointVAE for one network, none for the standard one."""
+        given, args = getattr(self, which), getattr(self, f"{which}_args")
+        if entry is None:
+            if given is not None or args is not None:
+                raise ArgumentError(
+                    f"{source} has the standard {which}, got {which}={_told(given or args)}"
+                )
+            return {}
+        name, saved_args = _read_entry(which, entry, source)
+        if name is None and given is None:
+            raise ArgumentError(_asked_for_object(which, entry, source))
+        if name is None or isinstance(given, nn.Module):
+            return {which: given, f"{which}_args": args}
+        wanted = saved_args if args is None else json_object(args, f"{which}_args")
+        if given not in (None, name) or wanted != saved_args:
+            raise ArgumentError(
+                f"{source} has the {which} {name} with {to_json(saved_args)}, got"
+                f" {_told(given or name)} with {to_json(wanted)}"
+            )
+        return {which: name, f"{which}_args": saved_args}
 
 
 def _read_entry(which: Which, entry: Any, source: Path) -> tuple[str | None, dict[str, Any]]:

@@ -163,10 +163,9 @@ class Saved(nn.Module):
         own = (given or GivenNetworks()).for_model(config, source)
         try:
             arguments = (config["img_size"], config["latent_spec"], config["temperature"])
-            dtype = _FLOATS[config["dtype"]]
             if not own:
                 check_weights(lambda: cls(*arguments), state, weights)
-            model = cls(*arguments, **own).to(dtype)
+            model = cls(*arguments, **own).to(_FLOATS[config["dtype"]])
         except (KeyError, TypeError, AttributeError, ArgumentError) as error:
             if own and isinstance(error, ArgumentError):
                 raise ArgumentError(f"the model of {source} cannot be made: {error}") from error

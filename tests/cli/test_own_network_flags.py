@@ -65,8 +65,7 @@ def test_every_command_takes_the_model(
         said = fails(words, 2, capsys)
         assert "would import own_nets:Encoder as its encoder and own_nets:Decoder as" in said
         assert f"{' '.join(NAMES)} or --trust-imports" in said
-        assert main([*words, "--trust-imports"]) == 0
-        assert main([*words, *NAMES]) == 0
+        assert main([*words, *(["--trust-imports"] if words[0] == "figures" else NAMES)]) == 0
         capsys.readouterr()
     assert main(["evaluate", str(tmp_path / "exported"), "arrays", *NAMES, "--data-root",
                  str(tmp_path / "squares0.npz")]) == 0  # fmt: skip
@@ -161,6 +160,7 @@ def test_a_run_of_modules_goes_on_with_their_classes(
     }
     folder = tmp_path / "run"
     Trainer(config, load_data(config.source()), RunFolder(folder), **networks).train()
+    capsys.readouterr()
     resume = ["train", "--resume", str(folder), "--steps", "8"]
     said = fails([*resume, "--trust-imports"], 2, capsys)
     assert "given as an object, a 'own_nets.Encoder': give it again" in said

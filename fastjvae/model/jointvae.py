@@ -189,8 +189,8 @@ class JointVAE(Saved):
         encoder: Any = self.encoder
         if not offers_head(encoder):
             raise ArgumentError(
-                "the encoder must have hidden_features and a head as the standard one has, the model"
-                f" has its own, a {type(encoder).__name__}"
+                "the encoder must have hidden_features and a head, as the standard one has, but"
+                f" the model has its own, a {type(encoder).__name__}"
             )
         return encoder.hidden_features(self._encoder_input(x))  # type: ignore[no-any-return]
 

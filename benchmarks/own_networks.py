@@ -3,7 +3,7 @@
     python -m benchmarks.own_networks --json benchmarks/results/own-networks.json
 
 Both train for the same steps, on the same batches of the same images, with the same settings: white
-shapes on black, every eighth orientation and fourth position of the sprites, a tenth of them held out.
+shapes on black, every eighth orientation and every fourth place of the sprites, a tenth held out.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python -m benchmarks.own_networks --json benchmarks/results/own-networks.json
 
 Both train for the same steps, on the same batches of the same images, with the same settings: white
-shapes on black, every eighth orientation and every fourth place of the sprites, a tenth held out.
+shapes on black, every eighth orientation and every sixth place of the sprites, a tenth held out.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from fastjvae.training import TrainConfig
 from fastjvae.training.settings.objective import CapacityConfig
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
-GRID = ("orientation=0..39/8", "x=0..31/4", "y=0..31/4")
+GRID = ("orientation=0..39/8", "x=0..31/6", "y=0..31/6")
 
 
 class Case(NamedTuple):
@@ -33,7 +33,7 @@ class Case(NamedTuple):
     width: int  # of the residual networks
 
 
-CASES = (Case(64, 400, 16), Case(128, 120, 8))
+CASES = (Case(64, 240, 16), Case(128, 60, 8))
 
 
 def compared(case: Case, grid: tuple[str, ...] = GRID, seed: int = 0) -> list[dict[str, Any]]:

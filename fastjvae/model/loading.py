@@ -13,6 +13,7 @@ from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.files import read_json
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model.checkpoint import CHECKPOINT, find_checkpoint, is_checkpoint, read_checkpoint
+from fastjvae.model.hub import is_repository
 from fastjvae.model.jointvae import JointVAE
 from fastjvae.model.own_networks import GivenNetworks, Network
 from fastjvae.model.pretrained import CONFIG, WEIGHTS, check_weights, load_strict
@@ -46,7 +47,8 @@ def load(
             ``model.safetensors``, a ``checkpoint.pt``, or a folder or ``model.pt`` of the published
             code.
         hub: whether ``path`` is the id of a repository of the Hub, ``user/name``, where there is
-            no such file or folder.
+            no such file or folder. Its ``config.json`` and ``model.safetensors`` are fetched, and
+            nothing that could run code.
         encoder, decoder: the model's own networks: modules, which get its weights; or the names of
             their classes, "nets:ResNet", which must be those that the model was saved with.
         encoder_args, decoder_args: arguments of a class that is named. They must be those that the
@@ -75,9 +77,12 @@ def load(
         given.for_model(None, path)  # which has the standard networks
         return load_published(path)
     found = sorted(p.name for p in path.iterdir()) if path.is_dir() else "no such file or folder"
+    on_hub = ""
+    if not path.exists() and is_repository(path.as_posix()):
+        on_hub = f"; of the Hub, fastjvae.load({path.as_posix()!r}, hub=True) fetches it"
     raise CheckpointError(
         f"{path} holds no model: expected {CONFIG} with {WEIGHTS}, {CHECKPOINT}, or"
-        f" {PUBLISHED_WEIGHTS} with {SPECS}; found {found or 'an empty folder'}"
+        f" {PUBLISHED_WEIGHTS} with {SPECS}; found {found or 'an empty folder'}{on_hub}"
     )
 
 

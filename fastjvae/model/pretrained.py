@@ -13,6 +13,7 @@ from fastjvae._numbers import shown
 from fastjvae.errors import ArgumentError, CheckpointError, first_sentence
 from fastjvae.files import read_json, write_bytes, write_json
 from fastjvae.functional.latents import LatentSpec
+from fastjvae.model.hub import fetch, upload
 from fastjvae.model.own_networks import NETWORKS, GivenNetworks, Network
 
 if TYPE_CHECKING:
@@ -89,12 +90,7 @@ class Saved(nn.Module):
         write_bytes(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
         write_json(directory / CONFIG, config)
         if push_to_hub:
-            api = _hub().HfApi()
-            api.upload_folder(
-                repo_id=api.create_repo(repo_id or directory.name, exist_ok=True).repo_id,
-                folder_path=directory,
-                allow_patterns=[CONFIG, WEIGHTS],
-            )
+            upload(directory, [CONFIG, WEIGHTS], repo_id or directory.name)
 
     @classmethod
     def from_pretrained(
@@ -227,18 +223,7 @@ def _folder(directory: str | Path, hub: bool, revision: str | None) -> Path:
         raise CheckpointError(
             f"{folder} is no folder; to load a repository of that name from the Hub give hub=True"
         )
-    hf = _hub()
-    try:
-        return Path(
-            hf.snapshot_download(
-                str(directory), revision=revision, allow_patterns=[CONFIG, WEIGHTS]
-            )
-        )
-    except (hf.errors.HfHubHTTPError, hf.errors.HFValidationError, OSError) as error:
-        raise CheckpointError(
-            f"{directory} is neither a folder nor a Hub repository that can be read:"
-            f" {first_sentence(error)}"
-        ) from error
+    return fetch(folder.as_posix(), [CONFIG, WEIGHTS], revision)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -254,11 +239,3 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} cannot be read or is damaged: {first_sentence(error)}"
         ) from error
-
-
-def _hub() -> Any:
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise ArgumentError("Hub ids need the extra: pip install 'fastjvae[hub]'") from None
-    return huggingface_hub

@@ -144,18 +144,18 @@ class RunFolder:
 
     def model_config(self) -> dict[str, Any]:
         """The entry of config.json about the model; empty where there is none."""
-        return self._entry("model")
+        return self.entry("model")
 
     def own_data(self) -> str | None:
         """The name of the images if they were given in Python, which no setting can load again."""
-        data = self._entry("data")
+        data = self.entry("data")
         return str(data["name"]) if data.get("given_in_python") and "name" in data else None
 
     def trained_on(self, images: ImageData) -> bool:
         """Whether these are the training images of the run, whose images were divided for it."""
-        return self._entry("data").get("sha256") == images.digest()
+        return self.entry("data").get("sha256") == images.digest()
 
-    def _entry(self, name: str) -> dict[str, Any]:
+    def entry(self, name: str) -> dict[str, Any]:
         """An entry of config.json beside the settings; runs of before may have none."""
         try:
             entry = parse_json(self.config_file.read_bytes())[name]

@@ -75,7 +75,7 @@ def test_a_recipe_that_nothing_has(capsys: pytest.CaptureFixture[str]):
         (["train", "digits", "--image-size", "30", "30"], "30x30 do not fit .* 28x28 and 32x32"),
         (["train", "images"], "--data-root"),
         (["evaluate"], "STR|RUN"),
-        (["export", "run", "--to", "onnx"], "onnx"),
+        (["export", "run", "--to", "onyx"], "onyx"),
         (["train", "--resume"], "--resume"),
         (["train", "--resume", "x", "--lr", "1"], "--lr"),
         (["train", "--resume", "x", "--seeds", "1"], "Unrecognized options: --seeds"),

@@ -14,7 +14,9 @@ from conftest import ROOT
 from examples import some
 from pages import blocks, broken_links, fastjvae_commands, inline_code
 
+from fastjvae import JointVAE
 from fastjvae.cli.parser import parse
+from fastjvae.model.onnx_files import save_onnx
 
 DOCS = ROOT / "docs"
 # The tutorial has a test that runs it; the page of results is made by a program.
@@ -29,6 +31,7 @@ SHORTER = {"steps=100,": "steps=2,", "fit(images,": "fit(images, steps=2,"}
 SLOW = {
     "README",
     "data",
+    "export",
     "figures",
     "metrics",
     "python",
@@ -89,6 +92,8 @@ def test_the_python_examples_run_one_after_the_other(
         stand_in = SimpleNamespace(**{function: log}, init=lambda **given: None)
         monkeypatch.setitem(sys.modules, tracker, stand_in)  # type: ignore[arg-type]
     names: dict[str, Any] = {"__name__": page}
+    if page == "export":
+        names["images"] = _exported_model(tmp_path, monkeypatch)
     for example in blocks(TEXTS[page], "python"):
         for longer, shorter in SHORTER.items():
             example = example.replace(longer, shorter)
@@ -99,8 +104,23 @@ def test_the_python_examples_run_one_after_the_other(
     if page == "python":
         assert len(logged) == 2
         assert all(numbers["loss"] > 0 for numbers in logged)
+    if page == "export":
+        assert names["reconstruction"].shape == names["images"].shape
+        assert names["model"].latent_spec == names["spec"]
     if page == "metrics":
         assert set(names["scores"]) > {"factor_vae", "beta_vae", "mig", "sap"}
+
+
+def _exported_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A model as ONNX in a folder and as what the Hub has; returns images for it."""
+    for library in ("onnxscript", "onnxruntime"):
+        pytest.importorskip(library, reason="needs the extra onnx")
+    model = JointVAE((1, 16, 16), {"cont": 10, "disc": [10]})
+    save_onnx(model, folder)
+    model.save_pretrained(folder / "hub")
+    hub = SimpleNamespace(snapshot_download=lambda *_, **__: str(folder / "hub"))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)  # type: ignore[arg-type]
+    return np.zeros((3, 1, 16, 16), np.float32)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,4 +1,6 @@
 # An environment of its own in .venv; both targets are quick when it stands.
+# On Windows, whose environments have no bin folder: python -m pip install -e . and then
+# python -m fastjvae train digits; see docs/install.md.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

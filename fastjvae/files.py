@@ -1,6 +1,5 @@
 """Files that a reader sees whole, old or new, while they are written; and JSON without NaN."""
 
-import errno
 import json
 import math
 import os
@@ -17,12 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fastjvae._numbers import shown
+from fastjvae._system import flush_file, flush_folder, is_running, replace_file
 from fastjvae.errors import ArgumentError, CheckpointError, FastJVAEError, RunError
-
-# What a file system answers where it has no such operation, and not where the operation fails.
-NOT_OFFERED = frozenset(
-    {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOTTY}
-)
 
 # A temporary file says whose it is: the machine, the process.
 _TEMPORARY = re.compile(r"\.fastjvae-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}\.tmp")
@@ -56,12 +51,12 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
         raise cannot_write(path, error) from error
     try:
         yield temporary
-        _sync(temporary)
+        flush_file(temporary)
         if keep is not None and path.exists():
             _keep(path, keep)
-        temporary.replace(path)
+        replace_file(temporary, path)
         with suppress(OSError):  # the file is in place; not every file system has this for folders
-            _sync(folder)
+            flush_folder(folder)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
@@ -87,7 +82,8 @@ def write_json(path: Path, value: Any) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Remove what writers of ours that are no more have left in ``folder``; nobody else's files.
 
-    A process of this machine is asked for; another machine's is taken for dead after a day.
+    A process of this machine is asked for, but on Windows; another one is taken for dead after a
+    day.
     """
     with suppress(OSError):
         for path in folder.iterdir():
@@ -111,14 +107,9 @@ def _new_name(folder: Path) -> Path:
 
 
 def _is_leftover(path: Path, machine: str, process: str) -> bool:
-    if machine == _machine() and os.name == "posix":
-        try:
-            os.kill(int(process), 0)
-        except (ProcessLookupError, OverflowError):
-            return True
-        except OSError:  # it is there, and another user's
-            return False
-        return False
+    running = is_running(int(process)) if machine == _machine() else None
+    if running is not None:
+        return not running
     return time.time() - path.stat().st_mtime > _A_DAY_S
 
 
@@ -139,22 +130,9 @@ def _keep(path: Path, keep: Path) -> None:
             os.link(path, link)
         except OSError:  # a file system without hard links
             shutil.copyfile(path, link)
-        link.replace(keep)
+        replace_file(link, keep)
     finally:
         link.unlink(missing_ok=True)  # where both were one file already, the rename did nothing
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return  # Windows has no handle for a folder
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in NOT_OFFERED:
-            raise
-    finally:
-        os.close(handle)
 
 
 # --- JSON -----------------------------------------------------------------------------------------

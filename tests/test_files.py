@@ -80,7 +80,7 @@ def test_a_disk_that_fails_at_the_last_moment_loses_nothing(
     def full(_: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files, "_sync", full)
+    monkeypatch.setattr(files, "flush_file", full)
     with pytest.raises(RunError, match="No space left"):
         write_bytes(path, b"3", keep=kept)
     assert (path.read_bytes(), kept.read_bytes()) == (b"2", b"1")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fastjvae._system import is_closed_pipe
 from fastjvae.errors import FastJVAEError, OtherProcessError
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -62,13 +63,12 @@ def _exit_code(run: Callable[[], int]) -> int:
             return error.exit_code
         except FastJVAEError as error:
             return _say(str(error), error.exit_code)
-        except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-            _drop_output()
-            return _BROKEN_PIPE
         except KeyboardInterrupt:
             return _say("interrupted", 128 + signal.SIGINT)
         except OSError as error:
             _drop_output()
+            if is_closed_pipe(error):  # the reader of our output, such as head, has seen enough
+                return _BROKEN_PIPE
             where = f"{error.filename}: " if error.filename else ""
             return _say(f"{where}{error.strerror or error}", 1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import warnings
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from fastjvae._system import free_memory
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -39,9 +40,8 @@ def available() -> int:
         limits += [int(kib) * 1024 for kib in found]
     with suppress(OSError, ValueError):  # the file says "max" where there is no limit
         limits.append(int(_CONTAINER_LIMIT.read_text()))
-    if not limits:
-        with suppress(AttributeError, OSError, ValueError):
-            limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    if not limits and (free := free_memory()) is not None:
+        limits.append(free)
     return min(limits, default=sys.maxsize)
 
 

@@ -1,6 +1,5 @@
 """Numpy's files: their headers are compared with the file's size before anything is allocated."""
 
-import errno
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 
+from fastjvae._system import is_too_little_memory
 from fastjvae.data.archives import check_member
 from fastjvae.data.memory import check_room
 from fastjvae.data.prepare import legible, reading, reason
@@ -65,9 +65,10 @@ def read_header(file: IO[bytes], size: int) -> Header:
 def map_array(path: Path) -> npt.NDArray[Any]:
     """The array of a .npy file on a memory map: what is looked at is read, nothing else.
 
-    Whoever writes to it changes a copy of the page in memory, never the file. Linux gives no such
-    map to a file larger than the machine's memory; that one is read-only, and a write to it through
-    a tensor, which torch does not forbid, ends the process.
+    Whoever writes to it changes a copy of the page in memory, never the file. No system gives such
+    a map to a file larger than the machine's memory; that one is read-only, and a write to it
+    through a tensor, which torch does not forbid, ends the process. While the array lives Windows
+    lets nobody replace or remove the file.
 
     Raises:
         OSError, ValueError: the file cannot be read, or is no .npy file or a truncated one.
@@ -79,7 +80,7 @@ def map_array(path: Path) -> npt.NDArray[Any]:
     try:
         return _map(path, header, "c")
     except OSError as error:
-        if error.errno != errno.ENOMEM:
+        if not is_too_little_memory(error):
             raise
         return _map(path, header, "r")
 

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from fastjvae._system import folder_identity
 from fastjvae.data.prepare import legible, own_limits, reason
 from fastjvae.data.source import MAX_PIXELS
 from fastjvae.errors import DataError
@@ -87,21 +88,16 @@ def pictures_below(folder: Path, suffixes: Collection[str] = SUFFIXES) -> list[P
         raise error
 
     pictures: list[Path] = []
-    above = {str(folder): frozenset({_identity(folder)})}  # of each folder, with itself
+    above = {str(folder): frozenset({folder_identity(folder)})}  # of each folder, with itself
     for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
         inside = above.pop(parent)
         for name in folders:
-            identity = _identity(Path(parent, name))
+            identity = folder_identity(Path(parent, name))
             if not name.startswith(".") and identity not in inside:
                 above[os.path.join(parent, name)] = inside | {identity}  # noqa: PTH118  as os.walk
         folders[:] = [n for n in folders if os.path.join(parent, n) in above]  # noqa: PTH118
         pictures += [Path(parent, name) for name in names if is_picture(name, suffixes)]
-    return sorted(pictures)
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
+    return sorted(pictures, key=lambda path: path.parts)  # Windows' paths know no upper case
 
 
 class PictureError(DataError):

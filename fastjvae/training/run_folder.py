@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from fastjvae._numbers import is_integer, is_real, shown
+from fastjvae._system import NOT_OFFERED
 from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
 from fastjvae.files import (
-    NOT_OFFERED,
     cannot_write,
     parse_json,
     read_json,
@@ -238,8 +238,8 @@ class MetricsLog:
     def append(self, record: dict[str, Any]) -> None:
         """Write one record; a list becomes one TensorBoard scalar per element."""
         try:
-            with self.path.open("a") as file:
-                file.write(to_json(record) + "\n")
+            with self.path.open("ab") as file:  # as bytes: the lines end alike on every system
+                file.write(f"{to_json(record)}\n".encode())
         except OSError as error:
             self._run.check_is_there()
             raise cannot_write(self.path, error) from error

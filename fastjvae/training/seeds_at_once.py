@@ -6,7 +6,6 @@ started it lives: a process whose input ends stops as by SIGTERM, with a checkpo
 
 import dataclasses
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 import torch
 
+from fastjvae._system import apart, ask_to_stop, terminate_self
 from fastjvae.data.memory import available
 from fastjvae.files import cannot_write, parse_json, to_json
 from fastjvae.training.device import resolve_device
@@ -102,7 +102,7 @@ def train_at_once(
                 if stopped and not forwarded:
                     forwarded = True
                     for _, _, process in running:
-                        process.terminate()
+                        ask_to_stop(process)
                 for each in list(running):
                     place, config, process = each
                     if (code := process.poll()) is None:
@@ -151,7 +151,7 @@ def settings_from_stdin() -> RunConfig:
         with suppress(OSError):
             while os.read(0, 1):  # not sys.stdin, whose lock would be held when Python ends
                 pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        terminate_self()
 
     threading.Thread(target=watch, daemon=True).start()
     return config
@@ -170,7 +170,7 @@ def _start(config: RunConfig, command: Sequence[str], place: Place) -> subproces
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **place.environment},
-            start_new_session=True,  # a Ctrl-C comes from us alone: a second one would end it hard
+            **apart(),  # a stop comes from us alone: a Ctrl-C beside it would end it hard
         )
     assert process.stdin is not None
     with suppress(BrokenPipeError):  # its exit code will say more

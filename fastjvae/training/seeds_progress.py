@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from fastjvae._system import takes_escapes
 from fastjvae.files import parse_json
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.settings.run import RunConfig
@@ -44,7 +45,8 @@ class SeedsProgress:
         self._runs, self._clock = runs, clock
         self._running: list[RunConfig] = []
         self._ended = 0
-        self._on_terminal = sys.stderr is not None and sys.stderr.isatty()
+        is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._on_terminal = is_terminal and takes_escapes()
         self._drawn = 0  # lines of the table that is on the terminal
         self._looked_s = clock()
 

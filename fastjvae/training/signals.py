@@ -1,10 +1,12 @@
-"""SIGINT, SIGTERM and SIGHUP end a loop after the step at hand."""
+"""SIGINT, SIGTERM and their like end a loop after the step at hand."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from fastjvae._system import end_signals
 
 
 class Stopped:
@@ -19,18 +21,16 @@ class Stopped:
 
 @contextmanager
 def stop_signals() -> Iterator[Stopped]:
-    """Let SIGINT, SIGTERM and SIGHUP end the loop after the step at hand; a second one, at once.
+    """Let signals end the loop after the step at hand; a second one, at once.
 
-    A terminal that is closed sends SIGHUP, which ``nohup`` has a process ignore.
+    They are those by which the system asks a program to end, see
+    :func:`fastjvae._system.end_signals`.
     """
     stopped = Stopped()
     if threading.current_thread() is not threading.main_thread():
         yield stopped  # only the main thread may set handlers
         return
-    ending = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        ending.append(signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in ending}
+    before = {number: signal.getsignal(number) for number in end_signals()}
 
     def stop(number: int, _frame: FrameType | None) -> None:
         stopped.signal = number

@@ -147,7 +147,7 @@ def obstacle(
 ) -> str | None:
     """Why the kernels cannot take this call, or None where they can."""
     if not _TRITON_FOUND:
-        return "the package triton is not installed"
+        return "the package triton is not installed (it is made for Linux)"
     if tensor.device.type != "cuda" and not (tensor.device.type == "cpu" and interpreted()):
         return f"its kernels need CUDA or HIP tensors and this one is on {tensor.device}"
     if tensor.device.type == "cuda" and (failure := _launch_failure(tensor.device)):

@@ -19,6 +19,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from fastjvae._system import is_windows
 from fastjvae.errors import ArgumentError, FastJVAEError, RunError, first_sentence
 from fastjvae.files import cannot_write
 from fastjvae.training.tuning.goals import Goal
@@ -273,10 +274,13 @@ class _SeededSampler(optuna.samplers.BaseSampler):
 
 def _storage(url: str | None, folder: Path) -> Any:
     from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     if url is None:
-        return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+        journal = str(folder / JOURNAL)
+        # By default it is a symbolic link, which users of Windows may not make.
+        lock = JournalFileOpenLock(journal) if is_windows() else None
+        return JournalStorage(JournalFileBackend(journal, lock))
     return RDBStorage(url, heartbeat_interval=_HEARTBEAT_S)
 
 

@@ -95,7 +95,7 @@ class Export(LoadsModel):
         files, notes = [CONFIG, WEIGHTS, _CARD], []
         evaluation = saved_evaluation(run)
         if evaluation is None:
-            notes.append(f"the model card says that the model was not evaluated: {run} has none")
+            notes.append(f"the model card has no evaluation: none of this very model is in {run}")
         if self.license is None:
             notes.append("the model card says that nobody has named a license: --license does")
         model.save_pretrained(folder)

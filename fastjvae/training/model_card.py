@@ -23,9 +23,9 @@ _PAPER = "[JointVAE](https://arxiv.org/abs/1804.00104)"
 
 
 def saved_evaluation(run: RunFolder) -> Evaluation | None:
-    """The evaluation of the model that is in a run folder; None where there is none of it.
+    """The evaluation of the model that a run has ended with; None where there is none of it.
 
-    One that was made before its run went on is of another model.
+    One from before the run went on is of another model.
 
     Raises:
         RunError: ``evaluation.json`` cannot be read.
@@ -99,7 +99,7 @@ def model_card(
         *_section("Evaluation"),
     ]
     if evaluation is None:
-        lines.append("This model was not evaluated.")
+        lines.append("No evaluation of this very model is known.")
     else:
         lines += ["What `fastjvae evaluate` says:", "", *_block(evaluation.table())]
     lines += [*_section("Training"), *_training(run)]

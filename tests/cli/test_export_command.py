@@ -116,9 +116,9 @@ def test_an_evaluation_of_another_model_is_none_of_this_one(
             write_json(run / "evaluation.json", evaluation)
             (run / "model.safetensors").unlink()
         assert main(["export", str(run), "--to", "hub"]) == 0
-        assert "the model was not evaluated" in capsys.readouterr().out
+        assert "the model card has no evaluation: none of this" in capsys.readouterr().out
         card = card_of(run / "export-hub")
-        assert "\n## Evaluation\n\nThis model was not evaluated.\n" in card
+        assert "\n## Evaluation\n\nNo evaluation of this very model is known.\n" in card
         assert "nats" not in card
 
 
@@ -139,7 +139,7 @@ def test_a_model_of_no_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture
     for sentence in (
         "# a\\#model\n",
         "\nWhat the model was trained on is not known.\n",
-        "\nThis model was not evaluated.\n",
+        "\nNo evaluation of this very model is known.\n",
         "\nHow the model was trained is not known.\n",
         "| categories of each discrete variable | 3 |\n",
     ):

@@ -62,7 +62,10 @@ def model_card(
         figure: file of the traversals beside the card, where there is one.
         license_id: the Hub's word for the license, such as ``mit``.
     """
-    loaded = json.dumps(repository or f"USER/{name}")
+    networks = model.own_networks
+    arguments = [json.dumps(repository or f"USER/{name}"), "hub=True"]
+    for which, own in networks.items():  # by its name, or the module itself, which the reader makes
+        arguments.append(f"{which}={json.dumps(own['import']) if 'import' in own else which}")
     spec = model.spec
     size = ", ".join(map(str, model.img_size))
     lines = [
@@ -82,6 +85,7 @@ def model_card(
         f"| images (channels, height, width) | {size} |",
         f"| continuous units | {spec.cont} |",
         f"| categories of each discrete variable | {', '.join(map(str, spec.disc)) or 'none'} |",
+        *(f"| its own {which} | {_inline(to_json(own))} |" for which, own in networks.items()),
     ]
     if figure is not None:
         lines += ["", f"![In each row one latent variable changes, all others stay]({figure})"]
@@ -90,10 +94,11 @@ def model_card(
         "```python",
         "import fastjvae  # pip install 'fastjvae[hub]'",
         "",
-        f"model = fastjvae.load({loaded}, hub=True)",
+        f"model = fastjvae.load({', '.join(arguments)})",
         f"model.encode_mean(images)  # (N, {spec.cont}) of images (N, {size})",
         f"model.encode_categories(images)  # (N, {len(spec.disc)})",
         "```",
+        *(["", "The code of its own networks is not in this repository."] if networks else []),
         *_section("Data"),
         _data(run),
         *_section("Evaluation"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastjvae.errors import DataError
 from fastjvae.figures.image_grid import check_channels, plain_pixels
@@ -67,8 +68,8 @@ class FrameRecorder:
         """Whether ``step`` has a frame."""
         return self.every is not None and (finished or step % self.every == 0)
 
-    def record(self, step: int) -> None:
-        """Write the frame of ``step``, atomically.
+    def record(self, step: int) -> NDArray[np.uint8]:
+        """Write the frame of ``step``, atomically, and return it, (H, W) or (H, W, 3).
 
         Raises:
             RunError: it cannot be written.
@@ -76,7 +77,9 @@ class FrameRecorder:
         spec = self.model.spec
         # The same row at every step: which category is clear changes during training.
         rows = swept_images(self.model, _recorded(spec), COLUMNS, first_categories(spec))
-        save_picture(plain_pixels(rows), self.folder / f"{step:09d}.png")
+        pixels = plain_pixels(rows)
+        save_picture(pixels, self.folder / f"{step:09d}.png")
+        return pixels
 
 
 def frame_files(folder: Path) -> list[tuple[Path, int]]:

@@ -109,7 +109,9 @@ class RunFiles(NoFiles):
     def frame(self, step: int, finished: bool) -> None:
         def record() -> None:
             self._run.check_is_there()
-            self._frames.record(step)
+            pixels = self._frames.record(step)
+            if self._log is not None:
+                self._log.show("traversals", pixels, step)
 
         if self._frames.is_due(step, finished):
             self._processes.first(record)

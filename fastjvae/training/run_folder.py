@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fastjvae._numbers import is_integer, is_real, shown
 from fastjvae._system import NOT_OFFERED
 from fastjvae.data import ImageData
@@ -246,6 +249,12 @@ class MetricsLog:
         if self._writer is not None:
             for name, value in _scalars(record):
                 self._writer.add_scalar(name, value, record["step"])
+
+    def show(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        """Give TensorBoard a picture, (H, W) or (H, W, 3), where it is written for."""
+        if self._writer is not None:
+            form = "HW" if pixels.ndim == 2 else "HWC"
+            self._writer.add_image(name, pixels, step, dataformats=form)
 
     def close(self) -> None:
         if self._writer is not None:

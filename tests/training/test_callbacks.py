@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+from multiprocess import run_processes
 from tiny_runs import tiny_config, write_arrays
 
 from fastjvae.data import load
 from fastjvae.training import Callback, RunFolder, Trainer
+from fastjvae.training.processes import Processes
 from fastjvae.training.run_folder import read_metrics
 
 
@@ -57,3 +61,25 @@ def test_a_callback_ends_a_training_that_can_go_on(tmp_path: Path) -> None:
     again = Trainer(config, data, run)
     assert again.step == 2
     assert again.train()
+
+
+def _train_in_part(folder: Path, rank: int, world: int) -> None:
+    config = tiny_config(folder / "squares0.npz", steps=6, log_every=2, checkpoint_every=100)
+    processes = Processes(rank, world, "cpu", dist.new_group(backend="gloo"))
+    written = Written(stop_at=2)
+    trainer = Trainer(
+        config,
+        load(config.source()),
+        RunFolder(folder / "run"),
+        processes=processes,
+        callbacks=[written],
+    )
+    assert not trainer.train()
+    assert trainer.step == 2  # on every process
+    told = [each if isinstance(each, Path) else each["step"] for each in written.told]
+    assert told == ([2, folder / "run"] if rank == 0 else [])
+
+
+def test_of_several_processes_rank_0_calls_and_all_stop(tmp_path: Path) -> None:
+    write_arrays(tmp_path)
+    run_processes(partial(_train_in_part, tmp_path), 2)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import json
 import os
 import shutil
@@ -9,12 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from tiny_runs import tiny_config
 
+from fastjvae.data import ImageData
 from fastjvae.errors import ArgumentError, CheckpointError, RunError
 from fastjvae.training.run_folder import MetricsLog, RunFolder, last_record, read_metrics, run_of
 from fastjvae.training.settings.train import TrainConfig
+from fastjvae.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -173,6 +179,37 @@ def test_tensorboard_holds_what_metrics_jsonl_holds(run: RunFolder):
     events.Reload()
     assert sorted(events.Tags()["scalars"]) == ["kl_cont/0", "kl_cont/1", "loss"]
     assert [(e.step, e.value) for e in events.Scalars("kl_cont/1")] == [(4, 1.0), (8, 2.0)]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tensorboard_has_the_frames_of_a_training(tmp_path: Path, channels: int):
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="needs tensorboard"
+    )
+    pixels = torch.randint(0, 256, (8, channels, 16, 16), dtype=torch.uint8)
+    config = TrainConfig(
+        dataset="arrays",
+        data_root="given",
+        cont=2,
+        disc=(3,),
+        batch_size=4,
+        steps=4,
+        animate_every=2,
+        tensorboard=True,
+        device="cpu",
+    )
+    run = RunFolder(tmp_path / "run")
+    assert Trainer(config, ImageData("given", pixels), run).train()
+    events = accumulator.EventAccumulator(str(run.tensorboard))
+    events.Reload()
+    assert events.Tags()["images"] == ["traversals"]
+    shown = events.Images("traversals")
+    assert [each.step for each in shown] == [0, 2, 4]
+    for each in shown:
+        with Image.open(run.frames / f"{each.step:09d}.png") as frame:
+            right = np.asarray(frame.convert("RGB"))
+        with Image.open(io.BytesIO(each.encoded_image_string)) as picture:
+            assert np.array_equal(np.asarray(picture.convert("RGB")), right)
 
 
 def test_tensorboard_without_the_extra(run: RunFolder, monkeypatch: pytest.MonkeyPatch):

@@ -165,13 +165,14 @@ def _train(
 ) -> int:
     """Train, evaluate and draw; ``go_on`` ends the message of a run that a signal stopped."""
     kind: Any = InfoGANTrainer if isinstance(config, InfoGANConfig) else Trainer
+    watched = config.held_out or getattr(config, "patience", None)
     trainer: TrainingLoop = kind(
         config,
         data,
         run,
         resuming=resuming,
         processes=processes,
-        held_out=held_out if config.held_out and held_out is not data else None,
+        held_out=held_out if watched and held_out is not data else None,
         **networks,
     )
     if not processes.is_first:

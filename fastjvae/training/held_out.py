@@ -28,14 +28,18 @@ class HeldOutWatch:
         images: (N, C, H, W) uint8; up to 256, evenly spread, are looked at.
         config: the run's settings.
         steps: of the whole run.
+        epoch: steps of an epoch, where there is to be a look in each, as often as the work allows;
+            by default there are at most 20 in the run.
     """
 
-    def __init__(self, images: Tensor, config: RunConfig, steps: int) -> None:
+    def __init__(
+        self, images: Tensor, config: RunConfig, steps: int, epoch: int | None = None
+    ) -> None:
         self._images = images[evenly_spread(len(images), _MOST_IMAGES)]
         self._channel_reduction = config.channel_reduction
         self._log_every, self._steps = config.log_every, steps
         work = -(-_TRAINED * len(self._images) // config.batch_size)
-        self._every = max(work, steps // _TIMES)  # steps
+        self._every = max(work, epoch or steps // _TIMES)  # steps
 
     def is_due(self, step: int) -> bool:
         """Whether the record of a step is to have the error; that of the last step always has."""

@@ -24,6 +24,7 @@ from fastjvae.training.held_out import HeldOutWatch
 from fastjvae.training.images import training_batches
 from fastjvae.training.layout import in_training_layout
 from fastjvae.training.loss_checks import read_checked
+from fastjvae.training.patience import Patience
 from fastjvae.training.processes import Processes
 from fastjvae.training.progress import Progress, images_left
 from fastjvae.training.recorder import Recorder
@@ -48,6 +49,8 @@ class TrainingLoop:
         processes: the processes that train together.
         held_out: images beside the training images, whose reconstruction error some records have.
         callbacks: told of records and checkpoints, and asked whether to stop.
+        patience: evaluations of the held-out images without a better one that end the last phase,
+            with the weights of the best; None for training to the end.
 
     Attributes:
         history: the records of :meth:`train`, as ``metrics.jsonl`` has them.
@@ -65,6 +68,7 @@ class TrainingLoop:
         *,
         held_out: ImageData | None = None,
         callbacks: Sequence[Callback] = (),
+        patience: int | None = None,
     ) -> None:
         self.config, self.data, self.run = config, data, run
         self.processes = processes or Processes()
@@ -84,7 +88,9 @@ class TrainingLoop:
         self.rows = min(config.log_every, self.total_steps)  # most of them between two log lines
         self.stop_signal: int | None = None  # the signal that ended train() early
         self.beside_steps_s = 0.0  # since the last record, of work between steps for the training
-        self._held_out = held_out and HeldOutWatch(held_out.images, config, self.total_steps)
+        epoch = None if patience is None else -(-self.batches.images // config.batch_size)
+        self._held_out = held_out and HeldOutWatch(held_out.images, config, self.total_steps, epoch)
+        self._patience = Patience(patience)
         self._digest = {
             "images": self.batches.images,
             "sha256": data.digest() if isinstance(data, ImageData) else None,
@@ -134,6 +140,7 @@ class TrainingLoop:
                     self._digest,
                     phase_step=self.phase_step,
                 )
+                self._patience.take_up(self._state)
             self._state = None
         check_can_go_on(self.run, self.step, self.total_steps, resuming=resuming)
 
@@ -169,13 +176,16 @@ class TrainingLoop:
                     self._log(self._read_record(since_s))
                     since_s = time.perf_counter()
                 self.files.frame(self.step, self.finished)
-                if self._checkpoints.due(self.step) or self.step == self.phase_ends:
+                ends = self.finished or self.step == self.phase_ends
+                if self._checkpoints.due(self.step) or ends:
                     self.save()
                 if self.step == self.phase_ends and self._later:
                     self._next_phase()
             self.files.take_over(first, self.total_steps)
             if not self.finished or not self.files.has_model:
                 self.save()
+        if self.finished:
+            self._patience.give_best(self.model)
         self.stop_signal = stopped.signal
         return self.finished
 
@@ -217,8 +227,8 @@ class TrainingLoop:
 
     @property
     def finished(self) -> bool:
-        """Whether every step has been taken."""
-        return self.step >= self.total_steps
+        """Whether every step has been taken that was to be."""
+        return self.step >= self.total_steps or self._patience.is_over
 
     def save(self) -> None:
         """Write a checkpoint, and at the end of the run the model.
@@ -229,9 +239,13 @@ class TrainingLoop:
         if self._checked != self.step:
             self._read_rows()
         self.files.checkpoint(
-            lambda: training_state(self.trained, self.config, self._digest, self.step)
+            lambda: {
+                **training_state(self.trained, self.config, self._digest, self.step),
+                **self._patience.state(),
+            }
         )
         if self.finished:
+            self._patience.give_best(self.model)
             self.files.model()
         self._checkpoints.written()
         if self.run is not None:
@@ -294,6 +308,22 @@ class TrainingLoop:
         self.progress.record(self.summary(record), left / record["images_per_s"])
         self.callbacks.on_log(record)
         self._called_off = self.callbacks.should_stop(record)
+        if self._patience.most is not None and not self._later:
+            self._count_evaluation(record.get("reconstruction_held_out"))
+
+    def _count_evaluation(self, error: float | None) -> None:
+        """Note an evaluation, of which several processes hear from rank 0."""
+        patience = self._patience
+        if not self.processes.any(error is not None):
+            return
+        better = self.processes.any(error is not None and patience.is_better(error))
+        patience.count(self.model, self.step, error or 0.0, better=better)
+        if patience.is_over:
+            self.progress.say(
+                f"training ends after step {self.step:,}: the held-out images have not been"
+                f" reconstructed better in {patience.most} evaluations; the model is that of step"
+                f" {patience.step:,}"
+            )
 
     def _read_rows(self) -> torch.Tensor:
         """The recorder's rows; ends a run whose numbers cannot be right."""

@@ -88,7 +88,16 @@ class Trainer(TrainingLoop):
                 f" {', '.join(phase.name for phase in config.phases)}: give"
                 f" dataclasses.replace(config, phases=())"
             )
-        super().__init__(config, data, run, processes, held_out=held_out, callbacks=callbacks)
+        super().__init__(
+            config,
+            data,
+            run,
+            processes,
+            held_out=held_out,
+            callbacks=callbacks,
+            patience=config.patience,
+        )
+        self.processes.first(lambda: _check_patience(config, held_out))
         self._own_objective = objective
         check_encoder_fits(config, own_encoder(config.encoder if encoder is None else encoder))
         model = self.on_device(build_model(config, self.batches.img_size, encoder, decoder))
@@ -152,6 +161,14 @@ class Trainer(TrainingLoop):
         self.progress.say(
             f"categories fitted anew after step {self.step:,}, shared information less imbalance:"
             f" {scores} nats"
+        )
+
+
+def _check_patience(config: TrainConfig, held_out: ImageData | None) -> None:
+    if config.patience is not None and held_out is None:
+        raise ArgumentError(
+            f"--patience {config.patience} needs held-out images, and there are none: give"
+            f" --held-out 0.1 for images and arrays, in Python held_out or validation"
         )
 
 

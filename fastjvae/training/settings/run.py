@@ -19,6 +19,7 @@ from fastjvae.training.settings.fields import Bounds, check_fields
 # where the data lie (their content is compared) and where to compute.
 RUN_SETTINGS = frozenset(
     {"steps", "epochs", "log_every", "checkpoint_every", "tensorboard", "figures", "animate_every"}
+    | {"patience"}
     | {"data_root", "labels", "download", "skip_damaged", "max_pixels"}
     | {"device", "networks", "keep_freed_memory", "cuda_graph", "timeout"}
 )

@@ -23,7 +23,7 @@ from fastjvae.training.settings.phases import (
     last_lengthened,
     shared_out,
 )
-from fastjvae.training.settings.run import PhaseConfig, Rate, StepsOrNone
+from fastjvae.training.settings.run import MOST_STEPS, PhaseConfig, Rate, StepsOrNone
 
 Initialisation = Literal["torch", "he"]
 
@@ -72,6 +72,12 @@ class TrainConfig(ObjectiveConfig):
     """a GPU replays the whole step as one CUDA graph; this flag launches its kernels one by one"""
     timeout: Annotated[float, Bounds(above=0, most=10_000_000)] = 300.0
     """several processes: seconds to wait for one that does not answer"""
+
+    # --- length -----------------------------------------------------------------------------------
+    patience: Annotated[int | None, Bounds(1, MOST_STEPS)] = None
+    """training ends before its last step when the held-out images, or the test images of a data set
+    that has some, have not been reconstructed better in so many evaluations in a row, of which each
+    epoch has one; the model is then that of the best evaluation. Of phases the last one counts"""
 
     # --- phases -----------------------------------------------------------------------------------
     phases: Suppress[tuple[Phase, ...]] = ()

@@ -1,6 +1,7 @@
-"""Checks that an argument is a number, Python's or NumPy's and no boolean; numbers as text."""
+"""Numbers: checks that an argument is one, Python's or NumPy's and no boolean; as text, in runs."""
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -43,3 +44,18 @@ def decimal(value: float) -> str:
     ('0.25', '0.00')
     """
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """The first and the last of ascending numbers that follow one another.
+
+    >>> runs_of([3, 7, 8, 9])
+    [(3, 3), (7, 9)]
+    """
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return runs

@@ -169,6 +169,13 @@ EXPERIMENTS: dict[str, Experiment] = {
     "mnist-best": Experiment(
         "mnist", {"checkpoint_every": 5_000}, recipe_name="best", scores="fast"
     ),
+    # A quarter of the steps: the labels are found soon.
+    "mnist-100-labels": Experiment(
+        "mnist",
+        {"labelled": 100, "steps": 1_450, "checkpoint_every": 5_000},
+        seeds=(0, 1, 2, 3, 4),
+        recipe_name="fast",
+    ),
     "mnist-fast-bf16": _in_bf16("mnist", "fast"),
     "mnist-published": Experiment("mnist", seeds=(0,), method="published"),
     "digits": Experiment("digits", seeds=_TEN),

@@ -40,6 +40,7 @@ from fastjvae.data.cache import user_folder
 from fastjvae.files import write_bytes, write_json
 from fastjvae.metrics.evaluation import evaluate
 from fastjvae.model.pretrained import WEIGHTS
+from fastjvae.training.labelled import labelled_of, with_chosen_labels
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.seeds import parse_seeds
 from fastjvae.training.settings.train import TrainConfig
@@ -157,7 +158,7 @@ def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
     final = load(config.source("test")) if unit.experiment.final else train
     trainer = WatchedTrainer(config, given, unit.run, held_out=final if config.held_out else None)
     preparation_s = time.perf_counter() - since
-    trainer.watched = train
+    trainer.watched = with_chosen_labels(train, config)
     print(f"{unit.name}, seed {unit.seed}: from step {trainer.step:,} to {trainer.total_steps:,}")
     if not trainer.train():
         return None
@@ -167,6 +168,7 @@ def _trained(unit: Unit, config: TrainConfig) -> dict[str, Any] | None:
         config.channel_reduction,
         unit.experiment.scores,
         train=given.images,
+        labelled=labelled_of(trainer.watched, config.spec),
     )
     records = read_metrics(unit.run)
     return {

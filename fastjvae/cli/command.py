@@ -22,6 +22,7 @@ from fastjvae.model import JointVAE, load
 from fastjvae.model.encoding import Encoding, encode
 from fastjvae.model.own_networks import GivenNetworks
 from fastjvae.training.device import resolve_device
+from fastjvae.training.labelled import labels_of_run, with_seen_labels
 from fastjvae.training.run_folder import RunFolder, capacity_of, last_record, run_of
 from fastjvae.training.settings.fields import Arguments, flag
 from fastjvae.training.settings.recipes import RECIPES
@@ -197,12 +198,13 @@ class ModelCommand(LoadsModel):
         record = last_record(self.run_folder) or {}
         return evaluate(
             self.model,
-            data,
+            with_seen_labels(data, self.run_folder),
             self.config.channel_reduction,
             scores,
             record.get("step"),
             None if train is None else train.images,
             capacity_of(record),
+            labels_of_run(self.run_folder),
         )
 
     def source(self, split: Literal["train", "test"]) -> DataSource:

@@ -17,7 +17,12 @@ def _types(evaluation: Evaluation, config: RunConfig) -> str:
     variable = evaluation.variables[number]
     used = len(variable.shares) - len(variable.unused)
     line = f"types: c{number} sorts the images into {used} of {len(variable.shares)} categories"
-    if variable.accuracy_majority is not None:
+    if variable.accuracy_labelled is not None and evaluation.labelled is not None:
+        line += (
+            f"; {variable.accuracy_labelled:.1%} of {evaluation.images:,} images are in that of"
+            f" their label, of which training saw {evaluation.labelled.images:,} others"
+        )
+    elif variable.accuracy_majority is not None:
         line += (
             f"; each named by its commonest label, {variable.accuracy_majority:.1%} of"
             f" {evaluation.images:,} images have that label"

@@ -19,6 +19,7 @@ from fastjvae.training.evaluated import evaluated
 from fastjvae.training.held_out import images_of_test
 from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer
+from fastjvae.training.labelled import check_some_left
 from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes, join_processes
 from fastjvae.training.run_folder import RunFolder
@@ -164,6 +165,12 @@ def _train(
     networks: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
     """Train, evaluate and draw; ``go_on`` ends the message of a run that a signal stopped."""
+
+    def check() -> None:
+        if held_out is data and isinstance(config, TrainConfig):
+            check_some_left(data, config)
+
+    processes.first(check)
     kind: Any = InfoGANTrainer if isinstance(config, InfoGANConfig) else Trainer
     watched = config.held_out or getattr(config, "patience", None)
     trainer: TrainingLoop = kind(

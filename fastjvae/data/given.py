@@ -66,6 +66,25 @@ def gathered(loader: DataLoader[Any], most: int = 10_000) -> ImageData:
     return image_data(torch.cat(found), name=type(loader.dataset).__name__)
 
 
+def items_of(loader: DataLoader[Any], rows: Tensor) -> ImageData:
+    """Images of a DataLoader's dataset by their numbers, as the dataset gives them.
+
+    Raises:
+        DataError: it gives none by a number.
+    """
+    with torch.random.fork_rng(devices=[]):  # a dataset may draw numbers
+        torch.manual_seed(0)
+        try:
+            items = [loader.dataset[row] for row in rows.tolist()]
+        except (TypeError, NotImplementedError, KeyError, IndexError) as error:
+            raise DataError(
+                f"known_labels are by the numbers of images, and the loader's dataset,"
+                f" {type(loader.dataset).__name__}, gives no image by its number: {error!r}"
+            ) from error
+    images = [each[0] if isinstance(each, (tuple, list)) else each for each in items]
+    return image_data(np.stack([_array(each) for each in images]))
+
+
 def _array(values: Any) -> npt.NDArray[Any]:
     """The values as numpy has them; what a tensor holds is not copied where it is on the CPU."""
     if isinstance(values, torch.Tensor):

@@ -4,7 +4,6 @@ The seed of the choice is no run's seed, so that runs of several seeds have the 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +45,12 @@ def held_out_rows(images: int, share: float) -> torch.Tensor:
 def divided(data: ImageData, share: float) -> tuple[ImageData, ImageData | None]:
     """The images to train on and those that are held out, in memory; None where there are none.
 
-    Images on a memory map that are too many for memory are not divided.
+    Images on a memory map that are too many for memory are not divided. Those whose labels training
+    may see are trained on, wherever they are.
     """
     held_out = held_out_rows(len(data), share)
+    if data.known_labels is not None:
+        held_out = held_out[data.known_labels[held_out] < 0]
     if not len(held_out) or (data.mapped and not fits(data.images.nbytes)):
         return data, None
     train, test = (
@@ -94,10 +96,4 @@ def _others(held_out: torch.Tensor, images: int) -> torch.Tensor:
 
 def _with_rows(data: ImageData, split: str, rows: torch.Tensor, **pixels: Any) -> ImageData:
     """The data of these rows, whose images and what belongs to them are given."""
-    return replace(
-        data,
-        name=f"{data.name}/{split}",
-        labels=None if data.labels is None else data.labels[rows],
-        factors=None if data.factors is None else data.factors[rows],
-        **pixels,
-    )
+    return data.with_rows(rows, name=f"{data.name}/{split}", **pixels)

@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import InitVar, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -132,6 +132,8 @@ class ImageData:
         name: such as "mnist/train".
         images: (N, C, H, W) uint8, contiguous, on the CPU; N >= 1.
         labels: (N,) int64 or None.
+        known_labels: (N,) int64 labels that training may see, -1 where it may not; None: it sees
+            none. What is evaluated leaves the images out whose label is known here.
         factors: (N, F) int64 ground-truth factors or None.
         label_names: one name for each label value, or None.
         factor_names: F names, or None.
@@ -152,6 +154,7 @@ class ImageData:
     name: str
     images: torch.Tensor
     labels: torch.Tensor | None = None
+    known_labels: torch.Tensor | None = field(default=None, kw_only=True)
     factors: torch.Tensor | None = None
     label_names: tuple[str, ...] | None = None
     factor_names: tuple[str, ...] | None = None
@@ -169,11 +172,16 @@ class ImageData:
             self._check("labels", self.labels, torch.int64, rank=1)
         if self.factors is not None:
             self._check("factors", self.factors, torch.int64, rank=2)
+        if self.known_labels is not None:
+            self._check("known labels", self.known_labels, torch.int64, rank=1)
+        named = self.labels
+        if named is None and self.known_labels is not None:
+            named = self.known_labels.clamp_min(0)
         if self.label_names is not None:
             names = len(self.label_names)
-            low, high = (0, -1) if self.labels is None else map(int, self.labels.aminmax())
+            low, high = (0, -1) if named is None else map(int, named.aminmax())
             if not 0 <= low <= high < names:
-                found = "no labels" if self.labels is None else f"labels from {low} to {high}"
+                found = "no labels" if named is None else f"labels from {low} to {high}"
                 raise DataError(f"{self.name} has {names} label names but {found}")
         factors = 0 if self.factors is None else self.factors.shape[1]
         if self.factor_names is not None and len(self.factor_names) != factors:
@@ -234,6 +242,32 @@ class ImageData:
     def loaded_from(self, source: DataSource) -> ImageData:
         """Return the data with the source that they come from."""
         return replace(self, source=source, known_digest=self._digest)
+
+    def with_known_labels(self, known: torch.Tensor, names: tuple[str, ...] | None) -> ImageData:
+        """The data with labels that training may see, (N,) int64, and the names of all labels."""
+        return replace(self, known_labels=known, label_names=names, known_digest=self._digest)
+
+    def without_known_labels(self) -> ImageData:
+        """The images whose labels training has not seen, with what belongs to them.
+
+        Raises:
+            DataError: there are none.
+        """
+        if self.known_labels is None:
+            return self
+        rows = (self.known_labels < 0).nonzero().squeeze(1)
+        if not len(rows):
+            raise DataError(
+                f"{self.name}: training sees the label of every image, so that none is left to"
+                f" evaluate: hold images out, or give fewer labels"
+            )
+        return self.with_rows(rows, images=self.images[rows], mapped=False)
+
+    def with_rows(self, rows: torch.Tensor, **changes: Any) -> ImageData:
+        """The data of these rows, with changes, of which the images of the rows are one."""
+        belonging = ("labels", "known_labels", "factors")
+        own = {n: each[rows] for n in belonging if (each := getattr(self, n)) is not None}
+        return replace(self, **own, **changes)
 
     @property
     def img_size(self) -> tuple[int, int, int]:

@@ -1,11 +1,9 @@
 """Evaluation of a model on a data set: reconstruction, divergences, categories and factors."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,33 +12,25 @@ from fastjvae.data import ImageData
 from fastjvae.data.source import check_image_data
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.checks import ChannelReduction
-from fastjvae.metrics._items import COLLAPSED_NATS, Integers
-from fastjvae.metrics.clusters import cluster_accuracy, commonest_labels
+from fastjvae.metrics._items import COLLAPSED_NATS
 from fastjvae.metrics.collapse import is_collapsed, is_too_short, mean_image_loss
 from fastjvae.metrics.effect import effect_on_images, is_without_effect, percent
 from fastjvae.metrics.reconstruction import encode_and_reconstruct, reconstruction_error
 from fastjvae.metrics.scores import SCORE_TITLES, Scores, disentanglement_scores
+from fastjvae.metrics.variables import (
+    Labelled,
+    Variable,
+    agreement,
+    fitting,
+    in_words,
+    variable_lines,
+    variable_of,
+)
 from fastjvae.model import JointVAE
 from fastjvae.model.encoding import Encoding
 
 USED_NATS = 0.25  # a unit with more is in use; with less its traversal changes next to nothing
 _MOST_IMAGES = 10_000  # of the training images beside held-out ones
-_LONGEST = 56  # characters of what may be long in a line of the table
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One categorical variable on a data set."""
-
-    kl: float  # nats; information + imbalance
-    information: float  # H(category mean) - mean H(p), nats: tells images apart
-    imbalance: float  # KL(category mean || uniform), nats
-    shares: list[float]  # of the images whose most probable category is this one
-    unused: list[int]  # categories that are most probable for no image
-    accuracy_majority: float | None  # of argmax alpha as a classifier; None without labels
-    accuracy_one_to_one: float | None
-    names: list[str | None] | None = None  # the commonest label of each category, with labels
-    effect: float | None = None  # share of the decoded image that depends on it
 
 
 @dataclass(frozen=True)
@@ -61,6 +51,8 @@ class Evaluation:
     capacity: float | None = None  # nats that the last step allowed, where capacities grow
     # Nats per image of the training images, where the data are held out of training.
     reconstruction_train: float | None = None
+    # The labels that training saw: their images are none of these. None where it saw no label.
+    labelled: Labelled | None = None
 
     @property
     def shows_mean_image(self) -> bool:
@@ -93,7 +85,7 @@ class Evaluation:
         """The discrete variable that agrees most with the labels, or without labels tells most."""
         return max(
             range(len(self.variables)),
-            key=lambda number: _agreement(self.variables[number]),
+            key=lambda number: agreement(self.variables[number]),
             default=None,
         )
 
@@ -158,13 +150,16 @@ class Evaluation:
                 if unit not in dead
             ]
             if dead:
-                lines.append(f"    not active        {_numbers('z', dead)}")
+                lines.append(f"    not active        {in_words('z', dead)}")
         for number, variable in enumerate(self.variables):
             lines += variable_lines(number, variable)
+            if self.labelled is not None and self.labelled.variable == number:
+                seen = f"training saw those of {self.labelled.images:,} other images"
+                lines.append(f"    labels            {seen}")
         if self.without_effect:
             few = len(self.without_effect) == 1
             lines.append(
-                f"  {_fitting(self.without_effect, ', ')} {'has' if few else 'have'} KL, but the"
+                f"  {fitting(self.without_effect, ', ')} {'has' if few else 'have'} KL, but the"
                 f" picture hardly depends on {'it' if few else 'them'}"
             )
         if self.scores:
@@ -181,60 +176,6 @@ class Evaluation:
         return "" if self.effect_cont is None else f", effect {percent(self.effect_cont[unit])}"
 
 
-def _agreement(variable: Variable) -> float:
-    agreeing = variable.accuracy_majority
-    return variable.information if agreeing is None else agreeing
-
-
-def variable_lines(number: int, variable: Variable) -> list[str]:
-    """Describe one categorical variable in a few lines of text."""
-    lines = [
-        f"  c{number}, {len(variable.shares)} categories",
-        f"    KL                {variable.kl:.3f} nats = {variable.information:.3f} information"
-        f" + {variable.imbalance:.3f} imbalance",
-        "    share of images   " + _fitting([f"{100 * s:.0f}%" for s in variable.shares], " "),
-        f"    unused categories {_numbers('', variable.unused)}",
-    ]
-    if variable.effect is not None:
-        lines.append(f"    effect            {percent(variable.effect)} of the picture")
-    if variable.accuracy_majority is not None:
-        lines.append(
-            f"    accuracy          {variable.accuracy_majority:.4f} majority,"
-            f" {variable.accuracy_one_to_one:.4f} one-to-one"
-        )
-    return lines
-
-
-def _numbers(prefix: str, numbers: Sequence[int]) -> str:
-    """Numbers in ascending order, those that follow one another as a range; as many as fit a line.
-
-    >>> _numbers("z", [0, 1, 2, 5, 8, 9])
-    'z0..z2, z5, z8, z9'
-    """
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    parts: list[str] = []
-    for run in runs:
-        names = [f"{prefix}{number}" for number in run]
-        parts += names if len(run) < 3 else [f"{names[0]}..{names[-1]}"]
-    return _fitting(parts, ", ") or "none"
-
-
-def _fitting(parts: Sequence[str], separator: str) -> str:
-    """The first parts that fit the rest of a line, and dots where there are more."""
-    text = ""
-    for part in parts:
-        longer = f"{text}{separator}{part}" if text else part
-        if len(longer) > _LONGEST:
-            return f"{text}{separator}..."
-        text = longer
-    return text
-
-
 @torch.no_grad()
 def evaluate(
     model: JointVAE,
@@ -244,13 +185,14 @@ def evaluate(
     steps: int | None = None,
     train: Tensor | None = None,
     capacity: float | None = None,
+    labelled: Labelled | None = None,
 ) -> Evaluation:
-    """Evaluate a model on every image of a data set.
+    """Evaluate a model on every image of a data set whose label did not take part in its training.
 
     Args:
         model: its mode is restored.
         data: images of the model's size; labels, where there are some, give accuracies, and
-            factors give scores.
+            factors give scores. Images with one of its ``known_labels`` are left out.
         channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
         scores: which, see :func:`fastjvae.metrics.disentanglement_scores`.
         steps: training steps that the model has taken, if known: after a few it has learned nothing
@@ -260,11 +202,14 @@ def evaluate(
         capacity: nats that the objective allowed all latent variables at the last step, where it
             has capacities: with less than one nat a model shows the mean image and has not
             collapsed.
+        labelled: the labels that training saw.
 
     Raises:
         ArgumentError: the data are no ``ImageData``.
+        DataError: training saw the label of every image.
     """
     check_image_data(data)
+    data = data.without_known_labels()
     encoding, reconstruction = encode_and_reconstruct(model, data.images, channel_reduction)
     on_train = None
     if train is not None:
@@ -284,14 +229,21 @@ def evaluate(
         channel_reduction=channel_reduction,
         kl_cont=kl_cont,
         variables=[
-            _variable(*each, labels, data.label_names)
-            for each in zip(
-                kl_disc,
-                imbalance,
-                model.spec.disc,
-                encoding.discrete.T,
-                effects.disc,
-                strict=True,
+            variable_of(
+                *each,
+                labels,
+                data.label_names,
+                labelled.names if labelled and labelled.variable == number else None,
+            )
+            for number, each in enumerate(
+                zip(
+                    kl_disc,
+                    imbalance,
+                    model.spec.disc,
+                    encoding.discrete.T,
+                    effects.disc,
+                    strict=True,
+                )
             )
         ],
         scores=found,
@@ -301,6 +253,7 @@ def evaluate(
         effect_cont=effects.cont,
         capacity=capacity,
         reconstruction_train=on_train,
+        labelled=labelled,
     )
 
 
@@ -320,31 +273,3 @@ def _scores(
     except ArgumentError as error:  # of the data or of a model that has diverged
         return None, str(error)
     return found, None
-
-
-def _variable(
-    kl: float,
-    imbalance: float,
-    size: int,
-    categories: Integers,
-    effect: float,
-    labels: Integers | None,
-    label_names: Sequence[str] | None,
-) -> Variable:
-    counts = np.bincount(categories, minlength=size)
-    majority, one_to_one, names = None, None, None
-    if labels is not None:
-        majority = cluster_accuracy(categories, labels)
-        one_to_one = cluster_accuracy(categories, labels, "one-to-one")
-        names = commonest_labels(categories, labels, size, label_names)
-    return Variable(
-        kl=kl,
-        information=kl - imbalance,
-        imbalance=imbalance,
-        shares=(counts / len(categories)).tolist(),
-        unused=np.flatnonzero(counts == 0).tolist(),
-        accuracy_majority=majority,
-        accuracy_one_to_one=one_to_one,
-        names=names,
-        effect=effect,
-    )

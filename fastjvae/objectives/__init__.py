@@ -18,6 +18,7 @@ from fastjvae.objectives.beta_tc import BetaTCObjective
 from fastjvae.objectives.drawn import drawn_information
 from fastjvae.objectives.factor import FactorObjective
 from fastjvae.objectives.joint import JointObjective, paper_mnist
+from fastjvae.objectives.labels import label_cross_entropy, with_label_loss
 from fastjvae.objectives.shared import SharedObjective, shared_information
 
 __all__ = [
@@ -34,7 +35,9 @@ __all__ = [
     "call_if_offered",
     "drawn_information",
     "encode_rows",
+    "label_cross_entropy",
     "loss_output",
     "paper_mnist",
     "shared_information",
+    "with_label_loss",
 ]

@@ -11,6 +11,7 @@ from fastjvae.data import ImageData
 from fastjvae.data.held_out import SPLIT_SEED, folders_of_splits
 from fastjvae.model import JointVAE, pretrained
 from fastjvae.training.device import tf32
+from fastjvae.training.labelled import described_labels
 from fastjvae.training.settings.run import Precision, RunConfig
 
 
@@ -42,11 +43,12 @@ def described(
     config: RunConfig,
     digest: dict[str, Any],
     held_out: ImageData | None = None,
+    labelled: ImageData | DataLoader[Any] | None = None,
 ) -> dict[str, Any]:
     """The entry of config.json about the images: above all whether its settings can load them.
 
     Of images that were divided here it says how, and by ``digest``, their number and SHA-256, which
-    ones are trained on.
+    ones are trained on. Of images with labels that training sees it says which ones these are.
     """
     source = data.source if isinstance(data, ImageData) else None
     entry = {
@@ -57,4 +59,7 @@ def described(
     if held_out is not None and source is not None and source.held_out:
         how = {"folder": "test"} if folders_of_splits(source) else {"seed": SPLIT_SEED}
         entry |= {"held_out": {"images": len(held_out), **how}, "sha256": digest["sha256"]}
+    numbered = isinstance(data, ImageData)
+    if labels := described_labels(labelled or data, config.spec, numbered=numbered):
+        entry |= {**labels, "sha256": digest["sha256"]}
     return entry

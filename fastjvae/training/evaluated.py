@@ -4,6 +4,7 @@ from fastjvae.data import ImageData
 from fastjvae.data.given import gathered
 from fastjvae.files import write_json
 from fastjvae.metrics.evaluation import Evaluation, evaluate
+from fastjvae.training.labelled import labelled_of
 from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.run_folder import capacity_of, last_record
 
@@ -29,6 +30,7 @@ def evaluated(trainer: TrainingLoop, held_out: ImageData | None) -> Evaluation:
         steps=trainer.step,
         train=None if train is None or data is train else train.images,
         capacity=capacity_of(record or {}),
+        labelled=labelled_of(trainer.labelled, trainer.model.spec),
     )
     if trainer.run is not None:
         trainer.run.check_is_there()

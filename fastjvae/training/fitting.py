@@ -8,8 +8,9 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from fastjvae.data import ImageData
-from fastjvae.data.given import gathered, image_data
+from fastjvae.data.given import gathered, image_data, items_of
 from fastjvae.data.held_out import SHARE, divided
+from fastjvae.data.known_labels import given_labels
 from fastjvae.errors import ArgumentError
 from fastjvae.files import parse_json, to_json
 from fastjvae.model import JointVAE
@@ -17,6 +18,7 @@ from fastjvae.model.own_networks import Network
 from fastjvae.training.callbacks import Callback
 from fastjvae.training.evaluated import evaluated
 from fastjvae.training.held_out import images_of_test
+from fastjvae.training.labelled import check_some_left
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.settings.for_images import Images
 from fastjvae.training.settings.from_python import settings_for
@@ -60,6 +62,7 @@ def fit(
     steps: int | None = None,
     recipe: str | TrainConfig | None = None,
     labels: Any = None,
+    known_labels: Any = None,
     validation: Any = None,
     encoder: Network | None = None,
     decoder: Network | None = None,
@@ -91,6 +94,10 @@ def fit(
         recipe: settings to begin with: a name, such as "paper"; or a :class:`TrainConfig`, such as
             ``fastjvae.training.recipe("mnist", "fast")``. By default they are made for the images.
         labels: (N,) integers or strings, for the evaluation alone.
+        known_labels: (N,) integers, -1 where unknown, or strings, None where unknown: labels that
+            training sees, by which categories become the classes. Their images are trained on and
+            never evaluated. ``labelled=100`` chooses as many of ``labels`` in their place. Of a
+            DataLoader they are by the numbers of its dataset's images, and need ``validation``.
         validation: images in any of these forms, or (images, labels), that the evaluation is of. By
             default those of the data set's own test split; of other images a tenth is held out.
         encoder, decoder: own networks, see :class:`fastjvae.JointVAE`: modules, which are trained
@@ -119,7 +126,12 @@ def fit(
     given |= {w: n for w, n in networks.items() if isinstance(n, str)}
     objects: Any = {w: n for w, n in networks.items() if not isinstance(n, str)}
     image_size = given.pop("image_size", None)
-    data = _given(images, labels, image_size)
+    data, labelled = _with_known_labels(_given(images, labels, image_size), known_labels)
+    if labelled is not None and validation is None:
+        raise ArgumentError(
+            "known_labels of a DataLoader need validation images: which of its images an evaluation"
+            " would have to leave out it does not say"
+        )
     sentences: list[str] = []  # which the run's progress says
     share = _share(recipe, settings)
     train, held_out = _parts(data, validation, share, image_size, sentences.append)
@@ -128,8 +140,18 @@ def fit(
     sentences += [left_out] if left_out else []
     if held_out is not None and validation is not None:
         config = replace(config, held_out=0.0)  # given, and not a share
+    if held_out is None:
+        check_some_left(train, config)
     run = None if out is None else RunFolder(out)
-    trainer = Trainer(config, train, run, held_out=held_out, callbacks=callbacks, **objects)
+    trainer = Trainer(
+        config,
+        train,
+        run,
+        held_out=held_out,
+        callbacks=callbacks,
+        labelled=labelled,
+        **objects,
+    )
     for sentence in (*sentences, *late_capacities(config, trainer.total_steps)):
         trainer.progress.say(sentence)
     trainer.train()
@@ -175,6 +197,18 @@ def _given(images: Any, labels: Any, image_size: Any) -> _Given:
         return images
     labelled = image_data(images.images, labels)
     return replace(images, labels=labelled.labels, label_names=labelled.label_names)
+
+
+def _with_known_labels(data: _Given, known_labels: Any) -> tuple[_Given, ImageData | None]:
+    """The images with the labels that training may see; of a DataLoader these are apart."""
+    if known_labels is None:
+        return data, None
+    if isinstance(data, ImageData):
+        known = given_labels(known_labels, len(data), data.label_names)
+        return data.with_known_labels(*known), None
+    numbers, names = given_labels(known_labels, len(data.dataset))  # type: ignore[arg-type]
+    rows = (numbers >= 0).nonzero().squeeze(1)
+    return data, items_of(data, rows).with_known_labels(numbers[rows], names)
 
 
 def _share(recipe: Any, settings: dict[str, Any]) -> float:

@@ -22,6 +22,7 @@ from fastjvae.training.checkpoint_times import CheckpointTimes
 from fastjvae.training.device import resolve_device, set_precision
 from fastjvae.training.held_out import HeldOutWatch
 from fastjvae.training.images import training_batches
+from fastjvae.training.labelled import labels_digest
 from fastjvae.training.layout import in_training_layout
 from fastjvae.training.loss_checks import read_checked
 from fastjvae.training.patience import Patience
@@ -51,6 +52,7 @@ class TrainingLoop:
         callbacks: told of records and checkpoints, and asked whether to stop.
         patience: evaluations of the held-out images without a better one that end the last phase,
             with the weights of the best; None for training to the end.
+        labelled: has the ``known_labels`` that training sees, where ``data`` are a DataLoader.
 
     Attributes:
         history: the records of :meth:`train`, as ``metrics.jsonl`` has them.
@@ -69,8 +71,10 @@ class TrainingLoop:
         held_out: ImageData | None = None,
         callbacks: Sequence[Callback] = (),
         patience: int | None = None,
+        labelled: ImageData | None = None,
     ) -> None:
         self.config, self.data, self.run = config, data, run
+        self.labelled = labelled or data  # of which training may see some labels
         self.processes = processes or Processes()
         self.progress = Progress(shown=self.processes.is_first)
         self.device = resolve_device(self.processes.device or config.device)
@@ -94,8 +98,9 @@ class TrainingLoop:
         self._digest = {
             "images": self.batches.images,
             "sha256": data.digest() if isinstance(data, ImageData) else None,
+            **labels_digest(self.labelled),
         }
-        self._described = described(data, config, self._digest, held_out)
+        self._described = described(data, config, self._digest, held_out, self.labelled)
         self._images_since = 0  # the last record
         self._checkpoints = CheckpointTimes(config, self.processes)
         self._called_off = False  # by a callback

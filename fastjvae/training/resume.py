@@ -85,6 +85,10 @@ def restore(
             f" {data['images']:,} of other content now); resume with the data that the run began"
             f" with"
         )
+    if state["data"].get("labels") != data.get("labels"):
+        raise CheckpointError(
+            f"{path} was trained with other labels; resume with those that the run began with"
+        )
     trained.model.load_state_dict(state["model"])
     _restore_generators(trained.noise, state["rng"], epoch_seed(config.seed, state["step"]))
     if phase_step == 0 < state["step"]:

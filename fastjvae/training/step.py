@@ -21,9 +21,16 @@ from fastjvae.functional import divergence_sums, joined_rows, latent_sample
 from fastjvae.functional.batch_parts import add_up, part_of_batch
 from fastjvae.functional.noise import Noise, draw_seed, drawn_noise
 from fastjvae.model import JointVAE
-from fastjvae.objectives import LossOutput, Objective, call_if_offered, encode_rows
+from fastjvae.objectives import (
+    LossOutput,
+    Objective,
+    call_if_offered,
+    encode_rows,
+    with_label_loss,
+)
 from fastjvae.training.capture import CapturedStep, capture
 from fastjvae.training.device import autocast
+from fastjvae.training.labelled import LabelledImages
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import loss_numbers
 from fastjvae.training.settings.run import Precision
@@ -44,6 +51,7 @@ class TrainingStep:
         precision: "bf16" runs the networks under autocast.
         compiled: whether ``torch.compile`` is asked for.
         graph: whether a CUDA graph is asked for.
+        labelled: images whose labels take part in every step.
     """
 
     def __init__(
@@ -59,6 +67,7 @@ class TrainingStep:
         precision: Precision = "fp32",
         compiled: bool = False,
         graph: bool = False,
+        labelled: LabelledImages | None = None,
     ) -> None:
         self.model, self.objective = trained.model, trained.objective
         self.optimizer, self.recorder = trained.optimizer, trained.recorder
@@ -70,7 +79,8 @@ class TrainingStep:
         self._transform = RandomAffine(augment, self.device, self.model.dtype) if augment else None
         self._full_lr = [group["lr"] for group in self.optimizer.param_groups]
         self._lr = [torch.zeros((), device=self.device) for _ in self._full_lr]
-        self.loss: Any = LossModule(self.model, self.objective)
+        self.labelled = labelled
+        self.loss: Any = LossModule(self.model, self.objective, labelled)
         self.in_parts = processes.world > 1 or accumulate > 1
         self.compiled, self.graph = self._possible(compiled, graph)
         if processes.world > 1:
@@ -82,12 +92,13 @@ class TrainingStep:
     def take(self, selected: Tensor, number: int) -> None:
         """Take one step on the images of a selection."""
         images = self.augmented(self.batches.gather(selected), self.batches.whole(number))
+        known = self._known()
         self.optimizer.zero_grad(set_to_none=True)
         if self.in_parts:
-            out = self._backward_in_parts(images, self.batches.whole(number))
+            out = self._backward_in_parts(images, self.batches.whole(number), known)
         else:
             with self.autocast():
-                out = self.loss(images, self.number, *self._draw_noise(len(images)))
+                out = self.loss(images, self.number, *self._draw_noise(len(images)), *known)
             out.loss.backward()
         if self.warmup:
             self._set_learning_rates()
@@ -103,6 +114,20 @@ class TrainingStep:
         own = uniform.tensor_split(self.processes.world)[self.processes.rank]
         return self._transform(images, own)
 
+    def _known(self) -> tuple[Tensor, ...]:
+        """The step's labelled images and their categories, transformed as the others are.
+
+        Every process has all of them: they are few, and no sum has to be exchanged.
+        """
+        if self.labelled is None:
+            return ()
+        images, categories = self.labelled.batch()
+        if self._transform is not None:
+            shape = (len(images), NUMBERS)
+            uniform = torch.rand(shape, generator=self.noise, device=self.device)
+            images = self._transform(images, uniform)
+        return images, categories
+
     def _set_learning_rates(self) -> None:
         """The learning rates of this step, kept in tensors whose addresses do not change.
 
@@ -114,8 +139,13 @@ class TrainingStep:
             share = torch.div(self.number, self.warmup, out=lr).clamp_(max=1.0)
             group["lr"] = share.mul_(full)
 
-    def _backward_in_parts(self, images: Tensor, whole: int) -> LossOutput:
-        """Gradients of the whole batch's loss, of which these images are this process' part."""
+    def _backward_in_parts(
+        self, images: Tensor, whole: int, known: tuple[Tensor, ...]
+    ) -> LossOutput:
+        """Gradients of the whole batch's loss, of which these images are this process' part.
+
+        The last part has the labelled images beside it.
+        """
         world, rank = self.processes.world, self.processes.rank
         # The noise is drawn for the whole batch on every process: it is then the same whatever the
         # number of processes, and so are their generators.
@@ -131,7 +161,8 @@ class TrainingStep:
             more = len(outs) < len(parts) - 1
             among = part_of_batch(whole, sums=sums, rows=rows, first=first)
             with among, self._without_exchange(more), self.autocast():
-                outs.append(self.loss(own, self.number, n, u))
+                beside = () if more else (None, None, *known)
+                outs.append(self.loss(own, self.number, n, u, *beside))
                 outs[-1].loss.backward()  # type: ignore[no-untyped-call]
             first += len(own)
         # Every part's loss has its own share of the reconstruction, and the whole batch's rest.
@@ -185,6 +216,8 @@ class TrainingStep:
     def __call__(self, number: int) -> None:
         """Take step ``number``, counted from 0, as it was compiled or captured."""
         selected = self.batches.select(number)
+        if self.labelled is not None:
+            self.labelled.begin(number)
         if selected.shape not in self._prepared:
             self._prepared[selected.shape] = self._prepare(selected, number)
         if graph := self._prepared[selected.shape]:
@@ -212,7 +245,8 @@ class TrainingStep:
                     self.take(selected, number)
             except Exception as error:  # compilers fail in ways of their own, assertions too
                 self._go_on_without("torch.compile", error)
-                self.compiled, self.loss = False, LossModule(self.model, self.objective)
+                self.compiled = False
+                self.loss = LossModule(self.model, self.objective, self.labelled)
         if self.graph:
             try:
                 return self._capture(selected, number)
@@ -272,11 +306,16 @@ class TrainingStep:
 
 
 class LossModule(nn.Module):
-    """:meth:`JointVAE.loss` as a forward pass, where DistributedDataParallel and others want it."""
+    """:meth:`JointVAE.loss` as a forward pass, where DistributedDataParallel and others want it.
 
-    def __init__(self, model: JointVAE, objective: Objective) -> None:
+    ``labelled`` are the images whose categories a call may have, too.
+    """
+
+    def __init__(
+        self, model: JointVAE, objective: Objective, labelled: LabelledImages | None = None
+    ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.labelled = model, labelled
         self.objective = objective  # a submodule if it is a module
 
     def forward(
@@ -287,8 +326,14 @@ class LossModule(nn.Module):
         uniform: Tensor | None = None,
         seed: int | Tensor | None = None,
         generator: torch.Generator | None = None,
+        known: Tensor | None = None,
+        categories: Tensor | None = None,
     ) -> LossOutput:
-        return self.model.loss(images, step, self.objective, normal, uniform, seed, generator)
+        out = self.model.loss(images, step, self.objective, normal, uniform, seed, generator)
+        if self.labelled is None or known is None or categories is None:
+            return out
+        variable, weight = self.labelled.variable, self.labelled.weight
+        return with_label_loss(out, self.model, known, categories, variable, weight)
 
 
 def _distributed(loss: LossModule, device: torch.device) -> DistributedDataParallel:

@@ -16,6 +16,7 @@ from fastjvae.objectives.shared import HIDDEN_DIM, SharedObjective
 from fastjvae.training.adam import adam
 from fastjvae.training.callbacks import Callback
 from fastjvae.training.collapse_watch import CollapseWatch
+from fastjvae.training.labelled import labelled_images, with_chosen_labels
 from fastjvae.training.loop import TrainingLoop
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import loss_recorder
@@ -54,6 +55,8 @@ class Trainer(TrainingLoop):
         callbacks: see :class:`fastjvae.training.callbacks.Callback`.
         encoder, decoder: own networks, in the place of those that ``config`` names; they are
             trained as they are, and begin with the weights that they have.
+        labelled: images whose ``known_labels`` training sees, where ``data`` are a DataLoader; of
+            ``ImageData`` these are its own.
 
     Raises:
         BackendError: ``networks`` cannot run on the device.
@@ -79,6 +82,7 @@ class Trainer(TrainingLoop):
         callbacks: Sequence[Callback] = (),
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
+        labelled: ImageData | None = None,
     ) -> None:
         if isinstance(data, DataLoader) and any(p.config.refits for p in config.phase_configs):
             raise ArgumentError("--refits take images that can be read twice, not a DataLoader")
@@ -88,6 +92,7 @@ class Trainer(TrainingLoop):
                 f" {', '.join(phase.name for phase in config.phases)}: give"
                 f" dataclasses.replace(config, phases=())"
             )
+        data = with_chosen_labels(data, config, labelled)
         super().__init__(
             config,
             data,
@@ -96,6 +101,7 @@ class Trainer(TrainingLoop):
             held_out=held_out,
             callbacks=callbacks,
             patience=config.patience,
+            labelled=labelled,
         )
         self.processes.first(lambda: _check_patience(config, held_out))
         self._own_objective = objective
@@ -113,6 +119,7 @@ class Trainer(TrainingLoop):
         features = head.in_features if isinstance(head, nn.Linear) else HIDDEN_DIM
         objective = build_objective(config, features) if own is None else own
         call_if_offered(objective, "to", self.device)
+        self._labelled = labelled_images(self.labelled, config, self.device)
         optimizer = adam(self.model, objective, config.lr)
         recorder = loss_recorder(self.model.spec, self.rows)
         trained = Trained(self.model, objective, optimizer, recorder, self.noise)
@@ -127,6 +134,7 @@ class Trainer(TrainingLoop):
             precision=self.precision,
             compiled=config.compile,
             graph=config.cuda_graph,
+            labelled=self._labelled,
         )
         watch = None
         if isinstance(self.data, ImageData):
@@ -140,7 +148,7 @@ class Trainer(TrainingLoop):
             spread = self.phase.config.spread
             spread_categories(self.model, self.take, spread, self.objective.head)
         refits = self.phase.config.refits
-        if shared and self.phase_step in refits:
+        if shared and self.phase_step in refits and self._labelled is None:
             self._refit()
         super().train_step()
 

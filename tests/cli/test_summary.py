@@ -9,6 +9,7 @@ import pytest
 
 from fastjvae.cli.summary import summary
 from fastjvae.metrics.evaluation import Evaluation, Variable
+from fastjvae.metrics.variables import Labelled
 from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.settings.for_images import for_images
 from fastjvae.training.settings.recipes import recipe
@@ -47,6 +48,15 @@ def test_three_lines_say_what_was_learned():
         "style: 2 of 4 continuous units hold what varies within a type, the most z1, z2",
         "pictures: the error of a reconstruction is 12.3 nats, that of the mean image 50.0",
     ]
+
+
+def test_labels_that_training_saw_are_told():
+    told = dataclasses.replace(VARIABLE, accuracy_labelled=0.75)
+    labelled = Labelled(images=30, variable=0, names=["a", "b", "c"])
+    assert lines(variables=[told], labelled=labelled)[0] == (
+        "types: c0 sorts the images into 2 of 3 categories; 75.0% of 1,200 images are in that of"
+        " their label, of which training saw 30 others"
+    )
 
 
 def test_what_a_recipe_assumes_stands_beside_its_number():

@@ -32,6 +32,7 @@ SLOW = {
     "README",
     "data",
     "export",
+    "few-labels",
     "figures",
     "metrics",
     "python",
@@ -83,6 +84,7 @@ def test_the_python_examples_run_one_after_the_other(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("images.npy", np.random.default_rng(0).integers(0, 256, (120, 16, 16), dtype=np.uint8))
+    np.save("labels.npy", np.arange(120) % 3)
     logged: list[dict[str, float]] = []
     for tracker, function in (("wandb", "log"), ("mlflow", "log_metrics")):
 

@@ -41,6 +41,7 @@ def trainer(tmp_path: Path) -> Callable[..., Trainer]:
         {"warmup": 3},
         {"objective": "factor"},
         {"drawn_gamma": 10.0},
+        {"labelled": 12, "augment": 0.5},
         {"networks": "triton", "batch_size": 2},
     ],
 )

@@ -94,6 +94,11 @@ class ObjectiveConfig(RunConfig):
     channel_reduction: ChannelReduction = "mean"
     """cross-entropy averaged over channels, as the published code has it, or summed over them"""
 
+    # --- images whose labels are known ------------------------------------------------------------
+    label_weight: Weight = 100.0
+    """weight of the cross-entropy between the labels that are known and the categories of their
+    images, some of which every step takes beside its batch; loss nats per nat"""
+
     # --- groups of images that likely show the same thing -----------------------------------------
     group: Annotated[int, Bounds(1, 10_000)] = 1
     """a batch is made of groups of this many images, each an image with some of its neighbours; an

@@ -41,6 +41,7 @@ class Phase:
     total_capacity: CapacityConfig | None = None
     beta: Annotated[float, Bounds(0)] | None = None
     factor: FactorConfig | None = None
+    label_weight: Weight | None = None
     group: Annotated[int, Bounds(1, 10_000)] | None = None
     neighbours: Annotated[int, Bounds(most=10_000)] | None = None
     overclusters: Annotated[int, Bounds(most=100_000)] | None = None

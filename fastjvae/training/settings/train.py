@@ -73,6 +73,13 @@ class TrainConfig(ObjectiveConfig):
     timeout: Annotated[float, Bounds(above=0, most=10_000_000)] = 300.0
     """several processes: seconds to wait for one that does not answer"""
 
+    # --- images whose labels are known ------------------------------------------------------------
+    labelled: Annotated[int, Bounds(0, 10**9)] = 0
+    """images of the training set whose labels training may see, as many of each class as of every
+    other as far as it goes, chosen by the seed; 0 for none. The categories of a discrete variable
+    are then the classes: of the first that has as many as there are classes, or of the first with
+    more; --refits are left out"""
+
     # --- length -----------------------------------------------------------------------------------
     patience: Annotated[int | None, Bounds(1, MOST_STEPS)] = None
     """training ends before its last step when the held-out images, or the test images of a data set

@@ -5,7 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from fastjvae.metrics.evaluation import Evaluation, Variable
+from fastjvae.metrics.evaluation import Evaluation
+from fastjvae.metrics.variables import Variable
 
 _Made = TypeVar("_Made")
 # Numbers that an evaluation always has; null is what was not finite.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from fastjvae.metrics.evaluation import Evaluation
-from fastjvae.metrics.variables import Variable
+from fastjvae.metrics.variables import Labelled, Variable
 
 _Made = TypeVar("_Made")
 # Numbers that an evaluation always has; null is what was not finite.
@@ -23,7 +23,9 @@ def evaluation_from_dict(values: Mapping[str, Any]) -> Evaluation:
     """
     try:
         variables = [_made(Variable, each) for each in values["variables"]]
-        return _made(Evaluation, {**values, "variables": variables})
+        seen = values.get("labelled")
+        labelled = None if seen is None else _made(Labelled, seen)
+        return _made(Evaluation, {**values, "variables": variables, "labelled": labelled})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"it is no evaluation ({error})") from error
 

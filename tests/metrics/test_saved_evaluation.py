@@ -2,21 +2,26 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from fastjvae.files import to_json
-from fastjvae.metrics.evaluation import Evaluation, Variable
+from fastjvae.metrics.evaluation import Evaluation
 from fastjvae.metrics.saved_evaluation import evaluation_from_dict
+from fastjvae.metrics.variables import Labelled, Variable
 
 VARIABLE = Variable(
-    1.5, 1.25, 0.25, [0.5, 0.5, 0.0], [2], 0.75, 0.5, names=["one", None, "two"], effect=0.5
-)
+    1.5, 1.25, 0.25, [0.5, 0.5, 0.0], [2], 0.75, 0.5,
+    names=["one", None, "two"], effect=0.5, accuracy_labelled=0.625,
+)  # fmt: skip
 EVALUATION = Evaluation(
-    "digits/test", 300, 120.5, "mean", [0.5, 0.001], [VARIABLE], steps=100, effect_cont=[0.25, 0.0]
-)
+    "digits/test", 300, 120.5, "mean", [0.5, 0.001], [VARIABLE],
+    scores={"mig": 0.5}, no_scores="too few images", mean_image=150.25, steps=100,
+    effect_cont=[0.25, 0.0], capacity=8.0, reconstruction_train=119.5,
+    labelled=Labelled(20, 0, ["one", "two"]),
+)  # fmt: skip
 
 
 def saved(evaluation: Evaluation) -> dict[str, Any]:
@@ -25,7 +30,11 @@ def saved(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def test_it_comes_back_as_it_was() -> None:
-    assert evaluation_from_dict(saved(EVALUATION)) == EVALUATION
+    for whole in (EVALUATION, VARIABLE):  # a field that is added here is one that is read
+        assert [f.name for f in fields(whole) if getattr(whole, f.name) is None] == []
+    found = evaluation_from_dict(saved(EVALUATION))
+    assert found == EVALUATION
+    assert found.table() == EVALUATION.table()
 
 
 def test_numbers_that_are_not_finite_are_so_again() -> None:
@@ -44,9 +53,10 @@ def test_entries_of_other_versions() -> None:
     values = saved(EVALUATION)
     values["mood"] = 3
     values["variables"][0]["colour"] = "red"
-    for since in ("effect_cont", "capacity", "reconstruction_train"):
-        del values[since]
-    assert evaluation_from_dict(values) == replace(EVALUATION, effect_cont=None)
+    since = ("effect_cont", "capacity", "reconstruction_train", "labelled")
+    for name in since:
+        del values[name]
+    assert evaluation_from_dict(values) == replace(EVALUATION, **dict.fromkeys(since))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +67,7 @@ def test_entries_of_other_versions() -> None:
         {},
         {"variables": [{}]},
         {**saved(EVALUATION), "variables": 3},
+        {**saved(EVALUATION), "labelled": 3},
         {**saved(EVALUATION), "reconstruction": "much"},
         {name: value for name, value in saved(EVALUATION).items() if name != "images"},
     ],

@@ -206,7 +206,8 @@ def _train(
     elif config.figures:
         draw_all(model, held_out, evaluation, run.figures, run)
     named = networks_flags(config)
-    print(f"model: {run}" + (f", which commands load with{named} or --trust-imports" * bool(named)))
+    how = f", which commands load with{named} or --trust-imports" if named else ""
+    print(f"model: {run}{how}")
     print(summary(evaluation, config))
     if config.figures and (picture := run.figures / "overview.png").exists():
         print(f"all in one picture: {picture}")

@@ -303,7 +303,9 @@ def _read_entry(which: Which, entry: Any, source: Path) -> tuple[str | None, dic
     """Name and arguments of a saved network; no name of one that was given as an object."""
     if isinstance(entry, dict) and isinstance(entry.get("object"), str):
         return None, {}
-    name, args = (entry.get(k) for k in ("import", "args")) if isinstance(entry, dict) else (0, 0)
+    name, args = (
+        (entry.get(k) for k in ("import", "args")) if isinstance(entry, dict) else (None, None)
+    )
     if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(args, dict):
         raise CheckpointError(f"{source} describes no {which}: {shown(entry)}")
     return name, args

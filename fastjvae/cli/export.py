@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastjvae.cli.command import LoadsModel, RunPath
+from fastjvae.cli.explore import page_of
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.saving import save
 from fastjvae.figures.traversals import traversals
@@ -19,7 +20,7 @@ from fastjvae.training.model_card import UNKNOWN, model_card, saved_evaluation
 from fastjvae.training.run_folder import RunFolder, run_of
 from fastjvae.training.settings.train import TrainConfig
 
-_CARD, _FIGURE = "README.md", "traversals.png"
+_CARD, _FIGURE, _PAGE = "README.md", "traversals.png", "explorer.html"
 
 
 class Export(LoadsModel):
@@ -27,13 +28,17 @@ class Export(LoadsModel):
 
     model_path: RunPath
     """a run folder, or any model that fastjvae or the published code saved"""
-    to: Literal["published", "safetensors", "torch", "onnx", "hub"]
+    to: Literal["published", "safetensors", "torch", "onnx", "html", "hub"]
     """published: model.pt and specs.json of the published code; safetensors: config.json and
     model.safetensors; torch: encoder.pt2 and decoder.pt2 of torch.export; onnx: encoder.onnx and
-    decoder.onnx, compared with the model in onnxruntime where that is installed; hub: a folder for
-    the Hugging Face Hub, with a model card"""
+    decoder.onnx, compared with the model in onnxruntime where that is installed; html:
+    explorer.html, a page that moves the model by sliders, offline; hub: a folder for the Hugging
+    Face Hub, with a model card"""
     out: str | None = None
     """folder; by default export-FORM in the run folder"""
+    range: tuple[float, float] | None = None
+    """html: first and last value of a unit, in standard deviations of its prior; by default its
+    5 % and 95 % quantile"""
     push: str | None = None
     """hub: upload the folder to this repository, USER/NAME, which is made if it does not exist"""
     license: str | None = None
@@ -59,6 +64,10 @@ class Export(LoadsModel):
         elif self.to == "onnx":
             files = (ENCODER, DECODER)
             notes.append(_compared(save_onnx(model, folder)))
+        elif self.to == "html":
+            files = (_PAGE,)
+            page = page_of(model, self.model_path, self.range)
+            write_bytes(folder / _PAGE, page.encode())
         else:
             files, notes = self._save_for_hub(model, run, folder)
         print(f"wrote {', '.join(sorted(files))} to {folder}")
@@ -73,9 +82,9 @@ class Export(LoadsModel):
         Raises:
             ArgumentError: a flag is of another form, or its value cannot be.
         """
-        for name in ("push", "license"):
-            if getattr(self, name) is not None and self.to != "hub":
-                raise ArgumentError(f"--{name} is for --to hub, got --to {self.to}")
+        for name, form in (("push", "hub"), ("license", "hub"), ("range", "html")):
+            if getattr(self, name) is not None and self.to != form:
+                raise ArgumentError(f"--{name} is for --to {form}, got --to {self.to}")
         if self.push is not None:
             if not hub.is_repository(self.push):
                 raise ArgumentError(

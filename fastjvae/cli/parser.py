@@ -12,6 +12,7 @@ from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, subcommand
 from fastjvae.cli.command import Command
 from fastjvae.cli.edit import Edit
 from fastjvae.cli.evaluate import Evaluate
+from fastjvae.cli.explore import Explore
 from fastjvae.cli.export import Export
 from fastjvae.cli.figures import FIGURES
 from fastjvae.cli.figures.run import Figures
@@ -24,7 +25,16 @@ from fastjvae.cli.usage import usage_sentence
 from fastjvae.errors import ArgumentError, did_you_mean
 from fastjvae.training.settings.recipes import RECIPES
 
-COMMANDS: tuple[type[Command], ...] = (Train, Tune, InfoGAN, Evaluate, Figures, Edit, Export)
+COMMANDS: tuple[type[Command], ...] = (
+    Train,
+    Tune,
+    InfoGAN,
+    Evaluate,
+    Figures,
+    Explore,
+    Edit,
+    Export,
+)
 
 _ABOUT = "JointVAE (Dupont 2018): continuous and discrete factors of variation without labels"
 _COMMANDS = {command.name: command for command in COMMANDS}

@@ -9,6 +9,7 @@
 from fastjvae.figures.animation import save_animation, training_animation
 from fastjvae.figures.azimuth import follow_angle, inferred_angles
 from fastjvae.figures.edit import edited_picture, edits
+from fastjvae.figures.explorer.page import explorer_page
 from fastjvae.figures.frames import Frame, read_frames
 from fastjvae.figures.grid import traversal_grid
 from fastjvae.figures.kl_growth import kl_growth
@@ -28,6 +29,7 @@ __all__ = [
     "Frame",
     "edited_picture",
     "edits",
+    "explorer_page",
     "follow_angle",
     "inferred_angles",
     "kl_growth",

@@ -40,7 +40,8 @@ def facts_of(page: str) -> dict[str, Any]:
     ],
 )
 def test_a_page_is_small(img_size: tuple[int, int, int], spec: dict[str, Any], most: int):
-    assert len(explorer_page(JointVAE(img_size, spec)).encode()) <= most
+    known = {"effect_cont": [0.1] * spec["cont"], "variables": [{"effect": 0.1}]}
+    assert len(explorer_page(JointVAE(img_size, spec), known).encode()) <= most
 
 
 def test_nothing_in_a_page_is_fetched_and_only_its_own_script_may_run():

@@ -95,7 +95,7 @@ def test_both_wheels_hold_both_packages_and_no_top_level_kernels(built: dict[str
         sources = {
             f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
             for path in (ROOT / folder).rglob("*")
-            if path.suffix in (".py", ".typed")
+            if path.suffix in (".py", ".typed", ".html", ".css", ".js")
         }
         assert sources <= files
     assert any(file.endswith("licenses/LICENSE") for file in files)

@@ -7,18 +7,18 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from fastjvae.cli.command import Command, RunPath
+from fastjvae.cli.command import LoadsModel, RunPath
 from fastjvae.errors import ArgumentError, RunError
 from fastjvae.figures.explorer.page import explorer_page
 from fastjvae.files import printable, read_json
-from fastjvae.model import JointVAE, load
+from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import Span
 from fastjvae.training.run_folder import RunFolder, last_record, run_of
 
 _HOST = "127.0.0.1"  # no other machine reaches it
 
 
-class Explore(Command):
+class Explore(LoadsModel):
     """Open a model in the browser: sliders, categories, traversals, pictures of your own.
 
     It is the page that fastjvae export RUN --to html writes, for as long as the command runs.
@@ -37,7 +37,7 @@ class Explore(Command):
     def run(self) -> int:
         if not 0 <= self.port < 2**16:
             raise ArgumentError(f"--port must be from 0, a free one, to 65535, got {self.port}")
-        page = page_of(load(self.model_path), self.model_path, self.range)
+        page = page_of(self.loaded(self.model_path), self.model_path, self.range)
         with server_of(page, self.port) as server:
             address = f"http://{_HOST}:{server.server_address[1]}/"
             print(f"explorer: {address} (Ctrl-C ends it)", flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,17 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from browsers import need_browser
 from PIL import Image
 
-from benchmarks.browser import at_rest, browser, missing_browser, resize
+from benchmarks.browser import at_rest, browser, resize
 from fastjvae import JointVAE, load
 from fastjvae.figures import explorer_page
 from fastjvae.model import read_picture
 from fastjvae.model.latent_moves import telling_categories
-
-missing = missing_browser()
-if missing and not os.environ.get("CI"):
-    pytest.skip(f"needs a browser to drive: {missing}", allow_module_level=True)
 
 MINUS = "\N{MINUS SIGN}"
 SPEC = {"cont": 4, "disc": [5, 3]}
@@ -55,6 +51,7 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def driver(downloads: Path) -> Iterator[Any]:
+    need_browser()
     with browser(downloads) as started:
         yield started
 

@@ -227,6 +227,23 @@ def test_published_models_decode_as_in_pytorch(
     check_networks(opened(file=file), model, rows, images)
 
 
+def test_scripts_see_pictures_in_the_value_range_of_the_model(
+    opened: Open, model: JointVAE, page: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    written = page.read_text(encoding="utf-8")
+    changed = written.replace('"value_range": [0.0, 1.0]', '"value_range": [-1.0, 3.0]')
+    assert changed != written
+    file = tmp_path_factory.mktemp("range") / "page.html"
+    file.write_text(changed, encoding="utf-8")
+    row, image = model.prior_sample(1), torch.rand(1, *model.img_size)
+    read = "return [[...fastjvae.decode(arguments[0])], [...fastjvae.encode(arguments[1]).mean]]"
+    unit, mean = opened().execute_script(read, row.flatten().tolist(), image.flatten().tolist())
+    wide = (4 * image - 1).flatten().tolist()
+    pixel, same = opened(file=file).execute_script(read, row.flatten().tolist(), wide)
+    np.testing.assert_allclose(pixel, 4 * np.array(unit) - 1, atol=1e-5)
+    np.testing.assert_allclose(same, mean, atol=1e-4)
+
+
 def test_scripts_are_told_of_arrays_that_do_not_fit(opened: Open):
     driver = opened()
     for call, sentence in (
@@ -286,6 +303,8 @@ def test_a_slider_moves_by_keys_and_by_pointer(opened: Open, model: JointVAE):
     assert value > 0.2
     right = expected(model, {0: value, 1: float(slider.get_attribute("value"))}, start(model))
     assert same_picture(pixels(driver), right)
+    ActionChains(driver).double_click(element(driver, "#z0")).perform()
+    assert text(driver, "output[for=z0]") == "0.00"
 
 
 def test_categories_random_and_reset(opened: Open, model: JointVAE):
@@ -417,6 +436,15 @@ def test_pictures_can_be_dropped_and_what_is_none_is_said(opened: Open, model: J
     driver.execute_script(drop, list(encoded.getvalue()), "noise.png")
     at_rest(driver)
     assert (pixels(driver, "#original")[..., 0] == image).all()
+    paste = drop.replace("document.body.", "").replace("DragEvent", "ClipboardEvent")
+    paste = paste.replace('"drop"', '"paste"').replace(
+        "dataTransfer: files", "clipboardData: files"
+    )
+    black = io.BytesIO()
+    Image.new("L", (50, 50)).save(black, "png")
+    driver.execute_script(paste, list(black.getvalue()), "black.png")
+    at_rest(driver)
+    assert (pixels(driver, "#original") == 0).all()
     driver.execute_script(drop, [1, 2, 3], "noise.txt")
     at_rest(driver)
     assert (
@@ -516,8 +544,19 @@ def test_colours_follow_the_system_and_the_switch(opened: Open):
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
-def test_nothing_leaves_the_page_at_any_width(opened: Open, width: int):
+def test_nothing_leaves_its_place_at_any_width(opened: Open, tmp_path: Path, width: int):
     driver = opened(width=width)
+    element(driver, "#file").send_keys(str(png(tmp_path, (32, 32), "RGB")))
+    at_rest(driver)
+    outside = driver.execute_script(
+        """
+        const right = (element) => element.getBoundingClientRect().right;
+        const held = [...document.querySelectorAll("canvas, button, th, output, select")];
+        return held.filter((each) => right(each) > right(each.closest("section, body")) + 1)
+          .map((each) => each.outerHTML);
+        """
+    )
+    assert outside == []
     wide = driver.execute_script("return document.documentElement.scrollWidth")
     assert wide <= width
     if width == 360:  # the picture stays in sight while the page is scrolled

@@ -13,7 +13,7 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-const decimal = (value) => value.toFixed(2).replace("-", "−");
+const decimal = (value) => (Math.abs(value) < 0.005 ? 0 : value).toFixed(2).replace("-", "−");
 const percent = (share) => `${(100 * share).toFixed(share > 0.0005 && share < 0.0995 ? 1 : 0)} %`;
 
 /** What is known of a variable: its KL, and its effect on the picture. */

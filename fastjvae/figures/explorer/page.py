@@ -33,6 +33,7 @@ _SCRIPTS = (
     "own_picture.js",
     "page.js",
 )
+_STYLES = ("page.css", "controls.css", "widths.css")  # later rules win
 
 
 def explorer_page(
@@ -77,7 +78,7 @@ def explorer_page(
     facts["encoder"] = [layer._asdict() for layer in encoder.layers]
     facts["decoder"] = [layer._asdict() for layer in decoder.layers]
     script = "\n".join(map(_source, _SCRIPTS))
-    style = _source("style.css")
+    style = "\n".join(map(_source, _STYLES))
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)};"
         " img-src data: blob:; base-uri 'none'; form-action 'none'"

@@ -10,10 +10,11 @@ from typing import Any
 from fastjvae.cli.command import LoadsModel, RunPath
 from fastjvae.errors import ArgumentError, RunError
 from fastjvae.figures.explorer.page import explorer_page
-from fastjvae.files import printable, read_json
+from fastjvae.files import printable
 from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import Span
-from fastjvae.training.run_folder import RunFolder, last_record, run_of
+from fastjvae.training.model_card import saved_evaluation
+from fastjvae.training.run_folder import run_of
 
 _HOST = "127.0.0.1"  # no other machine reaches it
 
@@ -51,8 +52,9 @@ class Explore(LoadsModel):
 def page_of(model: JointVAE, path: str, span: Span | None) -> str:
     """The explorer's page of the model at a path, with what its run knows of it."""
     run = run_of(path)
-    name = printable(run.path.resolve().name)
-    return explorer_page(model, _evaluation(run), span=span, title=name)
+    evaluation = saved_evaluation(run)
+    known = None if evaluation is None else evaluation.to_dict()
+    return explorer_page(model, known, span=span, title=printable(run.path.resolve().name))
 
 
 def server_of(page: str, port: int) -> ThreadingHTTPServer:
@@ -85,20 +87,6 @@ def server_of(page: str, port: int) -> ThreadingHTTPServer:
         raise RunError(
             f"cannot serve at port {port}: {error.strerror or error}; --port 0 takes a free one"
         ) from error
-
-
-def _evaluation(run: RunFolder) -> dict[str, Any] | None:
-    """The evaluation of the model that is in a run folder; None where there is none of it.
-
-    One that was made before its run went on is of another model.
-    """
-    if not run.is_run() or not run.evaluation_file.is_file():
-        return None
-    evaluation = read_json(run.evaluation_file, RunError)
-    if not isinstance(evaluation, dict):
-        raise RunError(f"{run.evaluation_file} is no evaluation: delete it, or evaluate again")
-    last = (last_record(run) or {}).get("step")
-    return evaluation if last in (None, evaluation.get("steps")) else None
 
 
 def _has_screen() -> bool:

@@ -88,7 +88,7 @@ def test_what_cannot_be_is_said(run: Path, capsys: Capture):
         assert f"cannot serve at port {port}: " in said
         assert "--port 0 takes a free one" in said
     (run / "evaluation.json").write_text("[]")
-    assert "evaluation.json is no evaluation" in fails(["explore", str(run)], 1, capsys)
+    assert "evaluation.json cannot be taken up" in fails(["explore", str(run)], 1, capsys)
 
 
 @pytest.mark.parametrize(("flags", "display", "opens"), [

@@ -162,7 +162,7 @@ function runTransposed(layer, inputs) {
   }
 }
 
-/** Copy an image into the layer's frame of zeros, one pixel wide; returns the length of its rows. */
+/** Copy an image into the layer's frame of zeros, a pixel wide; returns the length of its rows. */
 function addBorder({ bordered, inputs: channels, height, width }, image) {
   const length = width * channels;
   const stride = length + 2 * channels;

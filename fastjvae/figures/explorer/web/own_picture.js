@@ -1,6 +1,6 @@
 // A picture of the reader's own: chosen, dropped or pasted, encoded and decoded again.
 
-/** Take pictures from the page's file field, from files that are dropped, and from the clipboard. */
+/** Take pictures from the page's file field, from what is dropped, and from the clipboard. */
 function takePictures(model, state) {
   const field = byId("file");
   const take = async (file) => {

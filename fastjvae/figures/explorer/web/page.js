@@ -134,7 +134,8 @@ function keepFragment() {
     clearTimeout(timer);
     try {
       const { fragment } = state;
-      history.replaceState(null, "", fragment ? `#${fragment}` : location.pathname + location.search);
+      const bare = location.pathname + location.search;
+      history.replaceState(null, "", fragment ? `#${fragment}` : bare);
     } catch {
       // A page inside another one, such as a notebook's, may have no address of its own.
     }
@@ -149,7 +150,8 @@ function keepFragment() {
 function buildTheme() {
   const button = byId("theme");
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches && "dark")) === "dark";
+  const isDark = () =>
+    (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
   const name = () => (button.textContent = isDark() ? "Light" : "Dark");
   button.addEventListener("click", () => {
     document.documentElement.dataset.theme = isDark() ? "light" : "dark";

@@ -1,4 +1,4 @@
-// When pictures are drawn: the large one in the next frame, the small ones in the time that is left.
+// When pictures are drawn: the large one in the next frame, small ones in the time that is left.
 
 const SLICE_MS = 6; // of small pictures before the browser may do other things
 

@@ -31,20 +31,23 @@ class PictureTable {
     const rows = down ? valuesOf(down, this.facts) : [null];
     const titleOf = (latent, value) =>
       latent.kind === "z" ? decimal(value) : categoryText(this.facts, latent.number, value);
-    this.cells = rows.map((of) =>
-      columns.map((value) => this.cell({ ...(down && { [nameOf(down)]: of }), [nameOf(across)]: value })),
-    );
+    this.cells = rows.map((of) => {
+      const held = down ? { [nameOf(down)]: of } : {};
+      return columns.map((value) => this.cell({ ...held, [nameOf(across)]: value }));
+    });
     const body = this.cells.map((cells, i) => {
       const line = element("tr", {}, ...cells.map(({ button }) => element("td", {}, button)));
       if (down) line.prepend(element("th", { scope: "row" }, titleOf(down, rows[i])));
       return line;
     });
     const ends = `${decimal(this.facts.values[0])} to ${decimal(this.facts.values.at(-1))}`;
-    const span = across.kind === "z" ? `from ${ends}` : "by category";
-    const caption = down ? `${nameOf(down)} down, ${nameOf(across)} across` : `${nameOf(across)} ${span}`;
-    const table = element("table", {}, element("caption", {}, caption));
+    const what = down ? `${nameOf(down)} down, ${nameOf(across)} across` : nameOf(across);
+    const span = !down && across.kind === "z" ? ` from ${ends}` : "";
+    const table = element("table", {}, element("caption", {}, what + span));
     if (this.isLabelled) {
-      const titles = columns.map((value) => element("th", { scope: "col" }, titleOf(across, value)));
+      const titles = columns.map((value) =>
+        element("th", { scope: "col" }, titleOf(across, value)),
+      );
       table.append(element("thead", {}, element("tr", {}, element("td"), ...titles)));
     }
     table.append(element("tbody", {}, ...body));
@@ -89,9 +92,12 @@ class PictureTable {
       ArrowUp: [-1, 0],
       ArrowDown: [1, 0],
     }[event.key];
-    const row = this.cells.findIndex((cells) => cells.some(({ button }) => button === event.target));
+    const places = this.cells.map((cells) =>
+      cells.findIndex(({ button }) => button === event.target),
+    );
+    const row = places.findIndex((place) => place >= 0);
     if (!step || row < 0) return;
-    const column = this.cells[row].findIndex(({ button }) => button === event.target);
+    const column = places[row];
     const [down, across] = [row + step[0], column + step[1]];
     if (this.cells[down]?.[across]) this.focusable(down, across).focus();
     event.preventDefault();

@@ -117,6 +117,7 @@ SECTIONS: tuple[Section, ...] = (
         (
             Row("mnist-joint", "JointVAE"),
             Row("mnist-fast", "JointVAE, `--recipe fast`"),
+            Row("mnist-fast-bf16", "JointVAE, `--recipe fast --precision bf16`"),
             Row("mnist-types", "JointVAE, its phase types alone"),
             Row("mnist-best", "JointVAE, `--recipe best`"),
             Row("mnist-100-labels", "JointVAE, `--recipe fast --steps 1450 --labelled 100`"),
@@ -234,6 +235,7 @@ SECTIONS: tuple[Section, ...] = (
         texts.DIGITS,
         (
             Row("digits", "JointVAE"),
+            Row("digits-bf16", "JointVAE, `--precision bf16`"),
             Row("digits-types", "types alone, 5 neighbours, units from half of the steps on"),
         ),
         kmeans=("digits-kmeans",),

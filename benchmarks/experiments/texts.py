@@ -69,6 +69,8 @@ appendix C, but for:
 - `--labelled 100` sees the labels of 10 images of each digit, others for each seed, in
   [a quarter of the steps](few-labels.md). The test digits were looked at for its weight, which was
   chosen among 30, 100, 300 and 1,000 by seed 0.
+- `--precision bf16` is on a CPU with AVX512-BF16. While it and `--labelled 100` were trained the
+  machine had other work, so that their times say nothing of speed.
 """
 COLLAPSE = """\
 The paper leaves out runs that have learned nothing. Here are the first 600 steps of a training
@@ -142,7 +144,8 @@ not the shape. The machine had other work, so that the times say little.
 """
 DIGITS = """\
 The embedded 8x8 digits, as `make train` trains them; not in the paper. That three neighbours are
-taken was chosen by the training labels of seeds 3 and 4.
+taken was chosen by the training labels of seeds 3 and 4. While `--precision bf16` was trained, on a
+CPU with AVX512-BF16, the machine had other work, so that its time says nothing of speed.
 """
 OWN_PICTURES = """\
 Small folders of pictures, which `python -m benchmarks.experiments.drawn_pictures FOLDER` draws. The

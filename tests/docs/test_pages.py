@@ -133,7 +133,7 @@ def test_make_targets_exist(page: str) -> None:
             assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-@pytest.mark.parametrize(("page", "number"), [("types", 9), ("few-labels", 4)])
+@pytest.mark.parametrize(("page", "number"), [("types", 9), ("few-labels", 4), ("cpu", 8)])
 def test_accuracies_and_errors_are_those_of_the_results_page(page: str, number: int) -> None:
     spreads = re.findall(r"[\d.]+ ± [\d.]+", TEXTS[page])
     assert len(spreads) == number

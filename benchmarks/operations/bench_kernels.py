@@ -87,6 +87,7 @@ OF_SHAPES = (
     "gaussian_rsample",
     "bernoulli_reconstruction",
     "bernoulli_reconstruction_rgb",
+    "gaussian_reconstruction",
 )
 # Continuous integration runs the smallest sizes, where compiling would take most of the time: one
 # small operation that draws noise stands for all.

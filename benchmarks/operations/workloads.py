@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fastjvae import Capacity, LatentSpec, functional
-from fastjvae.functional import Noise
+from fastjvae.functional import Gaussian, Noise
 
 # Appendix C of the paper, and one specification far beyond it whose rows are aligned.
 SPECS = {
@@ -114,12 +114,31 @@ def workloads(
         )
     target = uint8(rows, *IMAGE)
     pixels = target.numel()
+    log_scale = torch.tensor(-2.0, device=device)  # whose gradient the kernels write, too
+    yield Workload(
+        "gaussian_reconstruction",
+        (random(rows, *IMAGE),),
+        lambda logits: (functional.gaussian_reconstruction(logits, target, log_scale),),
+        pixels * (bytes_each + 1),
+        pixels * (2 * bytes_each + 1),
+    )
+    joint_bytes = (
+        (spec.num_params + spec.sample_dim) * row + pixels * (bytes_each + 1),
+        (2 * spec.num_params + categories + spec.sample_dim) * row + pixels * (2 * bytes_each + 1),
+    )
     yield Workload(
         "joint_loss",
         (random(rows, spec.num_params), random(rows, *IMAGE)),
         lambda params, logits: _joint_loss(params, logits, target, spec, seed, step),
-        (spec.num_params + spec.sample_dim) * row + pixels * (bytes_each + 1),
-        (2 * spec.num_params + categories + spec.sample_dim) * row + pixels * (2 * bytes_each + 1),
+        *joint_bytes,
+    )
+    yield Workload(
+        "joint_loss_gaussian",
+        (random(rows, spec.num_params), random(rows, *IMAGE)),
+        lambda params, logits: _joint_loss(
+            params, logits, target, spec, seed, step, Gaussian(log_scale)
+        ),
+        *joint_bytes,
     )
     if spec.disc and max(spec.disc) <= LARGEST_HEAD:
         further = random(rows, OVERCLUSTERS)
@@ -182,9 +201,17 @@ def _reconstruction(logits: Tensor, target: Tensor) -> Outputs:
 
 
 def _joint_loss(
-    params: Tensor, logits: Tensor, target: Tensor, spec: LatentSpec, seed: Tensor, step: Tensor
+    params: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    spec: LatentSpec,
+    seed: Tensor,
+    step: Tensor,
+    gaussian: Gaussian | None = None,
 ) -> Outputs:
     """Everything of a training step but the networks: the sample and the loss."""
     block = functional.latent_block(params, spec, TAU, Noise(seed=seed))
-    terms = functional.joint_loss(logits, target, block, spec, step, cont=CAPACITY, disc=CAPACITY)
+    terms = functional.joint_loss(
+        logits, target, block, spec, step, cont=CAPACITY, disc=CAPACITY, gaussian=gaussian
+    )
     return block.sample, terms.loss

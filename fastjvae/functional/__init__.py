@@ -26,6 +26,7 @@ from fastjvae.functional.batch_parts import (
     part_of_batch,
 )
 from fastjvae.functional.capacity import Capacity
+from fastjvae.functional.gaussian import Gaussian
 from fastjvae.functional.images import gather_images
 from fastjvae.functional.joint import (
     JointLoss,
@@ -41,8 +42,10 @@ from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.losses import (
     bernoulli_reconstruction,
     capacity_loss,
+    gaussian_reconstruction,
     kl_categorical,
     kl_gaussian,
+    reconstruction,
 )
 from fastjvae.functional.noise import Noise, draw_seed
 from fastjvae.functional.recording import record_row
@@ -56,6 +59,7 @@ from fastjvae.functional.shared import (
 
 __all__ = [
     "Capacity",
+    "Gaussian",
     "JointLatent",
     "JointLoss",
     "LatentBlock",
@@ -75,6 +79,7 @@ __all__ = [
     "divergence_sums",
     "draw_seed",
     "gather_images",
+    "gaussian_reconstruction",
     "gaussian_rsample",
     "gumbel_softmax",
     "information",
@@ -88,6 +93,7 @@ __all__ = [
     "latent_sample",
     "part_of_batch",
     "random_affine",
+    "reconstruction",
     "record_row",
     "shared_information",
     "shared_loss",

@@ -1,5 +1,6 @@
 """Checks of arguments that several modules share: one sentence with what was passed."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -8,6 +9,7 @@ from torch.nn import Parameter
 
 from fastjvae._numbers import is_finite, is_integer, is_real, shown
 from fastjvae.errors import ArgumentError
+from fastjvae.functional.gaussian import Gaussian
 from fastjvae.functional.latents import LatentSpec
 
 ChannelReduction = Literal["mean", "sum"]
@@ -69,8 +71,31 @@ def check_images(logits: Tensor, target: Tensor) -> None:
     check_device("target", target, logits)
 
 
-def check_unit_interval(images: Tensor) -> None:
-    """Raise ArgumentError unless floating images lie between 0 and 1; waits for their device.
+def check_likelihood(gaussian: Gaussian | None, like: Tensor) -> None:
+    """Raise ArgumentError unless a Gaussian's scale and ends can be those of images."""
+    if gaussian is None:
+        return
+    check_value_range((gaussian.low, gaussian.high))
+    if isinstance(gaussian.log_scale, Tensor):
+        _check_scalar("log_scale", gaussian.log_scale, like)
+    elif not is_finite(gaussian.log_scale):
+        raise ArgumentError(
+            f"log_scale must be a finite number or a tensor, got {shown(gaussian.log_scale)}"
+        )
+
+
+def check_value_range(value_range: Sequence[float]) -> None:
+    """Raise ArgumentError unless these are two finite numbers in ascending order."""
+    ends = tuple(value_range) if isinstance(value_range, Sequence) else ()
+    if len(ends) != 2 or not all(map(is_finite, ends)) or not ends[0] < ends[1]:
+        raise ArgumentError(
+            f"value_range must be two finite numbers, the lower end first, such as (-1.0, 1.0),"
+            f" got {shown(value_range)}"
+        )
+
+
+def check_unit_interval(images: Tensor, value_range: tuple[float, float] = (0.0, 1.0)) -> None:
+    """Raise ArgumentError unless floating images lie in their interval; waits for their device.
 
     A thousandth is left for what resampling rounds. What is not finite passes: it shows in the
     loss. Where nothing can be read, such as inside a compiler or a transform, nothing is checked.
@@ -85,11 +110,16 @@ def check_unit_interval(images: Tensor) -> None:
     ):
         return
     low, high = (float(end) for end in images.detach().aminmax())
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
-        raise ArgumentError(
-            f"floating images must lie between 0 and 1, got values from {low:.4g} to {high:.4g}:"
-            f" divide 0..255 by 255 or pass them as uint8, and do not normalise"
-        )
+    least, most = value_range
+    room = _ROUNDING * (most - least)
+    if low >= least - room and high <= most + room:
+        return
+    hint = ": divide 0..255 by 255 or pass them as uint8, and do not normalise; a Gaussian"
+    hint += " likelihood takes another range, value_range=(lowest, highest)"
+    raise ArgumentError(
+        f"floating images must lie between {least:.4g} and {most:.4g},"
+        f" got values from {low:.4g} to {high:.4g}{hint if (least, most) == (0, 1) else ''}"
+    )
 
 
 def check_temperature(tau: float | Tensor) -> None:

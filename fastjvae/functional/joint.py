@@ -19,10 +19,12 @@ from fastjvae.functional.checks import (
     check_disc_measure,
     check_gamma,
     check_images,
+    check_likelihood,
     check_params,
     check_step,
     check_tau,
 )
+from fastjvae.functional.gaussian import Gaussian
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.noise import Noise, noise_key, noise_tensors
 
@@ -130,6 +132,7 @@ def joint_loss(
     disc: Capacity | None,
     channel_reduction: ChannelReduction = "mean",
     disc_measure: DiscreteMeasure = "kl",
+    gaussian: Gaussian | None = None,
     part: Part | None = None,
 ) -> JointLoss:
     """(reconstruction + gamma_z |KL_z - C_z(t)| + gamma_c |KL_c - C_c(t)|) / (H W) (paper eq. 8).
@@ -144,6 +147,7 @@ def joint_loss(
         channel_reduction: see :func:`bernoulli_reconstruction`.
         disc_measure: "kl", or "information" for what of KL_c tells images apart, see
             :class:`fastjvae.JointObjective`.
+        gaussian: the likelihood of :func:`gaussian_reconstruction`; None is Bernoulli's.
         part: the part of a batch that these images are, see :func:`bernoulli_reconstruction`.
 
     Raises:
@@ -154,6 +158,7 @@ def joint_loss(
     check_disc_measure(disc_measure)
     check_step(step, logits)
     check_device("the sums of the block", block.sums, logits)
+    check_likelihood(gaussian, logits)
     for capacity in (cont, disc):
         if capacity is not None:  # torch.compile of 2.6 does not know filter(None, ...)
             check_gamma(capacity.gamma, logits)
@@ -184,6 +189,7 @@ def joint_loss(
             divisor=reference.divisor(logits, channel_reduction, images),
             pixels=pixels,
             information=disc_measure == "information",
+            gaussian=gaussian,
         )
         means, reconstruction = report.means, report.reconstruction
         capacity_cont, capacity_disc = report.capacity_cont, report.capacity_disc
@@ -194,7 +200,9 @@ def joint_loss(
             logits,
             target,
             means,
-            reference.LossTerms(step, spec, cont, disc, channel_reduction, disc_measure, images),
+            reference.LossTerms(
+                step, spec, cont, disc, channel_reduction, disc_measure, images, gaussian
+            ),
         )
     reconstruction = reconstruction.detach()
     if part:

@@ -12,8 +12,10 @@ from fastjvae.functional.checks import (
     check_gamma,
     check_gaussian,
     check_images,
+    check_likelihood,
     check_weight,
 )
+from fastjvae.functional.gaussian import Gaussian
 
 
 def kl_gaussian(mean: Tensor, logvar: Tensor) -> Tensor:
@@ -46,6 +48,91 @@ def capacity_loss(kl: Tensor, capacity: float | Tensor, gamma: float | Tensor) -
         check_weight("the capacity", capacity)
     check_gamma(gamma, kl)
     return reference.capacity_loss(kl, capacity, gamma)
+
+
+def reconstruction(
+    logits: Tensor,
+    target: Tensor,
+    gaussian: Gaussian | None = None,
+    channel_reduction: ChannelReduction = "mean",
+    *,
+    part: Part | None = None,
+) -> Tensor:
+    """The reconstruction of a model's likelihood, nats per image.
+
+    :func:`bernoulli_reconstruction`, or :func:`gaussian_reconstruction` where ``gaussian`` is
+    given; an objective asks its model for it, ``model.gaussian``.
+    """
+    if gaussian is None:
+        return bernoulli_reconstruction(logits, target, channel_reduction, part=part)
+    return gaussian_reconstruction(
+        logits,
+        target,
+        gaussian.log_scale,
+        channel_reduction,
+        value_range=(gaussian.low, gaussian.high),
+        part=part,
+    )
+
+
+def gaussian_reconstruction(
+    logits: Tensor,
+    target: Tensor,
+    log_scale: float | Tensor = 0.0,
+    channel_reduction: ChannelReduction = "mean",
+    *,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    part: Part | None = None,
+) -> Tensor:
+    """Negative log density of the target's pixels under Gaussians of one scale, nats per image.
+
+    A pixel's mean is ``low + (high - low) (1/2 + logit/4)``, and its share
+
+        (target - mean)^2 / (2 scale^2) + log scale + log(2 pi) / 2.
+
+    With ``log_scale = -log(2) / 2``, a scale of 0.7071, that is the squared error plus
+    log(pi) / 2 a pixel; with 0, a scale of 1, half of it plus log(2 pi) / 2.
+
+    It is a density and may be below 0.
+
+    >>> import math
+    >>> import torch
+    >>> logits, target = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)  # means 0.5
+    >>> loss = gaussian_reconstruction(logits, target, -math.log(2) / 2)
+    >>> round(float(loss - 4 * math.log(math.pi) / 2), 4)  # 4 (1 - 0.5)^2
+    1.0
+
+    Args:
+        logits: (N, C, H, W).
+        target: the same shape; uint8 0..255, which stand for the value range, or floats in it.
+        log_scale: logarithm of the standard deviation in the unit of the value range; a tensor of
+            one number beside ``logits`` is differentiable.
+        channel_reduction: see :func:`bernoulli_reconstruction`; only the sum is the whole density.
+        value_range: low and high, the lowest and the highest value of a pixel.
+        part: see :func:`bernoulli_reconstruction`.
+
+    Returns:
+        Scalar batch mean, float32 (float64 for float64 logits).
+
+    Raises:
+        ArgumentError: as for :func:`bernoulli_reconstruction`; the scale or the range cannot be.
+    """
+    check_images(logits, target)
+    check_channel_reduction(channel_reduction)
+    gaussian = Gaussian(log_scale, *value_range)
+    check_likelihood(gaussian, logits)
+    part = part or enclosing_part()
+    images = part.images if part else None
+    if use_triton(logits, target=target):
+        from fastjvae.functional.backends.triton import losses
+
+        divisor = reference.divisor(logits, channel_reduction, images)
+        share = losses.gaussian_reconstruction(logits, target, gaussian, divisor)
+    else:
+        share = reference.gaussian_reconstruction(
+            logits, target, gaussian, channel_reduction, images
+        )
+    return whole_reconstruction(part, share) if part else share
 
 
 def bernoulli_reconstruction(

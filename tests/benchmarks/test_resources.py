@@ -24,6 +24,7 @@ from dataclasses import asdict
 from benchmarks.resources import survey
 every_kernel = {{
     "joint_latent", "joint_loss", "bernoulli_reconstruction_rgb", "shared_loss", "random_affine",
+    "gaussian_reconstruction", "joint_loss_gaussian",
     "record_row", "encoder", "decoder", "gather_images",
 }}
 rows = survey(["mnist"], ["fp32"], {some(TARGETS, 2)}, every_kernel)
@@ -121,6 +122,7 @@ def test_bytes_are_at_most_a_tenth_above_the_minimum():
         assert set(operations) == {
             "gumbel_softmax", "gaussian_rsample", "kl_capacity_loss", "joint_latent",
             "bernoulli_reconstruction", "bernoulli_reconstruction_rgb", "joint_loss",
+            "gaussian_reconstruction", "joint_loss_gaussian",
             "shared_loss", "random_affine", "record_row", "encoder", "decoder", "gather_images",
             "gather_images_rgb",
         }  # fmt: skip

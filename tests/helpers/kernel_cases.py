@@ -93,6 +93,26 @@ layouts = st.sampled_from(
 )
 
 
+memory_formats = st.sampled_from(
+    ["contiguous", "channels last", "transposed", "every second", "misaligned"]
+)
+
+
+def images_in(values: Tensor, memory: str) -> Tensor:
+    """Images (N, C, H, W) in another order or place in memory."""
+    if memory == "channels last":
+        return values.contiguous(memory_format=torch.channels_last)
+    if memory == "transposed":
+        return values.transpose(2, 3).contiguous().transpose(2, 3)
+    if memory == "every second":
+        larger = values.new_zeros((*values.shape[:3], 2 * values.shape[3]))
+        return _within(larger, larger[..., ::2], values)
+    if memory == "misaligned":
+        larger = values.new_zeros(values.numel() + 3)
+        return _within(larger, larger[3:].view(values.shape), values)
+    return values
+
+
 def random_params(spec: LatentSpec, rows: int, generator: torch.Generator, spread: str) -> Tensor:
     """(N, P) float32; "wide" reaches logits of 1e4 and log variances of 80, "ties" equal ones."""
     params = torch.randn(rows, spec.num_params, generator=generator)

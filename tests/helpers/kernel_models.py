@@ -16,8 +16,13 @@ INFORMATION = JointObjective(
 )
 
 
-def small_model(spec: dict[str, Any] | None = None) -> JointVAE:
-    return JointVAE((1, 16, 16), spec or {"cont": 3, "disc": [4, 2]}).to(DEVICE)
+BERNOULLI: dict[str, Any] = {}
+FIXED = {"likelihood": "gaussian", "scale": 0.3, "value_range": (-1.0, 1.0)}
+LEARNED = {**FIXED, "scale": "learned"}
+
+
+def small_model(spec: dict[str, Any] | None = None, **likelihood: Any) -> JointVAE:
+    return JointVAE((1, 16, 16), spec or {"cont": 3, "disc": [4, 2]}, **likelihood).to(DEVICE)
 
 
 def images(rows: int = 6) -> Tensor:

@@ -10,7 +10,16 @@ import pytest
 import torch
 from examples import EVERYTHING, some
 from kernel_cases import DEVICE, kernels
-from kernel_models import INFORMATION, OBJECTIVE, gradients, images, small_model
+from kernel_models import (
+    BERNOULLI,
+    FIXED,
+    INFORMATION,
+    LEARNED,
+    OBJECTIVE,
+    gradients,
+    images,
+    small_model,
+)
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
@@ -20,11 +29,23 @@ from fastjvae.functional.backends.triton import latent, losses, samples, shared
 from fastjvae.functional.backends.triton.operation import Operation
 
 
-@pytest.mark.parametrize("objective", some([OBJECTIVE, INFORMATION, BetaObjective(4.0)]))
+@pytest.mark.parametrize(
+    ("objective", "likelihood"),
+    some(
+        [
+            (OBJECTIVE, LEARNED),
+            (OBJECTIVE, BERNOULLI),
+            (INFORMATION, BERNOULLI),
+            (BetaObjective(4.0), LEARNED),
+            (BetaObjective(4.0), FIXED),
+        ],
+        2,
+    ),
+)
 def test_the_loss_compiles_whole_with_the_kernels(
-    objective: fastjvae.objectives.Objective, fresh_compiler: None
+    objective: fastjvae.objectives.Objective, likelihood: dict[str, Any], fresh_compiler: None
 ):
-    model, x = small_model(), images(12)
+    model, x = small_model(**likelihood), images(12)
     step, seed = torch.tensor(5, device=DEVICE), torch.tensor([2], device=DEVICE)
     compiled = torch.compile(
         lambda x, step, seed: model.loss(x, step, objective, seed=seed),
@@ -123,7 +144,7 @@ def _operator_arguments() -> list[tuple[Operation, tuple[Any, ...]]]:
             losses._JOINT_LOSS,
             (
                 leaf(3, 1, 16, 16), uint8, leaf(1, 11), [4, 3], step, 0, numbers, None, 30.0,
-                numbers, torch.tensor(3.0, device=DEVICE), 0.0, 5, 3, 256, True,
+                numbers, torch.tensor(3.0, device=DEVICE), 0.0, 5, 3, 256, True, None, [],
             ),
         ),
         (
@@ -136,6 +157,15 @@ def _operator_arguments() -> list[tuple[Operation, tuple[Any, ...]]]:
         (
             shared._SHARED_LOSS,
             (leaf(), leaf(6, 11), None, [4, 3], 2, None, 5, numbers, None, 3.0, 0.3, 256),
+        ),
+        (losses._GAUSSIAN, (leaf(3, 1, 16, 16), uint8, None, -1.0, [0.0, 1.0], 10)),
+        (losses._GAUSSIAN, (leaf(3, 1, 16, 16), uint8, leaf(), 0.0, [-1.0, 2.0], 10)),
+        (
+            losses._JOINT_LOSS,
+            (
+                leaf(3, 1, 16, 16), uint8, leaf(1, 11), [4, 3], step, 0, numbers, None, 30.0,
+                numbers, None, 3.0, 5, 3, 256, True, leaf(), [0.0, -1.0, 2.0],
+            ),
         ),
     ]  # fmt: skip
 
@@ -159,13 +189,13 @@ def test_the_table_of_the_variables_is_made_while_tracing(
     assert real == [True]
 
 
-@pytest.mark.parametrize("case", range(11))
+@pytest.mark.parametrize("case", range(14))
 def test_opcheck(case: int, fresh_compiler: None):
     operation, arguments = _operator_arguments()[case]
     torch.library.opcheck(operation._operator, arguments)
 
 
-@pytest.mark.parametrize("case", range(11))
+@pytest.mark.parametrize("case", range(14))
 def test_opcheck_of_the_backward_operators(case: int, monkeypatch: pytest.MonkeyPatch):
     """With the arguments that the backward pass gives them."""
     operation, arguments = _operator_arguments()[case]

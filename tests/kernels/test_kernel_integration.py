@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 import torch
 from kernel_cases import DEVICE, kernels
-from kernel_models import INFORMATION, OBJECTIVE, gradients, images, small_model
+from kernel_models import (
+    BERNOULLI,
+    INFORMATION,
+    LEARNED,
+    OBJECTIVE,
+    gradients,
+    images,
+    small_model,
+)
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -273,9 +281,11 @@ def test_nothing_in_the_loss_waits_for_the_device(
 # --- precision ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("likelihood", [BERNOULLI, LEARNED], ids=["bernoulli", "gaussian"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast(dtype: torch.dtype):
-    model, x, seed = small_model(), images(), torch.tensor([3], device=DEVICE)
+def test_autocast(dtype: torch.dtype, likelihood: dict[str, Any]):
+    model, x = small_model(**likelihood), images()
+    seed = torch.tensor([3], device=DEVICE)
 
     def run() -> list[Tensor]:
         loss = model.loss(x, 7, OBJECTIVE, seed=seed).loss

@@ -27,6 +27,7 @@ from fastjvae_kernels.latent_launch import (
 )
 from fastjvae_kernels.reconstruction import (
     DivergenceSlopes,
+    Gaussian,
     reconstruction_backward,
     reconstruction_forward,
 )
@@ -118,11 +119,12 @@ def test_latent_kernels_stay_inside_and_fill_everything(
         column_sums(partials, 1 / rows)
 
 
+@pytest.mark.parametrize("learned", [None, False, True], ids=["bernoulli", "fixed", "learned"])
 @pytest.mark.parametrize("rgb", [False, True])
 @pytest.mark.parametrize("information", [False, True])
 @pytest.mark.parametrize("spec", [*SPECS, LatentSpec(200, (150, 3))], ids=str)
 def test_objective_kernels_stay_inside_and_fill_everything(
-    spec: LatentSpec, information: bool, rgb: bool, guarded: Guarded
+    spec: LatentSpec, information: bool, rgb: bool, learned: bool | None, guarded: Guarded
 ):
     columns = spec.cont + len(spec.disc) + spec.num_categories
     # 1,200 elements: two programs, the second not full; for RGB in another order than the targets.
@@ -130,17 +132,18 @@ def test_objective_kernels_stay_inside_and_fill_everything(
     target = guarded.array(3, 2, 8, 25).copy_(torch.rand(3, 2, 8, 25))
     if not rgb:
         logits, target = (_filled(guarded, 3, 1, 16, 25) for _ in range(2))
+    scale = guarded.array().fill_(-1.0) if learned else -1.0
+    gaussian = None if learned is None else Gaussian(scale, 0.0, 1.0)
     with kernels():
         partials = guarded.array(5, columns).copy_(torch.rand(5, columns))
-        sums = reconstruction_forward(logits, target)
+        sums = reconstruction_forward(logits, target, gaussian)
         ramp = Ramp(0.0, 1.0, 0, 10, 9.0, 3.0)
         loss, report = joint_loss(
             partials, sums, spec.disc, 4, ramp, ramp, scale=0.2, reconstruction_scale=0.3,
             log_sizes=1.0, pixels=400, information=information,
         )  # fmt: skip
-        reconstruction_backward(
-            logits, target, loss, 0.3, DivergenceSlopes(report, spec.disc, 0.2, information)
-        )
+        slopes = DivergenceSlopes(report, spec.disc, 0.2, information)
+        reconstruction_backward(logits, target, loss, 0.3, slopes, gaussian, report, 0.1)
 
 
 @pytest.mark.parametrize("group", [2, 5])

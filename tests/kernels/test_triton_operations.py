@@ -17,9 +17,11 @@ from kernel_cases import (
     assert_as_exact,
     compare,
     dtypes,
+    images_in,
     kernels,
     layouts,
     many_examples,
+    memory_formats,
     random_params,
     seeds,
     sizes_of_rows,
@@ -265,20 +267,6 @@ def test_joint_latent(
 
 # --- reconstruction -------------------------------------------------------------------------------
 
-memory_formats = st.sampled_from(["contiguous", "channels last", "transposed", "every second"])
-
-
-def _images(values: Tensor, memory: str) -> Tensor:
-    if memory == "channels last":
-        return values.contiguous(memory_format=torch.channels_last)
-    if memory == "transposed":
-        return values.transpose(2, 3).contiguous().transpose(2, 3)
-    if memory == "every second":
-        larger = values.new_zeros((*values.shape[:3], 2 * values.shape[3]))
-        larger[..., ::2] = values
-        return larger[..., ::2]
-    return values
-
 
 @given(
     rows=st.sampled_from([0, 1, 2, 3, 9]), channels=st.sampled_from([1, 2, 3]),
@@ -304,9 +292,9 @@ def test_bernoulli_reconstruction(
     generator = generator_of(seed)
     shape = (rows, channels, *sides)
     values = (scale * torch.randn(shape, generator=generator)).clamp(-1e4, 1e4)
-    logits = _images(values.to(DEVICE, dtype), memory)
+    logits = images_in(values.to(DEVICE, dtype), memory)
     bytes_ = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8).to(DEVICE)
-    target = _images(bytes_ if uint8 else (bytes_ / 255.0).to(dtype), target_memory)
+    target = images_in(bytes_ if uint8 else (bytes_ / 255.0).to(dtype), target_memory)
     case = compare(
         lambda logits: (factor * functional.bernoulli_reconstruction(logits, target, reduction),),
         lambda logits: (factor * reference.bernoulli_reconstruction(logits, target, reduction),),

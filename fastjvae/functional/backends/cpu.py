@@ -17,6 +17,7 @@ from torch.autograd import Function
 from fastjvae.functional.backends import reference
 from fastjvae.functional.backends.reference import LossTerms
 from fastjvae.functional.capacity import Capacity
+from fastjvae.functional.gaussian import HALF_LOG_2PI, Gaussian, gaussian_mean
 from fastjvae.functional.latents import LatentSpec, largest_kl
 
 
@@ -31,8 +32,15 @@ def joint_loss(
     logits: Tensor, target: Tensor, means: Tensor, terms: LossTerms
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """:func:`fastjvae.functional.backends.reference.joint_loss`; the loss alone has a gradient."""
-    target = reference.unit_interval(target, logits.dtype)
-    return _JointLoss.apply(logits, target, means, terms)  # type: ignore[no-any-return]
+    gaussian = terms.gaussian
+    if gaussian is None:
+        target = reference.unit_interval(target, logits.dtype)
+        return _JointLoss.apply(logits, target, means, None, terms)  # type: ignore[no-any-return]
+    target = gaussian.unit_interval(target, logits.dtype)
+    # On the way to it autograd is to see the scale as an input; the rest are numbers.
+    log_scale = torch.as_tensor(gaussian.log_scale, dtype=logits.dtype)
+    terms = terms._replace(gaussian=gaussian._replace(log_scale=0.0))
+    return _JointLoss.apply(logits, target, means, log_scale, terms)  # type: ignore[no-any-return]
 
 
 class _JointLatent(Function):
@@ -105,13 +113,27 @@ class _JointLatent(Function):
 class _JointLoss(Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, target: Tensor, means: Tensor, terms: LossTerms
+        ctx: Any,
+        logits: Tensor,
+        target: Tensor,
+        means: Tensor,
+        log_scale: Tensor | None,
+        terms: LossTerms,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        step, spec, cont, disc, channel_reduction, disc_measure, images = terms
+        step, spec, cont, disc, channel_reduction, disc_measure, images, gaussian = terms
         units, variables = spec.cont, len(spec.disc)
         kl_cont, kl_disc, category_mean = spec.split_means(means)
         divisor = reference.divisor(logits, channel_reduction, images)
-        reconstruction = _cross_entropy(logits, target).div_(divisor)
+        sharpness = squares = None
+        if gaussian is None:
+            reconstruction = _cross_entropy(logits, target).div_(divisor)
+        else:
+            assert log_scale is not None
+            sharpness = log_scale.neg().exp_().mul_(gaussian.width).square_()
+            error = gaussian_mean(logits).sub_(target)
+            squares = error.square_().sum().mul_(sharpness)
+            constant = (log_scale + HALF_LOG_2PI).mul_(logits.numel())
+            reconstruction = constant.add_(squares, alpha=0.5).div_(divisor)
         # Both capacities at once: a scalar costs a call as a vector does.
         measure = kl_disc
         if disc_measure == "information":
@@ -127,7 +149,7 @@ class _JointLoss(Function):
             by_category = _imbalance_slope(category_mean).mul_(-slope_disc)
         slopes = torch.cat([slope_cont.expand(units), slope_disc.expand(variables), by_category])
         ctx.divisor, ctx.terms = divisor, terms
-        ctx.save_for_backward(logits, target, means, slopes)
+        ctx.save_for_backward(logits, target, means, slopes, log_scale, sharpness, squares)
         loss = penalty.add_(reconstruction).div_(reference.pixels(logits))
         capacity_cont, capacity_disc = capacity
         ctx.mark_non_differentiable(reconstruction, capacity_cont, capacity_disc)
@@ -135,16 +157,37 @@ class _JointLoss(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> Any:
-        logits, target, means, slopes = ctx.saved_tensors
+        logits, target, means, slopes, log_scale, sharpness, squares = ctx.saved_tensors
         if torch.is_grad_enabled():
-            loss = reference.joint_loss(logits, target, means, ctx.terms)[0]
-            by_logits, by_means = torch.autograd.grad(
-                loss, [logits, means], grad, create_graph=True
-            )
-            return by_logits, None, by_means, None
+            return _differentiable_gradients(grad, logits, target, means, log_scale, ctx.terms)
         grad = grad / reference.pixels(logits)
-        by_logits = logits.sigmoid().sub_(target).mul_(grad / ctx.divisor)
-        return by_logits, None, slopes * grad, None
+        each = grad / ctx.divisor
+        if log_scale is None:
+            by_logits = logits.sigmoid().sub_(target).mul_(each)
+            return by_logits, None, slopes * grad, None, None
+        by_logits = gaussian_mean(logits).sub_(target).mul_(0.25 * each * sharpness)
+        return by_logits, None, slopes * grad, each * (logits.numel() - squares), None
+
+
+def _differentiable_gradients(
+    grad: Tensor,
+    logits: Tensor,
+    target: Tensor,
+    means: Tensor,
+    log_scale: Tensor | None,
+    terms: LossTerms,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the joint loss with a graph of their own."""
+    inputs = [logits, means]
+    if log_scale is not None:
+        assert terms.gaussian is not None
+        # The target is in the unit interval already, and an error there is one of `width` less.
+        shifted = log_scale - math.log(terms.gaussian.width)
+        terms = terms._replace(gaussian=Gaussian(shifted))
+        inputs += [log_scale] if log_scale.requires_grad else []
+    loss = reference.joint_loss(logits, target, means, terms)[0]
+    by_logits, by_means, *by_log_scale = torch.autograd.grad(loss, inputs, grad, create_graph=True)
+    return by_logits, None, by_means, by_log_scale[0] if by_log_scale else None, None
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fastjvae.functional.capacity import Capacity
 from fastjvae.functional.checks import ChannelReduction, DiscreteMeasure
+from fastjvae.functional.gaussian import Gaussian, gaussian_mean
 from fastjvae.functional.latents import LatentSpec, largest_kl
 
 # The published code adds 1e-12 inside both logarithms of the Gumbel transform. As a lower bound it
@@ -164,6 +165,40 @@ def bernoulli_reconstruction(
     return total / divisor(logits, channel_reduction, images)
 
 
+def gaussian_reconstruction(
+    logits: Tensor,
+    target: Tensor,
+    gaussian: Gaussian,
+    channel_reduction: str = "mean",
+    images: int | None = None,
+) -> Tensor:
+    """Negative log density of target pixels under :class:`Gaussian`, nats per image.
+
+    (target - mean)^2 / (2 scale^2) + log scale + log(2 pi) / 2 of every pixel, reduced as by
+    :func:`bernoulli_reconstruction`. Targets are uint8 0..255 or floats between the ends.
+    """
+    compute = compute_dtype(logits)
+    error = gaussian_mean(logits.to(compute)) - gaussian.unit_interval(target, compute)
+    if isinstance(gaussian.log_scale, Tensor):
+        gaussian = gaussian._replace(log_scale=gaussian.log_scale.to(compute))
+    squares = (error * gaussian.sharpness).square()
+    total = 0.5 * squares.sum() + logits.numel() * gaussian.constant
+    return total / divisor(logits, channel_reduction, images)
+
+
+def reconstruction(
+    logits: Tensor,
+    target: Tensor,
+    gaussian: Gaussian | None,
+    channel_reduction: str = "mean",
+    images: int | None = None,
+) -> Tensor:
+    """Nats per image of a Gaussian, or of a Bernoulli where there is none."""
+    if gaussian is None:
+        return bernoulli_reconstruction(logits, target, channel_reduction, images)
+    return gaussian_reconstruction(logits, target, gaussian, channel_reduction, images)
+
+
 def divisor(logits: Tensor, channel_reduction: str, images: int | None = None) -> int:
     """The divisor that turns a sum over the elements of (N, C, H, W) into nats per image."""
     rows, channels = logits.shape[:2]
@@ -185,6 +220,7 @@ class LossTerms(NamedTuple):
     channel_reduction: ChannelReduction = "mean"
     disc_measure: DiscreteMeasure = "kl"
     images: int | None = None  # of the whole batch, where it is in parts
+    gaussian: Gaussian | None = None  # of the pixels; None: Bernoulli
 
 
 def joint_loss(
@@ -194,10 +230,10 @@ def joint_loss(
 
     ``means`` are the batch means (Z + D + sum K,) of :func:`divergences`.
     """
-    step, spec, cont, disc, channel_reduction, disc_measure, images = terms
+    step, spec, cont, disc, channel_reduction, disc_measure, images, gaussian = terms
     kl_cont, kl_disc, category_mean = spec.split_means(means)
-    total = reconstruction = bernoulli_reconstruction(logits, target, channel_reduction, images)
-    zero = torch.zeros_like(reconstruction)
+    total = error = reconstruction(logits, target, gaussian, channel_reduction, images)
+    zero = torch.zeros_like(error)
     device, dtype = zero.device, zero.dtype
     capacity_cont = capacity_disc = zero
     if cont:
@@ -209,7 +245,7 @@ def joint_loss(
         if disc_measure == "information":
             measure = information(kl_disc, category_mean, spec)
         total = total + capacity_loss(measure, capacity_disc, disc.gamma)
-    return total / pixels(logits), reconstruction, capacity_cont, capacity_disc
+    return total / pixels(logits), error, capacity_cont, capacity_disc
 
 
 # --- beside the loss ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The Bernoulli cross-entropy of images, alone and in the loss of a JointVAE (paper eq. 8)."""
+"""The negative log likelihood of images, alone and in the loss of a JointVAE (paper eq. 8)."""
 
 import math
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fastjvae.functional.backends.triton.operation import Operation, one_of, tensor_and_float
 from fastjvae.functional.capacity import Capacity
+from fastjvae.functional.gaussian import Gaussian
 from fastjvae.functional.latents import largest_kl
 from fastjvae_kernels import joint_loss as kernel
 from fastjvae_kernels.column_sums import column_sums
@@ -18,6 +19,7 @@ from fastjvae_kernels.reconstruction import (
     reconstruction_backward,
     reconstruction_forward,
 )
+from fastjvae_kernels.reconstruction import Gaussian as Pixels
 
 
 def bernoulli_reconstruction(logits: Tensor, target: Tensor, divisor: int) -> Tensor:
@@ -55,6 +57,96 @@ _RECONSTRUCTION = Operation(
 )
 
 
+def gaussian_reconstruction(
+    logits: Tensor, target: Tensor, gaussian: Gaussian, divisor: int
+) -> Tensor:
+    """The negative log density summed over every element, over ``divisor``."""
+    numbers = [float(gaussian.low), float(gaussian.width)]
+    log_scale = tensor_and_float(gaussian.log_scale)
+    return _GAUSSIAN(logits, target, *log_scale, numbers, divisor)  # type: ignore[no-any-return]
+
+
+def _pixels(log_scale_tensor: Tensor | None, log_scale: float, ends: Sequence[float]) -> Pixels:
+    return Pixels(one_of(log_scale_tensor, log_scale), *ends)
+
+
+def _gaussian_forward(
+    logits: Tensor,
+    target: Tensor,
+    log_scale_tensor: Tensor | None,
+    log_scale: float,
+    ends: Sequence[float],
+    divisor: int,
+) -> Tensor:
+    pixels = _pixels(log_scale_tensor, log_scale, ends)
+    partials = reconstruction_forward(logits, target, pixels)
+    return column_sums(partials[:, None], 1 / divisor).reshape(())
+
+
+def _gaussian_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    logits, target, log_scale_tensor, ctx.log_scale, ctx.ends, ctx.divisor = inputs
+    ctx.save_for_backward(logits, target, log_scale_tensor, output)
+
+
+def _gaussian_arguments(ctx: Any, upstream: Tensor) -> tuple[Any, ...]:
+    logits, target, log_scale_tensor, output = ctx.saved_tensors
+    return (
+        logits, target, log_scale_tensor, ctx.log_scale, ctx.ends, output, upstream, ctx.divisor,
+    )  # fmt: skip
+
+
+def _gaussian_backward(
+    logits: Tensor,
+    target: Tensor,
+    log_scale_tensor: Tensor | None,
+    log_scale: float,
+    ends: Sequence[float],
+    output: Tensor,
+    upstream: Tensor,
+    divisor: int,
+) -> tuple[Tensor, Tensor]:
+    pixels = _pixels(log_scale_tensor, log_scale, ends)
+    by_logits, _, by_log_scale = reconstruction_backward(
+        logits, target, upstream, 1 / divisor, gaussian=pixels, reconstruction=output
+    )
+    return by_logits, by_log_scale
+
+
+def _fake_by_log_scale(log_scale: Tensor | None, like: Tensor) -> Tensor:
+    """The gradient of a scale on the device, or the empty tensor in its place."""
+    return like.new_empty((0,)) if log_scale is None else torch.empty_like(log_scale)
+
+
+def _unless_empty(by_log_scale: Tensor) -> Tensor | None:
+    return by_log_scale if by_log_scale.numel() else None
+
+
+_GAUSSIAN = Operation(
+    "gaussian_reconstruction",
+    schema="(Tensor logits, Tensor target, Tensor? log_scale_tensor, float log_scale,"
+    " float[] ends, SymInt divisor) -> Tensor",
+    forward=_gaussian_forward,
+    fake=lambda logits, *_: logits.new_empty((), dtype=torch.float32),
+    save=_gaussian_save,
+    arguments=_gaussian_arguments,
+    backward_schema="(Tensor logits, Tensor target, Tensor? log_scale_tensor, float log_scale,"
+    " float[] ends, Tensor output, Tensor upstream, SymInt divisor) -> (Tensor, Tensor)",
+    backward=_gaussian_backward,
+    backward_fake=lambda logits, _target, log_scale, _number, _ends, _output, upstream, _divisor: (
+        torch.empty_like(logits),
+        _fake_by_log_scale(log_scale, upstream),
+    ),
+    spread=lambda _ctx, gradients: (
+        gradients[0],
+        None,
+        _unless_empty(gradients[1]),
+        None,
+        None,
+        None,
+    ),
+)
+
+
 def joint_loss(
     logits: Tensor,
     target: Tensor,
@@ -68,6 +160,7 @@ def joint_loss(
     divisor: int,
     pixels: int,
     information: bool,
+    gaussian: Gaussian | None,
 ) -> tuple[Tensor, Report]:
     """Loss () and the numbers that it is made of, which carry no gradient.
 
@@ -76,10 +169,14 @@ def joint_loss(
     torch.compile keeps integers symbolic where the batch size changes.
     """
     on_device = isinstance(step, Tensor)
+    log_scale, numbers = None, []
+    if gaussian is not None:
+        log_scale, number = tensor_and_float(gaussian.log_scale)
+        numbers = [number, float(gaussian.low), float(gaussian.width)]
     loss, report = _JOINT_LOSS(
         logits, target, sums, sizes, step if on_device else None, 0 if on_device else step,
         *_capacity_arguments(cont, math.inf), *_capacity_arguments(disc, largest_kl(sizes)),
-        rows, divisor, pixels, information,
+        rows, divisor, pixels, information, log_scale, numbers,
     )  # fmt: skip
     return loss, Report.of(report)
 
@@ -111,10 +208,12 @@ def _joint_loss_forward(
     divisor: int,
     pixels: int,
     information: bool,
+    log_scale: Tensor | None,
+    gaussian: Sequence[float],
 ) -> tuple[Tensor, Tensor]:
     return kernel.joint_loss(
         sums,
-        reconstruction_forward(logits, target),
+        reconstruction_forward(logits, target, _pixels_or_none(log_scale, gaussian)),
         sizes,
         step if step_tensor is None else step_tensor,
         _ramp(cont, one_of(cont_gamma_tensor, cont_gamma)),
@@ -125,6 +224,11 @@ def _joint_loss_forward(
         pixels=pixels,
         information=information,
     )
+
+
+def _pixels_or_none(log_scale: Tensor | None, gaussian: Sequence[float]) -> Pixels | None:
+    """Log scale, low end and width as the kernels take them; nothing for a Bernoulli."""
+    return _pixels(log_scale, gaussian[0], gaussian[1:]) if gaussian else None
 
 
 def _ramp(numbers: Sequence[float], gamma: float | Tensor) -> Ramp:
@@ -140,16 +244,17 @@ def _joint_loss_fake(
 
 def _joint_loss_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     logits, target, sums, ctx.sizes, *_ = inputs
-    *_, ctx.rows, ctx.divisor, ctx.pixels, ctx.information = inputs
+    *_, ctx.rows, ctx.divisor, ctx.pixels, ctx.information, log_scale, ctx.gaussian = inputs
     ctx.programs = sums.shape[0]
-    ctx.save_for_backward(logits, target, output[1])
+    ctx.save_for_backward(logits, target, output[1], log_scale)
     ctx.mark_non_differentiable(output[1])
 
 
 def _joint_loss_arguments(ctx: Any, upstream: Tensor, _report: Any) -> tuple[Any, ...]:
+    *tensors, log_scale = ctx.saved_tensors
     return (
-        *ctx.saved_tensors, upstream, ctx.sizes, ctx.rows, ctx.divisor * ctx.pixels,
-        ctx.information,
+        *tensors, upstream, ctx.sizes, ctx.rows, ctx.divisor, ctx.pixels, ctx.information,
+        log_scale, ctx.gaussian,
     )  # fmt: skip
 
 
@@ -161,23 +266,36 @@ def _joint_loss_backward(
     sizes: Sequence[int],
     rows: int,
     divisor: int,
+    pixels: int,
     information: bool,
-) -> tuple[Tensor, Tensor]:
-    slopes = DivergenceSlopes(report, sizes, 1 / rows, information)
-    return reconstruction_backward(logits, target, upstream, 1 / divisor, slopes)
+    log_scale: Tensor | None,
+    gaussian: Sequence[float],
+) -> tuple[Tensor, Tensor, Tensor]:
+    return reconstruction_backward(
+        logits,
+        target,
+        upstream,
+        1 / (divisor * pixels),
+        DivergenceSlopes(report, sizes, 1 / rows, information),
+        _pixels_or_none(log_scale, gaussian),
+        reconstruction=report,
+        reconstruction_scale=1 / pixels,
+    )
 
 
 def _joint_loss_backward_fake(
-    logits: Tensor, _target: Tensor, report: Tensor, *_: Any
-) -> tuple[Tensor, Tensor]:
+    logits: Tensor, _target: Tensor, report: Tensor, upstream: Tensor, *others: Any
+) -> tuple[Tensor, Tensor, Tensor]:
     columns = report.shape[0] - REPORT_SCALARS
-    return torch.empty_like(logits), report.new_empty(columns)
+    by_log_scale = _fake_by_log_scale(others[-2], upstream)
+    return torch.empty_like(logits), report.new_empty(columns), by_log_scale
 
 
-def _joint_loss_spread(ctx: Any, gradients: tuple[Tensor, Tensor]) -> tuple[Any, ...]:
-    grad_logits, grad_sums = gradients
+def _joint_loss_spread(ctx: Any, gradients: tuple[Tensor, Tensor, Tensor]) -> tuple[Any, ...]:
+    grad_logits, grad_sums, by_log_scale = gradients
     # Every row of the sums has the same gradient.
-    return grad_logits, None, grad_sums.expand(ctx.programs, -1), *[None] * 13
+    of_sums = grad_sums.expand(ctx.programs, -1)
+    return grad_logits, None, of_sums, *[None] * 13, _unless_empty(by_log_scale), None
 
 
 _JOINT_LOSS = Operation(
@@ -185,13 +303,14 @@ _JOINT_LOSS = Operation(
     schema="(Tensor logits, Tensor target, Tensor sums, int[] sizes, Tensor? step_tensor,"
     " SymInt step, float[] cont, Tensor? cont_gamma_tensor, float cont_gamma, float[] disc,"
     " Tensor? disc_gamma_tensor, float disc_gamma, SymInt rows, SymInt divisor, int pixels,"
-    " bool information) -> (Tensor, Tensor)",
+    " bool information, Tensor? log_scale, float[] gaussian) -> (Tensor, Tensor)",
     forward=_joint_loss_forward,
     fake=_joint_loss_fake,
     save=_joint_loss_save,
     arguments=_joint_loss_arguments,
     backward_schema="(Tensor logits, Tensor target, Tensor report, Tensor upstream, int[] sizes,"
-    " SymInt rows, SymInt divisor, bool information) -> (Tensor, Tensor)",
+    " SymInt rows, SymInt divisor, int pixels, bool information, Tensor? log_scale,"
+    " float[] gaussian) -> (Tensor, Tensor, Tensor)",
     backward=_joint_loss_backward,
     backward_fake=_joint_loss_backward_fake,
     spread=_joint_loss_spread,

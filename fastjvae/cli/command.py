@@ -235,6 +235,8 @@ class ModelCommand(LoadsModel):
             source = dataclasses.replace(source, grid=self.grid)
         if source.name == "images" and channels in (1, 3):
             source = dataclasses.replace(source, channels=channels)  # type: ignore[arg-type]
+        if source.name == "arrays":
+            source = dataclasses.replace(source, value_range=self.model.value_range)
         return dataclasses.replace(source, image_size=(height, width))
 
     def _own_source(self, split: Literal["train", "test"]) -> DataSource:

@@ -44,7 +44,10 @@ def _style(evaluation: Evaluation) -> str:
 def _pictures(evaluation: Evaluation) -> str:
     mean = evaluation.mean_image
     than = "" if mean is None else f", that of the mean image {mean:.1f}"
-    return f"pictures: the error of a reconstruction is {evaluation.reconstruction:.1f} nats{than}"
+    scale = evaluation.scale
+    under = "" if scale is None else f", under a Gaussian of scale {scale:.3g}"
+    error = f"{evaluation.reconstruction:.1f} nats"
+    return f"pictures: the error of a reconstruction is {error}{than}{under}"
 
 
 def assumption(config: RunConfig) -> str:

@@ -9,7 +9,7 @@ from fastjvae.errors import did_you_mean
 
 _UNKNOWN = re.compile(r"Unrecognized (?:or misplaced )?options: ([^\s,=]+)")
 _TRIED = re.compile(r" (--\S+):")  # tyro names every type that it has tried
-_NO_TYPE = re.compile(r"Error parsing (\S+): no type matching \{None\}\|(\S+) could be")
+_NO_TYPE = re.compile(r"Error parsing (\S+): no type matching (?:\{None\}\|)?(\S+) could be")
 
 
 def usage_sentence(box: str, argv: Sequence[str], known: Collection[str]) -> str:
@@ -31,6 +31,7 @@ def usage_sentence(box: str, argv: Sequence[str], known: Collection[str]) -> str
         return f"{match[1]} takes {form}, got {_values_of(match[1], argv)}"
     if match := _NO_TYPE.match(sentence):
         flag, kind = match.groups()
+        kind = re.sub(r"[{}]", "", kind).replace("|", " or ")
         return f"{flag} takes {kind}, got {_values_of(flag, argv)}"
     return sentence
 

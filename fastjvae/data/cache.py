@@ -96,6 +96,8 @@ def key_of(source: DataSource, files: Sequence[Path]) -> str:
     wanted["format"] = FORMAT
     if not source.held_out:  # what is whole has the name that it had before there were parts
         del wanted["held_out"]
+    if source.value_range == (0.0, 1.0):
+        del wanted["value_range"]
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode())
     try:
         states = [file.stat() for file in files]

@@ -20,8 +20,9 @@ DatasetName = Literal[
 DATASETS: tuple[DatasetName, ...] = get_args(DatasetName)
 
 Heeded = Literal[
-    "root", "channels", "labels", "download", "grid", "skip_damaged", "max_pixels", "held_out"
-]
+    "root", "channels", "labels", "download", "grid", "skip_damaged", "max_pixels", "held_out",
+    "value_range",
+]  # fmt: skip
 
 
 class Facts(NamedTuple):
@@ -104,7 +105,7 @@ FACTS: dict[DatasetName, Facts] = {
     "arrays": Facts(
         "a .npy or .npz file",
         root=".npy or .npz file",
-        heeds=("root", "labels", "held_out"),
+        heeds=("root", "labels", "held_out", "value_range"),
         cached="resized",  # else they are one pass over a file that is read as fast as the cache
     ),
 }

@@ -2,7 +2,9 @@
 
 Layout by shape: rank 3 is (N, H, W); rank 4 is (N, C, H, W) or (N, H, W, C), told apart by which
 of the second and the last size is 1 or 3, or else 2 or 4. Values: floats 0..1; integers 0..255;
-booleans; integers that never exceed 1, as in dSprites, are black and white like booleans.
+booleans; integers that never exceed 1, as in dSprites, are black and white like booleans. In
+another ``value_range`` than 0..1 whatever is no byte lies between its two ends, and becomes the
+nearest of 256 steps between them.
 
 ``where`` begins the sentence of an error: the file of an array, or what it was given as.
 """
@@ -21,6 +23,7 @@ from fastjvae.errors import DataError
 
 # Values checked or converted at a time: 4M, which as float64 take 32 MiB beside the result.
 _CHUNK_VALUES = 2**22
+_ROUNDED = 1e-6  # of a range: what rounding puts floats beyond its ends
 
 
 def channels_second(where: Path | str, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -46,25 +49,33 @@ def channels_second(where: Path | str, images: npt.NDArray[Any]) -> npt.NDArray[
     return images if second else images.transpose(0, 3, 1, 2)
 
 
-def is_ready(where: Path | str, images: npt.NDArray[Any], size: tuple[int, int] | None) -> bool:
+def is_ready(
+    where: Path | str,
+    images: npt.NDArray[Any],
+    size: tuple[int, int] | None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> bool:
     """Whether (N, C, H, W) images are contiguous bytes 0..255 of that size already."""
     as_wanted = images.dtype == np.uint8 and images.flags.c_contiguous
     return (
         as_wanted
         and images.shape[2:] == tuple(size or images.shape[2:])
-        and scale_to_255(where, images) == 1
+        and _to_255(where, images, value_range) == (0.0, 1.0)
     )
 
 
 def as_uint8(
-    where: Path | str, images: npt.NDArray[Any], size: tuple[int, int] | None
+    where: Path | str,
+    images: npt.NDArray[Any],
+    size: tuple[int, int] | None,
+    value_range: tuple[float, float] = (0.0, 1.0),
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """The images as uint8 and of that size, contiguous, a chunk at a time."""
-    scale = scale_to_255(where, images)
+    lowest, scale = _to_255(where, images, value_range)
     values = images.shape[1] * max(math.prod(images.shape[2:]), math.prod(size or ()))
     for chunk in _chunks(images, values):
-        if scale != 1:
-            chunk = np.rint(chunk.astype(np.float64) * scale)
+        if (lowest, scale) != (0.0, 1.0):
+            chunk = np.rint((chunk.astype(np.float64) - lowest) * scale).clip(0, 255)
         chunk = np.ascontiguousarray(chunk, np.uint8)
         yield chunk if size is None else fit_images(chunk, size)
 
@@ -75,8 +86,10 @@ def _chunks(images: npt.NDArray[Any], values: int) -> Iterator[npt.NDArray[Any]]
     return (images[start : start + step] for start in range(0, len(images), step))
 
 
-def scale_to_255(where: Path | str, images: npt.NDArray[Any]) -> int:
-    """255 for values 0..1, 1 for values 0..255."""
+def _to_255(
+    where: Path | str, images: npt.NDArray[Any], value_range: tuple[float, float]
+) -> tuple[float, float]:
+    """The value that becomes 0, and the factor from there: 255 for values 0..1, 1 for 0..255."""
     if images.dtype.kind not in "fbiu":
         raise DataError(
             f"{where} must hold images as integers 0..255 or floats 0..1, got {images.dtype}"
@@ -86,13 +99,23 @@ def scale_to_255(where: Path | str, images: npt.NDArray[Any]) -> int:
         low, high = np.min(ranges).item(), np.max(ranges).item()
     if not np.isfinite([low, high]).all():
         raise DataError(f"{where} holds values that are NaN or infinite among its images")
-    highest = 1 if images.dtype.kind == "f" else 255
-    if low < 0 or high > highest:
+    if images.dtype == np.uint8 or tuple(value_range) == (0, 1):
+        highest = 1 if images.dtype.kind == "f" else 255
+        if low < 0 or high > highest:
+            raise DataError(
+                f"{where} must hold {images.dtype} images with values from 0 to {highest}, "
+                f"got {low} to {high}: a likelihood gaussian takes another value range, on the "
+                f"command line --likelihood gaussian --value-range LOWEST HIGHEST"
+            )
+        return 0.0, 255.0 if high <= 1 and tuple(value_range) == (0, 1) else 1.0
+    least, most = value_range
+    room = _ROUNDED * (most - least)
+    if low < least - room or high > most + room:
         raise DataError(
-            f"{where} must hold {images.dtype} images with values from 0 to {highest}, "
+            f"{where} must hold images with values in the value range, {least} to {most}, "
             f"got {low} to {high}"
         )
-    return 255 if high <= 1 else 1
+    return least, 255 / (most - least)
 
 
 def integers(

@@ -14,6 +14,7 @@ from fastjvae.data.forms import as_uint8, channels_second, integers, is_ready
 from fastjvae.data.memory import tensor_on
 from fastjvae.data.source import ImageData
 from fastjvae.errors import DataError
+from fastjvae.functional.checks import check_value_range
 
 _WHERE = "the array of images"
 
@@ -23,6 +24,7 @@ def image_data(
     labels: Any = None,
     *,
     image_size: tuple[int, int] | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
     name: str = "array",
 ) -> ImageData:
     """Images and labels of one's own, as everything here takes them.
@@ -37,22 +39,28 @@ def image_data(
             bytes (N, C, H, W) are not copied: they must stay as they are meanwhile.
         labels: (N,) integers or strings.
         image_size: (height, width) to crop around the centre and resize to.
+        value_range: lowest and highest value of a pixel, where values are no bytes.
         name: of the data in what is printed.
 
     Raises:
         DataError: the images or labels have another form.
     """
     array = channels_second(_WHERE, _array(images))
-    if ready := is_ready(_WHERE, array, image_size):
+    check_value_range(value_range)
+    if ready := is_ready(_WHERE, array, image_size, value_range):
         pixels = array
     else:
-        pixels = np.concatenate(list(as_uint8(_WHERE, array, image_size)))
+        pixels = np.concatenate(list(as_uint8(_WHERE, array, image_size, value_range)))
     mapped = ready and isinstance(array, np.memmap)
     numbers, names = (None, None) if labels is None else _labels(labels, len(pixels))
     return ImageData(name, tensor_on(pixels), numbers, label_names=names, mapped=mapped)
 
 
-def gathered(loader: DataLoader[Any], most: int = 10_000) -> ImageData:
+def gathered(
+    loader: DataLoader[Any],
+    most: int = 10_000,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> ImageData:
     """The first images of a DataLoader, as it gives them in its first epoch here."""
     batches = LoaderBatches(loader, torch.device("cpu"), seed=0)
     found: list[Tensor] = []
@@ -63,7 +71,8 @@ def gathered(loader: DataLoader[Any], most: int = 10_000) -> ImageData:
         if number >= most:
             break
     batches.close()
-    return image_data(torch.cat(found), name=type(loader.dataset).__name__)
+    name = type(loader.dataset).__name__
+    return image_data(torch.cat(found), value_range=value_range, name=name)
 
 
 def items_of(loader: DataLoader[Any], rows: Tensor) -> ImageData:

@@ -15,6 +15,7 @@ from fastjvae.data.factors import check_grid
 from fastjvae.data.facts import DATASETS, FACTS, DatasetName
 from fastjvae.data.memory import update_hash
 from fastjvae.errors import ArgumentError, DataError
+from fastjvae.functional.checks import check_value_range
 
 # Height and width that images are prepared in unless others are asked for; other data sets keep
 # the size that their pictures have.
@@ -51,6 +52,8 @@ class DataSource:
             "train", see :mod:`fastjvae.data.held_out`; where folders ``train`` and ``test`` of
             pictures lie in the root, these are the splits, whatever the share. 0 for none: the
             images are loaded whole.
+        value_range: arrays only: lowest and highest value of a pixel, where values are no bytes;
+            see :func:`fastjvae.data.forms.as_uint8`.
     """
 
     name: DatasetName
@@ -64,6 +67,7 @@ class DataSource:
     skip_damaged: bool = False
     max_pixels: int = MAX_PIXELS
     held_out: float = 0.0
+    value_range: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.name not in DATASETS:
@@ -88,6 +92,8 @@ class DataSource:
         for name in ("root", "labels"):  # a Path would not survive JSON
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, os.fspath(getattr(self, name)))
+        check_value_range(self.value_range)
+        object.__setattr__(self, "value_range", tuple(map(float, self.value_range)))
         if self.grid is not None:
             object.__setattr__(self, "grid", tuple(self.grid))
         self._check_fields_apply()

@@ -66,7 +66,7 @@ def edits(
         image = image[None]
     spec, row = model.spec, encode_row(model, image)
     values, changed, rows = _plan(spec, row, unit, to, variable, categories)
-    original = Block([input_images(image), decode(model, row)], ["input", "reconstruction"])
+    original = Block([input_images(model, image), decode(model, row)], ["input", "reconstruction"])
     numbers = [str(k) for each in changed for k in each.values()]
     if unit is None:
         place = spec.categories[int(variable or 0)]

@@ -23,7 +23,7 @@ from fastjvae.figures.page import (
     text_extent,
     title_above,
 )
-from fastjvae.functional import unit_interval
+from fastjvae.model import JointVAE
 from fastjvae.model.latent_moves import Images
 
 _LEAST_CELL = (42, 54)  # height, width in pixels of the page: room for two lines, for "−1.64"
@@ -110,9 +110,9 @@ def check_channels(channels: int) -> None:
         )
 
 
-def input_images(images: Tensor) -> Images:
-    """A model's inputs (N, C, H, W), uint8 0..255 or floats 0..1, as figures show them."""
-    return unit_interval(images, torch.float32).clamp(0, 1).cpu().numpy()
+def input_images(model: JointVAE, images: Tensor) -> Images:
+    """A model's inputs (N, C, H, W), bytes or floats in its value range, as figures show them."""
+    return model.unit_interval(images, torch.float32).clamp(0, 1).cpu().numpy()
 
 
 def in_rows(images: Images, columns: int) -> list[Images]:

@@ -54,6 +54,6 @@ def spread(images: Tensor, count: int) -> Tensor:
 
 def pairs_of_rows(model: JointVAE, images: Tensor, columns: int, name: str) -> list[Block]:
     """Rows of images, by that name, above rows of their reconstructions."""
-    above = in_rows(input_images(images), columns)
+    above = in_rows(input_images(model, images), columns)
     below = in_rows(decode(model, encode_row(model, images)), columns)
     return [Block(pair, [name, "reconstruction"]) for pair in zip(above, below, strict=True)]

@@ -7,11 +7,16 @@ the ReLUs of a layer of the encoder have turned off for every image, and no grad
 on again.
 """
 
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from fastjvae.data.batches.augment import NUMBERS, RandomAffine
-from fastjvae.functional import unit_interval
+from fastjvae.functional import Gaussian, unit_interval
 from fastjvae.functional.checks import ChannelReduction
 from fastjvae.model.encoding import evenly_spread
 
@@ -25,10 +30,64 @@ _MOST_IMAGES = 10_000
 _BATCH = 512
 
 
-def mean_image_loss(
-    images: Tensor, channel_reduction: ChannelReduction = "mean", augment: float = 0.0
+class MeanImage(NamedTuple):
+    """Mean and variance of every pixel over images, (C, H, W) float64, of values in 0..1."""
+
+    mean: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor, augment: float = 0.0) -> MeanImage:
+        """Measure images; arguments as of :func:`mean_image_loss`."""
+        chosen = evenly_spread(len(images), _MOST_IMAGES)
+        generator = torch.Generator().manual_seed(0)
+        transform = RandomAffine(augment, torch.device("cpu"), torch.float64)
+        total = torch.zeros(images.shape[1:], dtype=torch.float64)
+        squares = torch.zeros_like(total)
+        for rows in torch.split(chosen, _BATCH):
+            batch = unit_interval(images[rows.to(images.device)], torch.float64).cpu()
+            if augment:
+                batch = transform(batch, torch.rand(len(batch), NUMBERS, generator=generator))
+            total += batch.sum(dim=0)
+            squares += batch.square().sum(dim=0)
+        mean = total / len(chosen)
+        return cls(mean, squares / len(chosen) - mean.square())
+
+    def loss(
+        self, channel_reduction: ChannelReduction = "mean", gaussian: Gaussian | None = None
+    ) -> float:
+        """What a decoder loses that shows the mean image of every image, nats per image."""
+        if gaussian is None:
+            p = self.mean
+            error = -float((torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)).sum())
+        else:
+            sharpness = float(gaussian.on_host().sharpness)
+            error = 0.5 * sharpness**2 * float(self.variance.sum())
+        error += self.variance.numel() * _constant(gaussian)
+        return error / (len(self.mean) if channel_reduction == "mean" else 1)
+
+
+def constant_of(
+    img_size: tuple[int, int, int],
+    channel_reduction: ChannelReduction,
+    gaussian: Gaussian | None,
 ) -> float:
-    """Cross-entropy of images and their mean image, nats per image.
+    """The reconstruction of images (C, H, W) without any error, nats per image; 0 of Bernoulli."""
+    channels = img_size[0] if channel_reduction == "mean" else 1
+    return math.prod(img_size) * _constant(gaussian) / channels
+
+
+def _constant(gaussian: Gaussian | None) -> float:
+    return 0.0 if gaussian is None else float(gaussian.on_host().constant)
+
+
+def mean_image_loss(
+    images: Tensor,
+    channel_reduction: ChannelReduction = "mean",
+    augment: float = 0.0,
+    gaussian: Gaussian | None = None,
+) -> float:
+    """The reconstruction of images by their mean image, nats per image.
 
     The decoder that knows nothing of an image can do no better.
 
@@ -39,19 +98,9 @@ def mean_image_loss(
         images: (N, C, H, W), uint8 0..255 or floats 0..1; up to 10,000, evenly spread, are read.
         channel_reduction: see :func:`fastjvae.functional.bernoulli_reconstruction`.
         augment: strength of :class:`fastjvae.data.batches.augment.RandomAffine` on each of them.
+        gaussian: the likelihood; None for Bernoulli, whose reconstruction is a cross-entropy.
     """
-    chosen = evenly_spread(len(images), _MOST_IMAGES)
-    generator = torch.Generator().manual_seed(0)
-    transform = RandomAffine(augment, torch.device("cpu"), torch.float64)
-    total = torch.zeros(images.shape[1:], dtype=torch.float64)
-    for rows in torch.split(chosen, _BATCH):
-        batch = unit_interval(images[rows.to(images.device)], torch.float64).cpu()
-        if augment:
-            batch = transform(batch, torch.rand(len(batch), NUMBERS, generator=generator))
-        total += batch.sum(dim=0)
-    mean = total / len(chosen)
-    entropy = -(torch.xlogy(mean, mean) + torch.xlogy(1 - mean, 1 - mean)).sum()
-    return float(entropy / (images.shape[1] if channel_reduction == "mean" else 1))
+    return MeanImage.of(images, augment).loss(channel_reduction, gaussian)
 
 
 def is_too_short(steps: int) -> bool:
@@ -59,6 +108,9 @@ def is_too_short(steps: int) -> bool:
     return steps < FIRST_STEP + STEPS_IN_DOUBT
 
 
-def is_collapsed(reconstruction: float, mean_image: float) -> bool:
-    """Whether a reconstruction error tells no more of an image than the mean image does."""
-    return reconstruction > _SHARE * mean_image
+def is_collapsed(reconstruction: float, mean_image: float, constant: float = 0.0) -> bool:
+    """Whether a reconstruction error tells no more of an image than the mean image does.
+
+    ``constant`` is what both have without any error, see :func:`constant_of`.
+    """
+    return reconstruction - constant > _SHARE * (mean_image - constant)

@@ -13,7 +13,12 @@ from fastjvae.data.source import check_image_data
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.checks import ChannelReduction
 from fastjvae.metrics._items import COLLAPSED_NATS
-from fastjvae.metrics.collapse import is_collapsed, is_too_short, mean_image_loss
+from fastjvae.metrics.collapse import (
+    constant_of,
+    is_collapsed,
+    is_too_short,
+    mean_image_loss,
+)
 from fastjvae.metrics.effect import effect_on_images, is_without_effect, percent
 from fastjvae.metrics.reconstruction import encode_and_reconstruct, reconstruction_error
 from fastjvae.metrics.scores import SCORE_TITLES, Scores, disentanglement_scores
@@ -28,6 +33,7 @@ from fastjvae.metrics.variables import (
 )
 from fastjvae.model import JointVAE
 from fastjvae.model.encoding import Encoding
+from fastjvae.model.likelihood import Likelihood
 
 USED_NATS = 0.25  # a unit with more is in use; with less its traversal changes next to nothing
 _MOST_IMAGES = 10_000  # of the training images beside held-out ones
@@ -53,11 +59,16 @@ class Evaluation:
     reconstruction_train: float | None = None
     # The labels that training saw: their images are none of these. None where it saw no label.
     labelled: Labelled | None = None
+    likelihood: Likelihood = "bernoulli"  # of the pixels, of which ``reconstruction`` is -log p
+    scale: float | None = None  # standard deviation of a Gaussian, in the unit of the images
+    constant: float = 0.0  # nats per image of ``reconstruction`` without any error, of a Gaussian
 
     @property
     def shows_mean_image(self) -> bool:
         """Whether the reconstructions tell no more of an image than the mean image does."""
-        return self.mean_image is not None and is_collapsed(self.reconstruction, self.mean_image)
+        return self.mean_image is not None and is_collapsed(
+            self.reconstruction, self.mean_image, self.constant
+        )
 
     @property
     def collapsed(self) -> bool:
@@ -125,6 +136,11 @@ class Evaluation:
             f"  reconstruction      {self.reconstruction:.2f} nats per image"
             + (", summed over channels" if self.channel_reduction == "sum" else ""),
         ]
+        if self.scale is not None:
+            lines.append(
+                f"    likelihood        Gaussian of scale {self.scale:.4g},"
+                f" {self.constant:.2f} nats without any error"
+            )
         if self.reconstruction_train is not None:
             lines.append(f"    training images   {self.reconstruction_train:.2f}")
         if self.shows_mean_image:
@@ -248,12 +264,15 @@ def evaluate(
         ],
         scores=found,
         no_scores=no_scores,
-        mean_image=mean_image_loss(data.images, channel_reduction),
+        mean_image=mean_image_loss(data.images, channel_reduction, gaussian=model.gaussian),
         steps=steps,
         effect_cont=effects.cont,
         capacity=capacity,
         reconstruction_train=on_train,
         labelled=labelled,
+        likelihood=model.likelihood,
+        scale=model.standard_deviation,
+        constant=constant_of(model.img_size, channel_reduction, model.gaussian),
     )
 
 

@@ -1,4 +1,4 @@
-"""The reconstruction error of a model on images, in evaluation mode."""
+"""The reconstruction of images by a model, in evaluation mode: -log p(x | z) in nats."""
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def encode_and_reconstruct(
     def reconstruct(batch: Tensor, sample: Tensor) -> None:
         nonlocal total
         logits = model.decode_logits(sample)
-        loss = functional.bernoulli_reconstruction(logits, batch, channel_reduction)
+        loss = functional.reconstruction(logits, batch, model.gaussian, channel_reduction)
         total += len(batch) / len(images) * float(loss)
 
     return encode(model, images, reconstruct), total

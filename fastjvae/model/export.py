@@ -36,7 +36,7 @@ def save_exported(model: JointVAE, directory: str | Path) -> None:
     """Write ``encoder.pt2`` and ``decoder.pt2``, programs of ``torch.export`` for any batch size.
 
     The encoder maps images (N, C, H, W) in [0, 1] to parameter rows (N, P), the decoder sample rows
-    (N, L) to images in [0, 1].
+    (N, L) to images, both in the model's value range, [0, 1] unless its likelihood is Gaussian.
 
     Raises:
         ArgumentError: torch.export cannot follow a network of the model's own.

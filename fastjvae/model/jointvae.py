@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fastjvae import functional
-from fastjvae.errors import ArgumentError, BackendError, CheckpointError
+from fastjvae.errors import ArgumentError, BackendError
 from fastjvae.functional.checks import check_temperature, check_unit_interval
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.noise import Noise, check_generator, prior_sample
-from fastjvae.model import published
 from fastjvae.model.chain import Networks, obstacle_to
 from fastjvae.model.evaluating import AT_ONCE, evaluating
+from fastjvae.model.likelihood import Likelihood, OfImages, Scale
 from fastjvae.model.networks import (
     HIDDEN_DIM,
     Decoder,
@@ -23,10 +23,11 @@ from fastjvae.model.networks import (
 )
 from fastjvae.model.own_networks import Network, offers_head, own_networks
 from fastjvae.model.pretrained import Saved
+from fastjvae.model.published_names import PublishedNames
 from fastjvae.objectives import LossOutput, Objective, paper_mnist
 
 
-class JointVAE(Saved):
+class JointVAE(OfImages, PublishedNames, Saved):
     """VAE with Gaussian and categorical latent variables, a drop-in for the published class.
 
     >>> model = JointVAE(img_size=(1, 32, 32), latent_spec={"cont": 10, "disc": [10]})
@@ -48,6 +49,9 @@ class JointVAE(Saved):
         decoder: own network from sample rows (N, L) to logits of the pixels (N, C, H, W), likewise.
             With own networks any size is allowed.
         encoder_args, decoder_args: further arguments of a class that is named; of JSON's types.
+        likelihood: of the pixels: "bernoulli", or "gaussian".
+        scale: the Gaussian's standard deviation, in the unit of the images, or "learned".
+        value_range: of the Gaussian's pixels; images lie in it wherever 0..1 is said here.
 
     Attributes, as in the published class: ``img_size``, ``latent_spec``, ``is_continuous``,
     ``is_discrete``, ``latent_cont_dim``, ``latent_disc_dim``, ``num_disc_latents``, ``latent_dim``,
@@ -70,6 +74,9 @@ class JointVAE(Saved):
         decoder: Network | None = None,
         encoder_args: Mapping[str, Any] | None = None,
         decoder_args: Mapping[str, Any] | None = None,
+        likelihood: Likelihood = "bernoulli",
+        scale: Scale = 1.0,
+        value_range: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         super().__init__()
         self.img_size = checked_img_size(img_size)
@@ -95,6 +102,7 @@ class JointVAE(Saved):
         self.encoder = Encoder(self.img_size, params) if own.encoder is None else own.encoder
         self.decoder = Decoder(self.img_size, sample) if own.decoder is None else own.decoder
         self.reshape = self.decoder.shape if isinstance(self.decoder, Decoder) else None
+        self.set_likelihood(likelihood, scale, value_range)
         if use_cuda:
             self.cuda()
 
@@ -137,8 +145,9 @@ class JointVAE(Saved):
         )
 
     def decode(self, latent_sample: Tensor) -> Tensor:
-        """Sample rows (N, L) -> images (N, C, H, W) in [0, 1], contiguous."""
-        return self.decode_logits(latent_sample).sigmoid().contiguous()
+        """Sample rows (N, L) -> images (N, C, H, W) in the value range, contiguous."""
+        pictures = self.pictures(self.decode_logits(latent_sample))
+        return self.in_value_range(pictures).contiguous()
 
     # --- rows -------------------------------------------------------------------------------------
 
@@ -204,7 +213,7 @@ class JointVAE(Saved):
             raise ArgumentError(
                 f"images must be uint8 (0..255) or floating point (0..1), got {x.dtype}"
             )
-        images = functional.unit_interval(x, self.dtype)
+        images = self.unit_interval(x, self.dtype)
         return images.contiguous() if "encoder" in self.own_networks else images
 
     def decode_logits(self, latent_sample: Tensor) -> Tensor:
@@ -264,9 +273,9 @@ class JointVAE(Saved):
         if x.device.type == "cpu":
             if x.dtype == torch.uint8:
                 # Once for encoder and target; a GPU reads a quarter of the bytes twice instead.
-                x = functional.unit_interval(x, self.dtype)
+                x = self.in_value_range(functional.unit_interval(x, self.dtype))
             else:
-                check_unit_interval(x)
+                check_unit_interval(x, self.value_range)
         out = objective.loss(self, x, step, Noise(normal, uniform, seed, generator))
         if not isinstance(out, LossOutput):
             raise ArgumentError(
@@ -292,51 +301,6 @@ class JointVAE(Saved):
         for network in (self.encoder, self.decoder):
             if isinstance(network, (Encoder, Decoder)):
                 network.networks = networks
-
-    # --- state dicts ------------------------------------------------------------------------------
-
-    def published_state_dict(self) -> dict[str, Tensor]:
-        """Return copies of the parameters under the published code's names, contiguous.
-
-        Raises:
-            ArgumentError: the model has its own encoder or decoder, which that code does not know.
-        """
-        if self.has_own_modules:
-            raise ArgumentError(
-                "a model with its own encoder or decoder has no published form;"
-                " use state_dict() instead"
-            )
-        state = published.to_published(self.state_dict(), self.spec)
-        return {
-            key: tensor.detach().clone(memory_format=torch.contiguous_format)
-            for key, tensor in state.items()
-        }
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Load parameters under our names or under the published code's.
-
-        What DataParallel and torch.compile put before the names does not count.
-
-        Raises:
-            CheckpointError: a published state dict lacks keys, has others, or other shapes.
-            RuntimeError: the same for a state dict under our names.
-        """
-        if not self.has_own_modules:
-            state_dict = published.without_prefixes(state_dict)
-        if not published.is_published(state_dict) or self.has_own_modules:
-            return super().load_state_dict(state_dict, strict=strict, assign=assign)
-        ours, missing, unexpected = published.from_published(
-            state_dict, self.state_dict(), self.spec
-        )
-        if strict and (missing or unexpected):
-            raise CheckpointError(
-                f"the published state dict does not fit the model with {self.spec.to_dict()}:"
-                f" missing {missing or 'nothing'}, unexpected {unexpected or 'nothing'}"
-            )
-        super().load_state_dict(ours, strict=True, assign=assign)
-        return nn.modules.module._IncompatibleKeys(missing, unexpected)
 
     def _distribution(self, params: Tensor) -> dict[str, list[Tensor]]:
         latent_dist: dict[str, list[Tensor]] = {}

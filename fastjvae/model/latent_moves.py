@@ -31,10 +31,11 @@ _TRIED = 16  # categories, each by two pictures of every unit
 
 
 def decode(model: JointVAE, sample: Tensor) -> Images:
-    """Sample rows (n, L) of any device and dtype -> images (n, C, H, W)."""
+    """Sample rows (n, L) of any device and dtype -> pictures (n, C, H, W), whatever the range."""
     rows = sample.to(model.device, model.dtype)
     with evaluating(model):
-        images = [model.decode(some).float().cpu() for some in torch.split(rows, _DECODED_AT_ONCE)]
+        logits = [model.decode_logits(some) for some in torch.split(rows, _DECODED_AT_ONCE)]
+    images = [model.pictures(some).contiguous().float().cpu() for some in logits]
     return torch.cat(images).numpy()
 
 

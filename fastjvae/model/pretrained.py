@@ -14,6 +14,7 @@ from fastjvae.errors import ArgumentError, CheckpointError, first_sentence
 from fastjvae.files import read_json, write_bytes, write_json
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model.hub import fetch, upload
+from fastjvae.model.likelihood import Likelihood, Scale
 from fastjvae.model.own_networks import NETWORKS, GivenNetworks, Network
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MODEL_FORMAT = "fastjvae-model-1"
+_LIKELIHOOD = ("likelihood", "scale", "value_range")
 _LONGEST_REASON = 400  # characters of what torch says of a state dict, which names every tensor
 
 _FLOATS = {
@@ -32,13 +34,16 @@ _FLOATS = {
 class Saved(nn.Module):
     """A model that is written into a folder and built again from it.
 
-    Its class is called with ``img_size``, ``latent_spec`` and ``temperature``, and with its own
-    networks where it has some.
+    Its class is called with ``img_size``, ``latent_spec``, ``temperature`` and what
+    :func:`likelihood_config` names, and with its own networks where it has some.
     """
 
     img_size: tuple[int, int, int]
     spec: LatentSpec
     temperature: float | Tensor
+    likelihood: Likelihood
+    scale: Scale
+    value_range: tuple[float, float]
     own_networks: Mapping[str, dict[str, Any]]  # how config.json describes those it has
 
     @property
@@ -159,9 +164,10 @@ class Saved(nn.Module):
         own = (given or GivenNetworks()).for_model(config, source)
         try:
             arguments = (config["img_size"], config["latent_spec"], config["temperature"])
+            options = {name: config[name] for name in _LIKELIHOOD if name in config}
             if not own:
-                check_weights(lambda: cls(*arguments), state, weights)
-            model = cls(*arguments, **own).to(_FLOATS[config["dtype"]])
+                check_weights(lambda: cls(*arguments, **options), state, weights)
+            model = cls(*arguments, **options, **own).to(_FLOATS[config["dtype"]])
         except (KeyError, TypeError, AttributeError, ArgumentError) as error:
             if own and isinstance(error, ArgumentError):
                 raise ArgumentError(f"the model of {source} cannot be made: {error}") from error
@@ -182,6 +188,7 @@ def model_config(model: Saved) -> dict[str, Any]:
         "temperature": model.temperature,
         "dtype": str(model.dtype).removeprefix("torch."),
         **model.own_networks,
+        **likelihood_config(model),
     }
 
 
@@ -192,6 +199,14 @@ def is_same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         return {k: "object" if k in NETWORKS and "object" in v else v for k, v in config.items()}
 
     return without_names(one) == without_names(other)
+
+
+def likelihood_config(model: Saved) -> dict[str, Any]:
+    """A Gaussian likelihood in JSON types; nothing of a Bernoulli, which old files do not name."""
+    if model.likelihood == "bernoulli":
+        return {}
+    value_range = list(model.value_range)
+    return dict(zip(_LIKELIHOOD, (model.likelihood, model.scale, value_range), strict=True))
 
 
 def check_weights(make: Callable[[], nn.Module], state: Mapping[str, Tensor], source: Path) -> None:

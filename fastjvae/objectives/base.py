@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastjvae import functional
 from fastjvae.errors import ArgumentError
-from fastjvae.functional import JointLatent, Noise
+from fastjvae.functional import Gaussian, JointLatent, Noise
 from fastjvae.functional.capacity import Capacity
 from fastjvae.functional.checks import ChannelReduction
 from fastjvae.functional.latents import LatentSpec
@@ -22,6 +22,19 @@ class LatentModel(Protocol):
 
     @property
     def spec(self) -> LatentSpec: ...
+
+    @property
+    def gaussian(self) -> Gaussian | None:
+        """The likelihood of the pixels; None for Bernoulli."""
+        ...
+
+    def pictures(self, logits: Tensor) -> Tensor:
+        """The decoder's logits as pictures in [0, 1]."""
+        ...
+
+    def in_value_range(self, unit: Tensor) -> Tensor:
+        """Pictures in [0, 1] as images that the model encodes."""
+        ...
 
     def encode_params(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) -> parameter rows (N, P)."""
@@ -98,7 +111,7 @@ def bound_terms(
         training=model.training,
     )
     logits = model.decode_logits(latent.sample)
-    reconstruction = functional.bernoulli_reconstruction(logits, x, channel_reduction)
+    reconstruction = functional.reconstruction(logits, x, model.gaussian, channel_reduction)
     kl = latent.kl_cont.sum() + latent.kl_disc.sum()
     return BoundTerms(params, latent, reconstruction, kl)
 

@@ -35,7 +35,8 @@ def drawn_information(model: LatentModel, sample: Tensor, step: int | Tensor) ->
     spec = model.spec
     hot = drawn_categories(spec, len(sample), step, sample)
     rows = torch.cat([sample[:, : spec.cont].detach(), hot], dim=1)
-    read = functional.joined_rows(model.encode_params(model.decode_logits(rows).sigmoid()))
+    drawn = model.in_value_range(model.pictures(model.decode_logits(rows)))
+    read = functional.joined_rows(model.encode_params(drawn))
     told = read.new_zeros(len(read))  # log q(c | x') of each image
     for categories, logits in zip(spec.categories, spec.logits, strict=True):
         told = told + (rows[:, categories] * read[:, logits].log_softmax(dim=1)).sum(dim=1)

@@ -69,6 +69,7 @@ class JointObjective:
             disc=disc,
             channel_reduction=self.channel_reduction,
             disc_measure=self.disc_measure,
+            gaussian=model.gaussian,
         )
         loss = LossOutput(*terms, extra={})
         return with_drawn_information(loss, model, block.sample, step, self.drawn_gamma)

@@ -186,6 +186,7 @@ class SharedObjective(nn.Module):
             cont=self.cont,
             disc=None,
             channel_reduction=self.channel_reduction,
+            gaussian=model.gaussian,
         )
         rows, _, *further_rows = functional.batch_rows(params, block.sample, *further_logits)
         shared = functional.shared_loss(

@@ -6,15 +6,23 @@ from typing import Any
 from torch import Tensor
 
 from fastjvae.functional.checks import ChannelReduction
-from fastjvae.metrics.collapse import FIRST_STEP, STEPS_IN_DOUBT, is_collapsed, mean_image_loss
+from fastjvae.metrics.collapse import (
+    FIRST_STEP,
+    STEPS_IN_DOUBT,
+    MeanImage,
+    constant_of,
+    is_collapsed,
+)
+from fastjvae.model import JointVAE
 
 
 class CollapseWatch:
     """Looks at records of a training for the collapse, and says so once.
 
     Args:
-        images, channel_reduction, augment: as the training has them; :func:`mean_image_loss` gets
-            them once it is needed.
+        images, channel_reduction, augment: as the training has them; they are measured once it is
+            needed.
+        model: the one that is trained, whose likelihood it is; None for Bernoulli.
     """
 
     def __init__(
@@ -22,14 +30,16 @@ class CollapseWatch:
         images: Tensor,
         channel_reduction: ChannelReduction = "mean",
         augment: float = 0.0,
+        model: JointVAE | None = None,
     ) -> None:
+        self._model = model
         self._images, self._channel_reduction, self._augment = images, channel_reduction, augment
         self._doubtful_since: int | None = None  # step
         self._said = False
 
     @cached_property
-    def _mean_image(self) -> float:
-        return mean_image_loss(self._images, self._channel_reduction, self._augment)
+    def _mean_image(self) -> MeanImage:
+        return MeanImage.of(self._images, self._augment)
 
     def __call__(self, record: dict[str, Any]) -> str | None:
         """A sentence about a record of ``metrics.jsonl``, where there is something to say."""
@@ -39,7 +49,11 @@ class CollapseWatch:
         kl = cont + disc if cont >= 0.5 or not record["kl_cont"] else 0.0
         if self._said or kl < 1 or step < FIRST_STEP:
             return None
-        if not is_collapsed(record["reconstruction"], self._mean_image):
+        gaussian = self._model.gaussian if self._model else None
+        channels, height, width = self._images.shape[1:]
+        mean_image = self._mean_image.loss(self._channel_reduction, gaussian)
+        constant = constant_of((channels, height, width), self._channel_reduction, gaussian)
+        if not is_collapsed(record["reconstruction"], mean_image, constant):
             self._doubtful_since = None
             return None
         if self._doubtful_since is None:
@@ -50,6 +64,6 @@ class CollapseWatch:
         return (
             f"the model shows the mean image whatever its latent variables say (step"
             f" {step:,}: reconstruction {record['reconstruction']:.1f} nats, the mean"
-            f" image's {self._mean_image:.1f}, at a KL of {kl:.1f} nats), which more steps rarely"
+            f" image's {mean_image:.1f}, at a KL of {kl:.1f} nats), which more steps rarely"
             f" change; try --warmup 300, a lower --lr or another --seed"
         )

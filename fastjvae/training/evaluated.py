@@ -19,7 +19,8 @@ def evaluated(trainer: TrainingLoop, held_out: ImageData | None) -> Evaluation:
     """
     given = trainer.data
     train = given if isinstance(given, ImageData) else None
-    data = held_out or (given if isinstance(given, ImageData) else gathered(given))
+    value_range = trainer.config.value_range
+    data = held_out or train or gathered(given, value_range=value_range)  # type: ignore[arg-type]
     record = trainer.history[-1] if trainer.history else None
     if record is None and trainer.run is not None:  # of a run that had ended before
         record = last_record(trainer.run)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch.utils.data import DataLoader
 
@@ -14,6 +14,7 @@ from fastjvae.data.known_labels import given_labels
 from fastjvae.errors import ArgumentError
 from fastjvae.files import parse_json, to_json
 from fastjvae.model import JointVAE
+from fastjvae.model.likelihood import Likelihood
 from fastjvae.model.own_networks import Network
 from fastjvae.training.callbacks import Callback
 from fastjvae.training.evaluated import evaluated
@@ -28,6 +29,13 @@ from fastjvae.training.settings.train import TrainConfig
 from fastjvae.training.trainer import Trainer
 
 _Given = ImageData | DataLoader[Any]
+
+
+class _Form(NamedTuple):
+    """The form of images that are given as arrays."""
+
+    image_size: Any  # to resize to
+    value_range: Any  # of what are no bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,6 +74,7 @@ def fit(
     validation: Any = None,
     encoder: Network | None = None,
     decoder: Network | None = None,
+    likelihood: Likelihood | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -103,6 +112,9 @@ def fit(
         encoder, decoder: own networks, see :class:`fastjvae.JointVAE`: modules, which are trained
             themselves, or names of classes, with ``encoder_args`` and ``decoder_args`` among the
             settings.
+        likelihood: "bernoulli", cross-entropy, or "gaussian", with ``scale=`` a standard deviation
+            or "learned" and, where floats do not lie in 0..1, ``value_range=(lowest, highest)``;
+            by default as the recipe has it, or Bernoulli.
         out: run folder, from which the same call goes on; by default nothing is written.
         seed: of initialisation, order and noise.
         device: "auto", "cpu", "cuda", "cuda:1", ...
@@ -121,12 +133,12 @@ def fit(
     if settings.get("animate_every") and out is None:
         raise ArgumentError("animate_every draws frames into the run folder: give out, too")
     given = {"cont": cont, "disc": disc, "steps": steps, "seed": seed, "device": device}
-    given |= {"precision": precision, **settings}
+    given |= {"precision": precision, "likelihood": likelihood, **settings}
     networks = {"encoder": encoder, "decoder": decoder}
     given |= {w: n for w, n in networks.items() if isinstance(n, str)}
     objects: Any = {w: n for w, n in networks.items() if not isinstance(n, str)}
-    image_size = given.pop("image_size", None)
-    data, labelled = _with_known_labels(_given(images, labels, image_size), known_labels)
+    form = _Form(given.pop("image_size", None), _value_range(recipe, settings))
+    data, labelled = _with_known_labels(_given(images, labels, form), known_labels)
     if labelled is not None and validation is None:
         raise ArgumentError(
             "known_labels of a DataLoader need validation images: which of its images an evaluation"
@@ -134,8 +146,8 @@ def fit(
         )
     sentences: list[str] = []  # which the run's progress says
     share = _share(recipe, settings)
-    train, held_out = _parts(data, validation, share, image_size, sentences.append)
-    config = _settings(train, recipe, given, own_encoder(encoder))
+    train, held_out = _parts(data, validation, share, form, sentences.append)
+    config = _settings(train, recipe, given, own_encoder(encoder), form)
     config, left_out = fitting(config, own_encoder(config.encoder if encoder is None else encoder))
     sentences += [left_out] if left_out else []
     if held_out is not None and validation is not None:
@@ -165,19 +177,19 @@ def fit(
 
 
 def _settings(
-    train: _Given, recipe: str | TrainConfig | None, given: Any, encoder: Any
+    train: _Given, recipe: str | TrainConfig | None, given: Any, encoder: Any, form: _Form
 ) -> TrainConfig:
     """The settings, made for the training images where no recipe has them."""
     if isinstance(train, ImageData):
         _, height, width = train.img_size
         made_for = Images(len(train), height * width)
         return settings_for(made_for, train.source, recipe, given, compared=can_share(encoder))
-    _, height, width = gathered(train, most=1).img_size
+    _, height, width = gathered(train, 1, form.value_range).img_size
     number = len(train.dataset)  # type: ignore[arg-type]
     return settings_for(Images(number, height * width), None, recipe, given, compared=False)
 
 
-def _given(images: Any, labels: Any, image_size: Any) -> _Given:
+def _given(images: Any, labels: Any, form: _Form) -> _Given:
     """Images as they train: ImageData, or the DataLoader that they come from."""
     if isinstance(images, DataLoader) and labels is None:
         return images
@@ -187,7 +199,8 @@ def _given(images: Any, labels: Any, image_size: Any) -> _Given:
             " labels) for the evaluation"
         )
     if not isinstance(images, ImageData):
-        return image_data(images, labels, image_size=image_size)
+        return image_data(images, labels, **form._asdict())
+    image_size = form.image_size
     if image_size is not None and tuple(image_size) != images.img_size[1:]:
         raise ArgumentError(
             f"image_size is for arrays, got images of {images.img_size[1:]}: load them in the size"
@@ -217,15 +230,23 @@ def _share(recipe: Any, settings: dict[str, Any]) -> float:
     return float(share)
 
 
+def _value_range(recipe: Any, settings: dict[str, Any]) -> Any:
+    """The lowest and the highest value of a pixel of arrays, as they are given."""
+    other = recipe.value_range if isinstance(recipe, TrainConfig) else (0.0, 1.0)
+    return settings.get("value_range") or other
+
+
 def _parts(
-    data: _Given, validation: Any, share: float, image_size: Any, say: Callable[[str], None]
+    data: _Given, validation: Any, share: float, form: _Form, say: Callable[[str], None]
 ) -> tuple[_Given, ImageData | None]:
     """The images to train on, and those to evaluate."""
     if validation is not None:
         pair = isinstance(validation, tuple) and len(validation) == 2
         images, labels = validation if pair else (validation, None)
-        found = _given(images, labels, image_size)
-        return data, gathered(found) if isinstance(found, DataLoader) else found
+        found = _given(images, labels, form)
+        if isinstance(found, DataLoader):
+            return data, gathered(found, value_range=form.value_range)
+        return data, found
     if isinstance(data, DataLoader):
         return data, None
     if data.source is not None:

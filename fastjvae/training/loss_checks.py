@@ -47,7 +47,8 @@ def read_checked(
     suspects = [name for name, norm in zip(parameters, read, strict=True) if not norm.isfinite()]
     if wrong := [name for name in suspects if not parameters[name].isfinite().all()]:
         _fail(f"parameters are not finite after step {step}: {_first_of(wrong)}", run)
-    if len(rows) and "reconstruction" in names:
+    # A density may be above 1.
+    if len(rows) and "reconstruction" in names and model.gaussian is None:
         reconstruction = rows[:, names.index("reconstruction")]
         if len(below := (reconstruction < 0).nonzero()):
             row = int(below[0])

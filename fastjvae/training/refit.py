@@ -20,6 +20,7 @@ from fastjvae.functional.batch_parts import part_of_batch
 from fastjvae.functional.shared import joint_of, shared_by
 from fastjvae.model import JointVAE
 from fastjvae.objectives.shared import BALANCE
+from fastjvae.training.images import as_taken
 from fastjvae.training.merging import merged
 from fastjvae.training.step import TrainingStep
 
@@ -237,7 +238,8 @@ def _features(step: TrainingStep, model: JointVAE, first: int, most: int = _IMAG
     number = first
     while images < wanted:
         whole = step.batches.whole(number)
-        batch = step.augmented(step.batches.gather(step.batches.select(number)), whole)
+        selected = step.batches.select(number)
+        batch = as_taken(model, step.augmented(step.batches.gather(selected), whole), selected)
         with step.autocast():
             hidden = model.encode_hidden(batch)
         with part_of_batch(whole) as part:

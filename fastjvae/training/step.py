@@ -30,6 +30,7 @@ from fastjvae.objectives import (
 )
 from fastjvae.training.capture import CapturedStep, capture
 from fastjvae.training.device import autocast
+from fastjvae.training.images import as_taken
 from fastjvae.training.labelled import LabelledImages
 from fastjvae.training.processes import Processes
 from fastjvae.training.recorder import loss_numbers
@@ -91,7 +92,8 @@ class TrainingStep:
 
     def take(self, selected: Tensor, number: int) -> None:
         """Take one step on the images of a selection."""
-        images = self.augmented(self.batches.gather(selected), self.batches.whole(number))
+        gathered = self.augmented(self.batches.gather(selected), self.batches.whole(number))
+        images = as_taken(self.model, gathered, selected)
         known = self._known()
         self.optimizer.zero_grad(set_to_none=True)
         if self.in_parts:

@@ -138,7 +138,9 @@ class Trainer(TrainingLoop):
         )
         watch = None
         if isinstance(self.data, ImageData):
-            watch = CollapseWatch(self.data.images, config.channel_reduction, config.augment)
+            watch = CollapseWatch(
+                self.data.images, config.channel_reduction, config.augment, self.model
+            )
         return Prepared(trained, take, watch)
 
     def train_step(self) -> None:
@@ -190,7 +192,13 @@ def _start_from(path: str, model: JointVAE) -> None:
             f"--start-from {path} has images of {theirs[0]} and {theirs[1]}, this run has"
             f" images of {ours[0]} and {ours[1]}"
         )
-    model.load_state_dict(other.state_dict())
+    state = other.state_dict()
+    # A learned scale is the likelihood's, which may be another one here.
+    state.pop("log_scale", None)
+    if model.log_scale is not None:
+        kept = model.log_scale if other.log_scale is None else other.log_scale
+        state["log_scale"] = kept.detach()
+    model.load_state_dict(state)
 
 
 def _summary(record: Record) -> str:

@@ -112,3 +112,12 @@ def test_words_of_a_command():
     assert words_of({"types.lr": 1e-4, "disc": (), "cont": 3, "merge": False}) == [
         "--types.lr", "0.0001", "--disc", "--cont", "3", "--no-merge",
     ]  # fmt: skip
+
+
+def test_a_scale_is_a_number_or_a_word() -> None:
+    (found,) = parse_search(["scale=0.01..1:log"])
+    assert (found.low, found.high, found.log) == (0.01, 1.0, True)
+    (found,) = parse_search(["scale=learned,0.1"])
+    assert found.values == {"learned": "learned", "0.1": 0.1}
+    with pytest.raises(ArgumentError, match="takes a number, got 'big'"):
+        parse_search(["scale=big,0.1"])

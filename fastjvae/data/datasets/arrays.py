@@ -191,10 +191,11 @@ def _read_labels(text: str) -> tuple[Path, npt.NDArray[Any]]:
 def _to_uint8(source: DataSource, files: Sequence[Path], images: npt.NDArray[Any]) -> Pixels:
     """(N, C, H, W) of any accepted dtype as uint8, contiguous."""
     path, size = files[0], source.image_size
-    if is_ready(path, images, size):
+    value_range = source.value_range
+    if is_ready(path, images, size, value_range):
         return Pixels(images, isinstance(images, np.memmap), sha256=None)
     shape = (*images.shape[:2], *(size or images.shape[2:]))
-    return gather(source, files, shape, lambda: as_uint8(path, images, size))
+    return gather(source, files, shape, lambda: as_uint8(path, images, size, value_range))
 
 
 def _names(path: Path, arrays: _Arrays, key: str) -> tuple[str, ...] | None:

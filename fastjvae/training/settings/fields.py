@@ -276,6 +276,8 @@ def _checked(value: Any, hint: Any, name: str, bounds: Bounds = Bounds()) -> Any
         kinds = [kind for kind in get_args(hint) if kind is not type(None)]
         if value is None and len(kinds) < len(get_args(hint)):
             return None
+        if len(kinds) > 1:
+            return _number_or_word(value, kinds[0], get_args(kinds[1]), name, bounds)
         return _checked(value, kinds[0], name, bounds)
     if get_origin(hint) is tuple:
         return _checked_list(value, get_args(hint), name, bounds)
@@ -295,6 +297,17 @@ def _checked(value: Any, hint: Any, name: str, bounds: Bounds = Bounds()) -> Any
         check_fields(value, name)
         return value
     return _FORMS[hint](value, name, bounds)
+
+
+def _number_or_word(
+    value: Any, number: Any, words: tuple[str, ...], name: str, bounds: Bounds
+) -> Any:
+    if isinstance(value, str) and value in words:
+        return value
+    right = f"{' or '.join(words)} or {bounds.finite(-math.inf) or 'a finite number'}"
+    if not is_finite(value) or bounds.finite(value):
+        raise _refused(name, right, value)
+    return _checked(value, number, name, bounds)
 
 
 def _checked_list(value: Any, kinds: tuple[Any, ...], name: str, bounds: Bounds) -> tuple[Any, ...]:

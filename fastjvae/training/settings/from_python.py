@@ -59,7 +59,15 @@ def settings_for(
         )
     _check_names(config, settings)
     config = overridden(config, {n: v for n, v in settings.items() if v is not None})
-    return dataclasses.replace(config, dataset=dataset, **_loading(source))
+    loading = _loading(source)
+    if source and source.name != "arrays":  # bytes, which stand for whatever range is given
+        del loading["value_range"]
+    elif source and settings.get("value_range") and config.value_range != source.value_range:
+        raise ArgumentError(
+            f"value_range must be that of the images' DataSource, {source.value_range}, got"
+            f" {config.value_range}"
+        )
+    return dataclasses.replace(config, dataset=dataset, **loading)
 
 
 def _latents(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,6 +141,11 @@ class RunConfig:
         return "mean"
 
     @property
+    def value_range(self) -> tuple[float, float]:
+        """Lowest and highest value of a pixel of the run's images, as floats."""
+        return (0.0, 1.0)
+
+    @property
     def name(self) -> str:
         """Name of the default run folder, before its seed."""
         return self.dataset
@@ -163,6 +168,7 @@ class RunConfig:
             skip_damaged=self.skip_damaged,
             max_pixels=self.max_pixels,
             held_out=self.held_out,
+            value_range=self.value_range if self.dataset == "arrays" else (0.0, 1.0),
         )
 
     def total_steps(self, steps_per_epoch: int) -> int:

@@ -10,12 +10,20 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Suppress, arg
 
 from fastjvae.errors import ArgumentError
+from fastjvae.functional.checks import check_value_range
 from fastjvae.functional.weights import Seeded
 from fastjvae.model import Encoder, JointVAE
 from fastjvae.model.chain import Networks
+from fastjvae.model.likelihood import Likelihood, Scale
 from fastjvae.model.networks import initialise_he
 from fastjvae.model.own_networks import NETWORKS, Network, check_name
-from fastjvae.training.settings.fields import Arguments, Bounds, from_mapping, only_heeded
+from fastjvae.training.settings.fields import (
+    Arguments,
+    Bounds,
+    HeededWith,
+    from_mapping,
+    only_heeded,
+)
 from fastjvae.training.settings.objective import ObjectiveConfig
 from fastjvae.training.settings.phases import (
     Phase,
@@ -26,6 +34,7 @@ from fastjvae.training.settings.phases import (
 from fastjvae.training.settings.run import MOST_STEPS, PhaseConfig, Rate, StepsOrNone
 
 Initialisation = Literal["torch", "he"]
+_GAUSSIAN = HeededWith("likelihood", ("gaussian",))
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,17 @@ class TrainConfig(ObjectiveConfig):
     the paper's"""
     decoder_args: Arguments = None
     """arguments of that class beside the sizes"""
+
+    # --- likelihood of the images -----------------------------------------------------------------
+    likelihood: Likelihood = "bernoulli"
+    """of the pixels around the decoded image: bernoulli, cross-entropy; gaussian, a squared error
+    by its scale, for images of the world and for pixels of any range"""
+    scale: Annotated[Scale, Bounds(above=0), _GAUSSIAN] = 1.0
+    """gaussian: standard deviation of the pixels, in their unit, or learned; 0.7071 is the plain
+    squared error"""
+    value_range: Annotated[tuple[float, float], _GAUSSIAN] = (0.0, 1.0)
+    """gaussian: lowest and highest value of a pixel, of arrays whose floats do not lie in 0..1;
+    bytes 0..255 stand for it"""
 
     # --- optimisation -----------------------------------------------------------------------------
     initialisation: Initialisation = "torch"
@@ -93,6 +113,7 @@ class TrainConfig(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_value_range(self.value_range)
         for which in NETWORKS:
             name, args = getattr(self, which), getattr(self, f"{which}_args")
             if name is not None:
@@ -196,6 +217,9 @@ def build_model(
             decoder=config.decoder if decoder is None else decoder,
             encoder_args=config.encoder_args if encoder is None else None,
             decoder_args=config.decoder_args if decoder is None else None,
+            likelihood=config.likelihood,
+            scale=config.scale,
+            value_range=config.value_range,
         )
         if config.initialisation == "he":
             if "encoder" in model.own_networks:

@@ -17,7 +17,7 @@ from fastjvae.training.settings.train import TrainConfig
 # What cannot make one model better than another, or is a folder or a seed.
 _NOT_SEARCHED = (RUN_SETTINGS - {"steps", "epochs"}) | {
     "dataset", "image_size", "channels", "grid", "held_out", "seed", "out", "start_from", "compile",
-    "phases", "encoder", "encoder_args", "decoder", "decoder_args",
+    "phases", "encoder", "encoder_args", "decoder", "decoder_args", "value_range",
 }  # fmt: skip
 _DIGITS = 4  # of a number that is tried: as many as one would type
 
@@ -160,7 +160,9 @@ def _value(text: str, hint: Any, name: str) -> Any:
     kind = _kind(hint)
     value: Any = text
     try:
-        if kind is tuple:
+        if text in _choices(hint):  # a word where there may be a number, too
+            pass
+        elif kind is tuple:
             value = [int(part) for part in text.split("x")]
         elif kind is float:
             value = float(text)

@@ -112,7 +112,7 @@ def check_unit_interval(images: Tensor, value_range: tuple[float, float] = (0.0,
     low, high = (float(end) for end in images.detach().aminmax())
     least, most = value_range
     room = _ROUNDING * (most - least)
-    if low >= least - room and high <= most + room:
+    if not (low < least - room or high > most + room):  # also where they are no numbers
         return
     hint = ": divide 0..255 by 255 or pass them as uint8, and do not normalise; a Gaussian"
     hint += " likelihood takes another range, value_range=(lowest, highest)"

@@ -1,6 +1,6 @@
 """The tutorial's coloured discs learned under each likelihood, at otherwise the same settings.
 
-    python -m benchmarks.likelihoods --json benchmarks/results/likelihoods.json
+    python -m benchmarks.likelihoods --steps 600 --json benchmarks/results/likelihoods.json
 
 The settings are those that ``fit`` makes for the images. What is compared is of held-out discs and
 of no likelihood: the squared error of a pixel, the colours found, the places found.

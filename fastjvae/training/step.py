@@ -131,10 +131,7 @@ class TrainingStep:
         return images, categories
 
     def _set_learning_rates(self) -> None:
-        """The learning rates of this step, kept in tensors whose addresses do not change.
-
-        A checkpoint brings others.
-        """
+        """This step's learning rates, in tensors that stay in place; a checkpoint brings others."""
         for group, full, lr in zip(
             self.optimizer.param_groups, self._full_lr, self._lr, strict=True
         ):

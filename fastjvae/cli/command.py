@@ -24,7 +24,8 @@ from fastjvae.model.own_networks import GivenNetworks
 from fastjvae.training.device import resolve_device
 from fastjvae.training.labelled import labels_of_run, with_seen_labels
 from fastjvae.training.run_folder import RunFolder, capacity_of, last_record, run_of
-from fastjvae.training.settings.fields import Arguments, flag
+from fastjvae.training.settings.fields import flag
+from fastjvae.training.settings.json_flag import Arguments
 from fastjvae.training.settings.recipes import RECIPES
 from fastjvae.training.settings.run import RunConfig
 

@@ -140,6 +140,7 @@ def _graph(
         "fastjvae": __version__,
         "img_size": json.dumps(model.img_size),
         "latent_spec": json.dumps(model.spec.to_dict()),
+        "value_range": json.dumps(model.value_range),
     }
     for name, value in facts.items():
         proto.metadata_props.add(key=name, value=value)

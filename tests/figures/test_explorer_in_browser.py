@@ -34,9 +34,9 @@ EVALUATION = {
 }
 
 
-def contrasting(img_size: tuple[int, int, int], spec: dict[str, Any]) -> JointVAE:
+def contrasting(img_size: tuple[int, int, int], spec: dict[str, Any], **like: Any) -> JointVAE:
     """A model without training whose pictures are not all grey, and differ."""
-    model = JointVAE(img_size, spec).eval()
+    model = JointVAE(img_size, spec, **like).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("weight"):
@@ -170,7 +170,8 @@ def check_networks(driver: Any, model: JointVAE, rows: torch.Tensor, images: tor
         codes = model.encode(images)
     assert right.std() > 0.02  # pictures in which an error could be seen
     shown = torch.tensor(decoded).reshape(right.shape)
-    assert float((shown - right).abs().max()) <= 2 / 255
+    lowest, highest = model.value_range
+    assert float((shown - right).abs().max()) <= (highest - lowest) * 2 / 255
     encoded = driver.execute_script(
         """
         const { mean, logvar, probabilities } = fastjvae.encode(arguments[0]);
@@ -208,6 +209,18 @@ def test_pictures_and_codes_are_those_of_pytorch(
     assert pixels(driver).shape == (*img_size[1:], 3)
     latents = len(model.spec.disc) + model.spec.cont
     assert element(driver, "#grid").is_displayed() == (latents > 1)
+
+
+def test_a_gaussian_model_shows_its_means_in_its_range(
+    opened: Open, tmp_path_factory: pytest.TempPathFactory
+):
+    like: dict[str, Any] = {"likelihood": "gaussian", "value_range": (-1.0, 2.0)}
+    model = contrasting((1, 16, 16), {"cont": 2, "disc": [3]}, **like)
+    file = tmp_path_factory.mktemp("gaussian") / "page.html"
+    file.write_text(explorer_page(model), encoding="utf-8")
+    check_networks(
+        opened(file=file), model, model.prior_sample(3), 3 * torch.rand(2, 1, 16, 16) - 1
+    )
 
 
 @pytest.mark.parametrize("name", ["mnist", "chairs", "celeba"])

@@ -20,7 +20,7 @@ EVALUATION = Evaluation(
     "digits/test", 300, 120.5, "mean", [0.5, 0.001], [VARIABLE],
     scores={"mig": 0.5}, no_scores="too few images", mean_image=150.25, steps=100,
     effect_cont=[0.25, 0.0], capacity=8.0, reconstruction_train=119.5,
-    labelled=Labelled(20, 0, ["one", "two"]),
+    labelled=Labelled(20, 0, ["one", "two"]), likelihood="gaussian", scale=0.125, constant=-7.5,
 )  # fmt: skip
 
 
@@ -53,10 +53,11 @@ def test_entries_of_other_versions() -> None:
     values = saved(EVALUATION)
     values["mood"] = 3
     values["variables"][0]["colour"] = "red"
-    since = ("effect_cont", "capacity", "reconstruction_train", "labelled")
+    since = dict.fromkeys(("effect_cont", "capacity", "reconstruction_train", "labelled", "scale"))
+    since |= {"likelihood": "bernoulli", "constant": 0.0}
     for name in since:
         del values[name]
-    assert evaluation_from_dict(values) == replace(EVALUATION, **dict.fromkeys(since))
+    assert evaluation_from_dict(values) == replace(EVALUATION, **since)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,21 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return Exported(model, folder, save_onnx(model, folder))
 
 
+@pytest.mark.parametrize("scale", [0.5, "learned"])
+def test_a_gaussian_model_takes_and_gives_images_in_its_range(tmp_path: Path, scale: Any) -> None:
+    like: dict[str, Any] = {"likelihood": "gaussian", "scale": scale, "value_range": (-1.0, 3.0)}
+    model = JointVAE((1, 16, 16), {"cont": 2, "disc": [3]}, **like).eval()
+    assert save_onnx(model, tmp_path) <= 1e-5
+    encoder, decoder = (session(tmp_path / f"{name}.onnx") for name in ("encoder", "decoder"))
+    images, sample = 4 * torch.rand(3, 1, 16, 16) - 1, model.prior_sample(3)
+    mean = encoder.run(["mean"], {"images": images.numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(mean), model.encode(images)["cont"][0])
+    (decoded,) = decoder.run(None, {"sample": sample.numpy()})
+    torch.testing.assert_close(torch.from_numpy(decoded), model.decode(sample))
+    facts = encoder.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["value_range"]) == [-1.0, 3.0]
+
+
 def assert_computes_the_same(model: JointVAE, folder: Path) -> None:
     """Both graphs of a float32 model in evaluation mode do, for batches of any size."""
     encoder, decoder = (session(folder / f"{name}.onnx") for name in ("encoder", "decoder"))

@@ -17,26 +17,12 @@ from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-from tyro.constructors import PrimitiveConstructorSpec
 
 from fastjvae._numbers import is_finite, shown
 from fastjvae.errors import ArgumentError
-from fastjvae.files import json_object, parse_json, to_json
+from fastjvae.files import json_object
 
 Settings = TypeVar("Settings")
-
-
-# Arguments by name; a flag has them as JSON.
-Arguments = Annotated[
-    dict[str, Any] | None,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="JSON",
-        instance_from_str=lambda words: _json_of_flag(words[0]),
-        is_instance=lambda value: value is None or isinstance(value, dict),
-        str_from_instance=lambda value: ["None" if value is None else to_json(value)],
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -81,14 +67,6 @@ def flag(name: str) -> str:
     '--cont-capacity.hi'
     """
     return f"--{name.replace('_', '-')}"
-
-
-def _json_of_flag(text: str) -> Any:
-    """What is no JSON stays a text, which :func:`check_fields` refuses."""
-    try:
-        return parse_json(text)
-    except ValueError:
-        return text
 
 
 def check_fields(settings: Any, within: str = "") -> None:

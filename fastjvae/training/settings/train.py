@@ -18,12 +18,12 @@ from fastjvae.model.likelihood import Likelihood, Scale
 from fastjvae.model.networks import initialise_he
 from fastjvae.model.own_networks import NETWORKS, Network, check_name
 from fastjvae.training.settings.fields import (
-    Arguments,
     Bounds,
     HeededWith,
     from_mapping,
     only_heeded,
 )
+from fastjvae.training.settings.json_flag import Arguments
 from fastjvae.training.settings.objective import ObjectiveConfig
 from fastjvae.training.settings.phases import (
     Phase,

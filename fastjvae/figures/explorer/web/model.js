@@ -21,7 +21,8 @@ class Model {
   /** The picture (H, W, C) of a sample row; the next call overwrites it. */
   decode(row) {
     const picture = this.decoder.run(row);
-    for (let i = 0; i < picture.length; i++) picture[i] = 1 / (1 + Math.exp(-picture[i]));
+    const mean = MEANS[this.facts.likelihood];
+    for (let i = 0; i < picture.length; i++) picture[i] = mean(picture[i]);
     return picture;
   }
 
@@ -36,6 +37,12 @@ class Model {
     };
   }
 }
+
+/** The mean of a pixel, 0 to 1, by its logit; the fields are the likelihoods. */
+const MEANS = {
+  bernoulli: (logit) => 1 / (1 + Math.exp(-logit)),
+  gaussian: (logit) => Math.min(1, Math.max(0, 0.5 + 0.25 * logit)),
+};
 
 function softmax(logits) {
   const largest = logits.reduce((a, b) => Math.max(a, b));

@@ -113,23 +113,28 @@ def parts(content: Any) -> Iterator[str]:
         " multiplies is its operations at the rate of a product of two 2048 x 2048 float32"
         " matrices, that of Adam its bytes at the rate of a copy."
     )
-    kinds = list(dict.fromkeys((row["batch_size"], row["precision"]) for row in content["parts"]))
+    kinds = list(dict.fromkeys(map(_kind, content["parts"])))
     yield from ["", table_line(["part", *(f"B = {b}, {p}" for b, p in kinds), "limit at B = 64"])]
     yield table_line(["---", *["--:"] * (len(kinds) + 1)])
     for name in dict.fromkeys(row["part"] for row in content["parts"]):
-        rows = {
-            (row["batch_size"], row["precision"]): row
-            for row in content["parts"]
-            if row["part"] == name
-        }
+        rows = {_kind(row): row for row in content["parts"] if row["part"] == name}
         limit = rows[kinds[-1]]["limit_ms"]
         cells = [_spread(rows[kind]["ms"]) for kind in kinds]
         yield table_line([name, *cells, "-" if limit is None else f"{limit:.2f}"])
+    sums = [
+        sum(row["ms"]["median"] for row in content["parts"] if _kind(row) == kind) for kind in kinds
+    ]
+    least = sum(row["limit_ms"] or 0.0 for row in content["parts"] if _kind(row) == kinds[-1])
+    yield table_line(["together", *(f"{ms:.2f}" for ms in sums), f"{least:.2f}"])
     yield from ["", "What was tried for single parts, in turns with what is there:", ""]
     yield table_line(["part", "form", "ms"])
     yield table_line(["---", "---", "--:"])
     for row in content["tries"]:
         yield table_line([row["part"], row["form"], _spread(row["ms"], 3)])
+
+
+def _kind(row: dict[str, Any]) -> tuple[int, str]:
+    return row["batch_size"], row["precision"]
 
 
 # --- parts of sections ----------------------------------------------------------------------------

@@ -124,6 +124,7 @@ def test_a_page_of_all_results(tmp_path: Path):
     assert "| encoder 1 | 1 -> 32, 32x32 | forward | 2.000 | 1.000 | 0.500 | 50 |" in page
     assert "| part | B = 2, fp32 | B = 64, fp32 | limit at B = 64 |" in page
     assert "| Adam | 2.00 (1.98 - 2.02) | 4.00 (3.96 - 4.04) | 0.25 |" in page
+    assert "| together | 2.00 | 4.00 | 0.25 |" in page
     assert "| Adam over 20 tensors | one flat buffer | 3.000 (2.970 - 3.030) |" in page
     for name in ("step", "epoch"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

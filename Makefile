@@ -9,7 +9,7 @@ FLAGS ?=
 # What the tests are installed with; full: also the libraries without which some are skipped
 EXTRAS ?= dev
 
-.PHONY: train test lint types resources bench quick gpu bench-training clean
+.PHONY: train test lint types docs resources bench quick gpu bench-training clean
 
 train: $(VENV)/.runtime
 	$(BIN)/fastjvae train digits $(FLAGS)
@@ -25,6 +25,10 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/mypy docs/examples docs/run_tutorial.py
+
+# The documentation as a site, with warnings as errors: open build/site/index.html.
+docs: $(VENV)/.site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 
 # Registers, stack, shared memory and bytes moved of every kernel on every target; takes a while.
 resources: $(VENV)/.dev
@@ -66,6 +70,10 @@ $(VENV)/.runtime: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	touch $@
+
+$(VENV)/.site: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[site]'
 	touch $@
 
 clean:

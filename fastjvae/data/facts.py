@@ -17,7 +17,10 @@ DatasetName = Literal[
     "images",
     "arrays",
 ]
+"""The name of a data set."""
+
 DATASETS: tuple[DatasetName, ...] = get_args(DatasetName)
+"""The names of all data sets."""
 
 Heeded = Literal[
     "root", "channels", "labels", "download", "grid", "skip_damaged", "max_pixels", "held_out",
@@ -109,5 +112,5 @@ FACTS: dict[DatasetName, Facts] = {
         cached="resized",  # else they are one pass over a file that is read as fast as the cache
     ),
 }
-# Split by those who made them; images and arrays are split by DataSource.held_out.
 SPLIT_DATASETS = tuple(name for name, facts in FACTS.items() if facts.has_split)
+"""The names of those that their makers split; ``DataSource.held_out`` splits images and arrays."""

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
-FORMATS = ("png", "pdf", "svg")  # of a figure's file, by its suffix
+FORMATS = ("png", "pdf", "svg")
+"""Formats of a figure's file, by its suffix."""
 DPI = 150  # pixels of the page per inch
 MARGIN = 8  # pixels around everything
 

@@ -24,7 +24,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
-	$(BIN)/mypy docs/examples docs/run_tutorial.py
+	$(BIN)/mypy docs/examples docs/run_tutorial.py docs/run_quickstart.py
 
 # The documentation as a site, with warnings as errors: open build/site/index.html.
 docs: $(VENV)/.site

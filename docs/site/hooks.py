@@ -11,10 +11,12 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-# What pages show or link to, beside the pages themselves.
+# The pages, and what they show or link to.
 GLOBS = (
-    "*.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
+    "README.md",
     "benchmarks/README.md",
     "benchmarks/results/*.png",
     "docs/*.md",

@@ -18,7 +18,7 @@ def chosen_labels(labels: Tensor, number: int, seed: int) -> Tensor:
     """Labels of ``number`` images, as many of each class as of every other as far as it goes.
 
     >>> chosen_labels(torch.tensor([0, 0, 0, 0, 1, 1, 2, 2]), 6, seed=0).tolist()
-    [0, -1, 0, -1, 1, 1, 2, 2]
+    [-1, 0, 0, -1, 1, 1, 2, 2]
 
     Args:
         labels: (N,) int64.

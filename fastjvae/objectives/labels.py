@@ -15,6 +15,7 @@ def label_cross_entropy(
     Labels as in Kingma et al. 2014 (arXiv:1406.5298, eq. 9): -log q(c | x) of what the encoder says
     of a labelled image, beside the loss of all images.
 
+    >>> import torch
     >>> from fastjvae import JointVAE
     >>> model = JointVAE((1, 32, 32), {"cont": 4, "disc": [3]})
     >>> label_cross_entropy(model, torch.rand(5, 1, 32, 32), torch.tensor([0, 2, 1, 1, 0])).shape

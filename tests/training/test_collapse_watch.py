@@ -7,7 +7,7 @@ import torch
 from tiny_runs import tiny_config, write_arrays
 
 from fastjvae.data import load
-from fastjvae.metrics.collapse import mean_image_loss
+from fastjvae.metrics.collapse import MeanImage, mean_image_loss
 from fastjvae.metrics.evaluation import evaluate
 from fastjvae.model import JointVAE
 from fastjvae.training import collapse_watch
@@ -34,7 +34,7 @@ def test_a_model_of_transformed_images_is_held_against_their_mean():
 
 def test_training_is_warned_once(monkeypatch: pytest.MonkeyPatch):
     watch = CollapseWatch(torch.zeros(1, 1, 1, 1), "mean")
-    monkeypatch.setattr(collapse_watch, "mean_image_loss", lambda *_: 200.0)
+    monkeypatch.setattr(MeanImage, "loss", lambda *_: 200.0)
     assert watch(_record(199.0, 1.5, step=250)) is None
     assert watch(_record(199.0, 0.5)) is None  # so far the capacities allow no more
     assert watch(_record(199.0, 1.5)) is None  # a slow start is in doubt at first
@@ -49,7 +49,7 @@ def test_training_is_warned_once(monkeypatch: pytest.MonkeyPatch):
 
 def test_categories_that_come_before_the_units_are_no_collapse(monkeypatch: pytest.MonkeyPatch):
     watch = CollapseWatch(torch.zeros(1, 1, 1, 1), "mean")
-    monkeypatch.setattr(collapse_watch, "mean_image_loss", lambda *_: 200.0)
+    monkeypatch.setattr(MeanImage, "loss", lambda *_: 200.0)
     for step in (300, 600, 900):
         before = {"step": step, "reconstruction": 250.0, "kl_disc": [2.3]}
         assert watch({**before, "kl_cont": [0.1, 0.1]}) is None

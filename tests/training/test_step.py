@@ -147,7 +147,7 @@ def test_a_step_waits_for_nothing_and_can_be_replayed(
 ):
     """A CPU's stand-in for a CUDA graph: the recorded calls, repeated, train as the step does."""
     monkeypatch.setattr(
-        "fastjvae.model.jointvae.check_unit_interval", lambda _: None
+        "fastjvae.model.jointvae.check_unit_interval", lambda *_: None
     )  # on a CPU only
     ours, replayed = (trainer(log_every=STEPS, **changes) for _ in range(2))
     for each in (ours, replayed):

@@ -1,6 +1,7 @@
 """4x4 convolutions of stride 2 in the forms that are cheapest on a CPU."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -9,18 +10,31 @@ from torch import Tensor
 # Up to here 4 C channels, rounded up to a vector of 8, are fewer than 4 times C rounded up.
 FEW_CHANNELS = 4
 _CHANNELS_LAST = torch.channels_last
-# PyTorch 2.6 does not tell torch.export from torch.compile.
-_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
 _STRIDE, _PADDING, _DILATION, _GROUPS = [2, 2], [1, 1], [1, 1], 1
+_layout_is_kept = False
+
+
+@contextmanager
+def layout_kept() -> Iterator[None]:
+    """Leave images in the layout that they have, for a program that is for any library.
+
+    ``torch.compiler.is_exporting`` does not tell: to PyTorch 2.11 torch.compile exports as well.
+    """
+    global _layout_is_kept
+    before, _layout_is_kept = _layout_is_kept, True
+    try:
+        yield
+    finally:
+        _layout_is_kept = before
 
 
 def channels_last(images: Tensor) -> Tensor:
     """Images (N, C, H, W) in that layout, so that the layout of the weights changes no result.
 
-    Inside torch.func's transforms they stay as they are: these know no layout. So they do in a
-    program of torch.export, which is for any library and would keep the strides as a gather.
+    Inside torch.func's transforms they stay as they are: these know no layout. So they do within
+    :func:`layout_kept`.
     """
-    if torch._C._are_functorch_transforms_active() or _is_exporting():
+    if torch._C._are_functorch_transforms_active() or _layout_is_kept:
         return images
     if images.device.type == "cpu":
         return with_channels_last(images)

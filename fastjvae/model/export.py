@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fastjvae.errors import ArgumentError, first_sentence
 from fastjvae.files import write_bytes, write_json
+from fastjvae.model.cpu_convolutions import layout_kept
 from fastjvae.model.jointvae import JointVAE
 from fastjvae.model.pretrained import model_config
 from fastjvae.model.published import PUBLISHED_WEIGHTS, SPECS
@@ -84,7 +85,8 @@ def traced(
     """
     batch = {0: torch.export.Dim("batch", min=1)}
     try:
-        with torch.no_grad():
+        # A program would keep the strides of another layout as a gather.
+        with torch.no_grad(), layout_kept():
             return torch.export.export(module, (example,), dynamic_shapes=(batch,))
     except Exception as error:  # of a network that anybody may have written
         raise ArgumentError(

@@ -7,8 +7,9 @@ of no likelihood: the squared error of a pixel, the colours found, the places fo
 """
 
 import argparse
-import contextlib
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -38,9 +39,9 @@ def discs() -> ImageData:
     (code,) = re.findall(
         r"^```python\n(# make_pictures.*?)^```$", TUTORIAL.read_text(), re.M | re.S
     )
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        exec(compile(code, "make_pictures.py", "exec"), {})
-        with np.load("pictures.npz") as file:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+        with np.load(Path(folder, "pictures.npz")) as file:
             images, factors = file["images"], file["factors"]
             names = tuple(map(str, file["factor_names"]))
     found = torch.from_numpy(factors).long()
@@ -48,24 +49,11 @@ def discs() -> ImageData:
     return ImageData("discs", pixels, found[:, 0].clone(), found, factor_names=names)
 
 
-def part(data: ImageData, chosen: torch.Tensor) -> ImageData:
-    """Some of the discs."""
-    assert data.labels is not None
-    assert data.factors is not None
-    return ImageData(
-        data.name,
-        data.images[chosen],
-        data.labels[chosen],
-        data.factors[chosen],
-        factor_names=data.factor_names,
-    )
-
-
 def measure(data: ImageData, seed: int, steps: int | None, **likelihood: Any) -> dict[str, Any]:
     """A row of one training."""
     held = torch.zeros(len(data), dtype=torch.bool)
     held[evenly_spread(len(data), min(HELD_OUT, len(data) // 2))] = True
-    train, test = part(data, ~held), part(data, held)
+    train, test = (data.with_rows(rows, images=data.images[rows]) for rows in (~held, held))
     since = time.perf_counter()
     fitted = fit(train, cont=5, disc=[3], steps=steps, validation=test, seed=seed, **likelihood)
     seconds = time.perf_counter() - since

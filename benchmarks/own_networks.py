@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.environment import environment
+from benchmarks.markdown import write_between_marks
 from fastjvae import fit
 from fastjvae.data import DataSource, load
 from fastjvae.files import write_json
@@ -113,14 +114,6 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_table(text: str) -> None:
-    """Put a table into the page, between its marks."""
-    first, last = MARKS
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(first)
-    _, _, after = rest.partition(last)
-    PAGE.write_text(f"{before}{first}\n\n{text}\n\n{last}{after}", encoding="utf-8")
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
@@ -141,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.json:
         write_json(options.json, {"environment": about, "rows": rows})
     if options.write:
-        write_table(table({"environment": about, "rows": rows}))
+        write_between_marks(PAGE, table({"environment": about, "rows": rows}), *MARKS)
 
 
 if __name__ == "__main__":

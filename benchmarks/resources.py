@@ -25,7 +25,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from benchmarks.environment import environment
-from benchmarks.markdown import table_line
+from benchmarks.markdown import table_line, write_between_marks
 from benchmarks.operations.compiled import (
     CONFIGURATIONS,
     TARGETS,
@@ -135,16 +135,6 @@ def _range(values: list[int]) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _between_marks(path: Path, text: str) -> None:
-    """Replace what stands between the comments that mark the generated part."""
-    before, mark, rest = path.read_text().partition("<!-- resources: generated")
-    comment, _, after = rest.partition("<!-- end of resources -->")
-    if not after:
-        raise SystemExit(f"{path} has no comments that mark the place of the tables")
-    first_line = comment.split("\n", 1)[0]
-    path.write_text(f"{before}{mark}{first_line}\n\n{text}\n\n<!-- end of resources -->{after}")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", type=Path, help="also write every single result there")
@@ -176,7 +166,9 @@ def main() -> int:
     ]
     text = "\n\n".join([versions, *_listed(bad), table(rows), traffic_table(traffic)])
     if arguments.write:
-        _between_marks(arguments.write, text)
+        write_between_marks(
+            arguments.write, text, "<!-- resources: generated", "<!-- end of resources -->"
+        )
     print(every_configuration(rows) if arguments.every else text)
     for complaint in bad:
         print(complaint, file=sys.stderr)

@@ -55,7 +55,7 @@ class Resume(LoadsModel):
         Raises:
             ArgumentError: the flags do not say that what the run names may be imported.
         """
-        saved = run.model_config()
+        saved = run.entry("model")
         named = named_networks(config)
         for which in NETWORKS:
             if which in named:

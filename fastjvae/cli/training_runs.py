@@ -194,7 +194,7 @@ def _train(
     )
     if isinstance(config, TrainConfig):
         for sentence in late_capacities(config, trainer.total_steps):
-            print(f"fastjvae: {sentence}", file=sys.stderr)
+            _warn(sentence)
     if not trainer.train():
         print(f"stopped after step {trainer.step:,} of {trainer.total_steps:,}{go_on}")
         return 128 + (trainer.stop_signal or 0)

@@ -14,7 +14,6 @@ from fastjvae.functional.backends.reference import (
     JointLatent,
     category_imbalance,
     information,
-    unit_interval,
 )
 from fastjvae.functional.batch_parts import (
     Part,
@@ -26,7 +25,7 @@ from fastjvae.functional.batch_parts import (
     part_of_batch,
 )
 from fastjvae.functional.capacity import Capacity
-from fastjvae.functional.gaussian import Gaussian
+from fastjvae.functional.gaussian import Gaussian, unit_interval
 from fastjvae.functional.images import gather_images
 from fastjvae.functional.joint import (
     JointLoss,

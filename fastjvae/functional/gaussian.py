@@ -14,6 +14,11 @@ def gaussian_mean(logits: Tensor) -> Tensor:
     return 0.25 * logits + 0.5
 
 
+def unit_interval(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """uint8 0..255 -> 0..1 by division, as torchvision's ToTensor; floats change their dtype."""
+    return images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
+
+
 class Gaussian(NamedTuple):
     """Pixels as independent Gaussians around ``low + (high - low) (1/2 + logit/4)``.
 
@@ -53,10 +58,10 @@ class Gaussian(NamedTuple):
 
     def unit_interval(self, images: Tensor, dtype: torch.dtype) -> Tensor:
         """Images as their places between the ends, 0..1: bytes over 255, floats from the ends."""
-        if images.dtype == torch.uint8:
-            return images.to(dtype) / 255
-        images = images.to(dtype)
-        return images if (self.low, self.high) == (0, 1) else (images - self.low) / self.width
+        unit = unit_interval(images, dtype)
+        if images.dtype == torch.uint8 or (self.low, self.high) == (0, 1):
+            return unit
+        return (unit - self.low) / self.width
 
     def images(self, unit: Tensor) -> Tensor:
         """Places between the ends, 0..1, as images."""

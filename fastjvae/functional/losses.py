@@ -63,16 +63,22 @@ def reconstruction(
     :func:`bernoulli_reconstruction`, or :func:`gaussian_reconstruction` where ``gaussian`` is
     given; an objective asks its model for it, ``model.gaussian``.
     """
-    if gaussian is None:
-        return bernoulli_reconstruction(logits, target, channel_reduction, part=part)
-    return gaussian_reconstruction(
-        logits,
-        target,
-        gaussian.log_scale,
-        channel_reduction,
-        value_range=(gaussian.low, gaussian.high),
-        part=part,
-    )
+    check_images(logits, target)
+    check_channel_reduction(channel_reduction)
+    check_likelihood(gaussian, logits)
+    part = part or enclosing_part()
+    images = part.images if part else None
+    if use_triton(logits, target=target):
+        from fastjvae.functional.backends.triton import losses
+
+        divisor = reference.divisor(logits, channel_reduction, images)
+        if gaussian is None:
+            share = losses.bernoulli_reconstruction(logits, target, divisor)
+        else:
+            share = losses.gaussian_reconstruction(logits, target, gaussian, divisor)
+    else:
+        share = reference.reconstruction(logits, target, gaussian, channel_reduction, images)
+    return whole_reconstruction(part, share) if part else share
 
 
 def gaussian_reconstruction(
@@ -117,22 +123,8 @@ def gaussian_reconstruction(
     Raises:
         ArgumentError: as for :func:`bernoulli_reconstruction`; the scale or the range cannot be.
     """
-    check_images(logits, target)
-    check_channel_reduction(channel_reduction)
     gaussian = Gaussian(log_scale, *value_range)
-    check_likelihood(gaussian, logits)
-    part = part or enclosing_part()
-    images = part.images if part else None
-    if use_triton(logits, target=target):
-        from fastjvae.functional.backends.triton import losses
-
-        divisor = reference.divisor(logits, channel_reduction, images)
-        share = losses.gaussian_reconstruction(logits, target, gaussian, divisor)
-    else:
-        share = reference.gaussian_reconstruction(
-            logits, target, gaussian, channel_reduction, images
-        )
-    return whole_reconstruction(part, share) if part else share
+    return reconstruction(logits, target, gaussian, channel_reduction, part=part)
 
 
 def bernoulli_reconstruction(
@@ -158,15 +150,4 @@ def bernoulli_reconstruction(
     Raises:
         ArgumentError: shapes differ, or the target has another integer dtype.
     """
-    check_images(logits, target)
-    check_channel_reduction(channel_reduction)
-    part = part or enclosing_part()
-    images = part.images if part else None
-    if use_triton(logits, target=target):
-        from fastjvae.functional.backends.triton import losses
-
-        divisor = reference.divisor(logits, channel_reduction, images)
-        share = losses.bernoulli_reconstruction(logits, target, divisor)
-    else:
-        share = reference.bernoulli_reconstruction(logits, target, channel_reduction, images)
-    return whole_reconstruction(part, share) if part else share
+    return reconstruction(logits, target, None, channel_reduction, part=part)

@@ -43,9 +43,9 @@ def save_onnx(model: JointVAE, directory: str | Path) -> float | None:
               means, then one-hot categories  :meth:`JointVAE.decode` returns them
     ========  ==============================  ==================================================
 
-    Both files say in their metadata what they are of: ``fastjvae`` (its version), ``img_size`` and
-    ``latent_spec``, the latter two as JSON. Where onnxruntime is installed the graphs run there
-    before they are written.
+    Both files say in their metadata what they are of: ``fastjvae`` (its version) and, as JSON,
+    ``img_size``, ``latent_spec`` and ``value_range``. Where onnxruntime is installed the graphs run
+    there before they are written.
 
     Args:
         model: any; its own networks too, where torch.export can follow them.

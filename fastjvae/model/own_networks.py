@@ -58,12 +58,13 @@ def own_networks(
     first = _own_network("encoder", encoder, encoder_args, img_size, spec)
     second = _own_network("decoder", decoder, decoder_args, img_size, spec)
     entries: dict[str, dict[str, Any]] = {}
-    if encoder is not None and first is not None:
-        check_encoder(first, img_size, spec)
-        entries["encoder"] = _entry(encoder, encoder_args)
-    if decoder is not None and second is not None:
-        check_decoder(second, img_size, spec)
-        entries["decoder"] = _entry(decoder, decoder_args)
+    for which, network, given, args in (
+        ("encoder", first, encoder, encoder_args),
+        ("decoder", second, decoder, decoder_args),
+    ):
+        if given is not None and network is not None:
+            CHECKS[which](network, img_size, spec)
+            entries[which] = _entry(given, args)
     return OwnNetworks(first, second, entries)
 
 
@@ -168,6 +169,9 @@ def check_decoder(decoder: nn.Module, img_size: Size, spec: LatentSpec) -> None:
     """Try a decoder on two sample rows, as :func:`check_encoder` does."""
     sample, images = (_EXAMPLES, spec.sample_dim), (_EXAMPLES, *img_size)
     _check("decoder", decoder, sample, images, "logits of the pixels")
+
+
+CHECKS = {"encoder": check_encoder, "decoder": check_decoder}
 
 
 def _check(

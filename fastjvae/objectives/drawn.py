@@ -17,7 +17,7 @@ from torch import Tensor
 from fastjvae import functional
 from fastjvae.functional.checks import check_step
 from fastjvae.functional.latents import LatentSpec, largest_kl
-from fastjvae.objectives.base import LatentModel, LossOutput
+from fastjvae.objectives.base import LatentModel, LossOutput, with_addend
 
 
 def drawn_information(model: LatentModel, sample: Tensor, step: int | Tensor) -> Tensor:
@@ -51,17 +51,8 @@ def with_drawn_information(
         return out
     information = drawn_information(model, sample, step)
     missing = largest_kl(model.spec.disc) - information
-    # One by one: torch.compile of 2.11 cannot trace `_replace` of a named tuple.
-    return LossOutput(
-        loss=out.loss + gamma * missing / model.num_pixels,
-        reconstruction=out.reconstruction,
-        kl_cont=out.kl_cont,
-        kl_disc=out.kl_disc,
-        category_mean=out.category_mean,
-        capacity_cont=out.capacity_cont,
-        capacity_disc=out.capacity_disc,
-        extra={**out.extra, "drawn_information": information.detach()},
-    )
+    addend = gamma * missing / model.num_pixels
+    return with_addend(out, addend, "drawn_information", information)
 
 
 def drawn_categories(spec: LatentSpec, rows: int, step: int | Tensor, like: Tensor) -> Tensor:

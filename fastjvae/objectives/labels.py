@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastjvae import functional
-from fastjvae.objectives.base import LatentModel, LossOutput
+from fastjvae.objectives.base import LatentModel, LossOutput, with_addend
 
 
 def label_cross_entropy(
@@ -44,14 +44,4 @@ def with_label_loss(
     ``extra`` has ``label_cross_entropy``, undivided as every number beside ``loss``.
     """
     nats = label_cross_entropy(model, x, categories, variable)
-    # One by one: torch.compile of 2.11 cannot trace `_replace` of a named tuple.
-    return LossOutput(
-        loss=out.loss + weight * nats / model.num_pixels,
-        reconstruction=out.reconstruction,
-        kl_cont=out.kl_cont,
-        kl_disc=out.kl_disc,
-        category_mean=out.category_mean,
-        capacity_cont=out.capacity_cont,
-        capacity_disc=out.capacity_disc,
-        extra={**out.extra, "label_cross_entropy": nats.detach()},
-    )
+    return with_addend(out, weight * nats / model.num_pixels, "label_cross_entropy", nats)

@@ -6,7 +6,7 @@ import torch
 
 from fastjvae.errors import ArgumentError
 from fastjvae.model import JointVAE
-from fastjvae.model.own_networks import check_decoder, check_encoder
+from fastjvae.model.own_networks import CHECKS
 
 
 def in_training_layout(model: JointVAE, say: Callable[[str], object]) -> JointVAE:
@@ -17,13 +17,10 @@ def in_training_layout(model: JointVAE, say: Callable[[str], object]) -> JointVA
     """
     model.to(memory_format=torch.channels_last)
     for which in model.own_networks:
-        network, check = getattr(model, which), _CHECKS[which]
+        network, check = getattr(model, which), CHECKS[which]
         try:
             check(network, model.img_size, model.spec)
         except ArgumentError as error:
             network.to(memory_format=torch.contiguous_format)
             say(f"channels_last is not for this run's {which}, which stays contiguous: {error}")
     return model
-
-
-_CHECKS = {"encoder": check_encoder, "decoder": check_decoder}

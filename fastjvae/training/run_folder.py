@@ -145,10 +145,6 @@ class RunFolder:
             )
         return config
 
-    def model_config(self) -> dict[str, Any]:
-        """The entry of config.json about the model; empty where there is none."""
-        return self.entry("model")
-
     def own_data(self) -> str | None:
         """The name of the images if they were given in Python, which no setting can load again."""
         data = self.entry("data")

@@ -4,16 +4,16 @@
     Gaussian   loss = sum of r^2 / 2 + log s + log(2 pi) / 2,   r = (w / s) (1/2 + l/4 - t)
                dl = r (w / s) / 4 upstream,   d log s = (elements - sum of r^2) upstream
 
-Targets are uint8 (t / 255) or floats; a Gaussian's floats lie between its ends
-low and high = low + w, of which t is the place between 0 and 1. Its scale s is in their unit, and
-log s is a number of the host or of the device. The gradient by it needs no sum of its own: sum of
+Targets are uint8 (t / 255) or floats; a Gaussian's floats lie between its ends low and
+high = low + w, of which t is the place between 0 and 1. Its scale s is in their unit, and log s is
+a number of the host or of the device. The gradient by it needs no sum of its own: sum of
 r^2 = 2 (loss - elements (log s + log(2 pi) / 2)), and the loss is there.
 
-Each program sums a range of elements into one partial; the
-backward kernel reads logits, target and the upstream scalar on the device and writes the gradient
-in the logits' layout: 14 bytes an element for float32 logits and uint8 targets, forward and
-backward together. Writing the gradient in the forward pass would move 4 + 1 + 4 bytes there and
-then 4 + 4 more to multiply it with an upstream scalar other than 1, which is not fewer.
+Each program sums a range of elements into one partial; the backward kernel reads logits, target and
+the upstream scalar on the device and writes the gradient in the logits' layout: 14 bytes an element
+for float32 logits and uint8 targets, forward and backward together. Writing the gradient in the
+forward pass would move 4 + 1 + 4 bytes there and then 4 + 4 more to multiply it with an upstream
+scalar other than 1, which is not fewer.
 
 Where the reconstruction belongs to the joint loss, the first program of the backward kernel
 also turns the report of `joint_loss.py` and the upstream scalar into the gradient of the latent

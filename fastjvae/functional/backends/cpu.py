@@ -17,7 +17,7 @@ from torch.autograd import Function
 from fastjvae.functional.backends import reference
 from fastjvae.functional.backends.reference import LossTerms
 from fastjvae.functional.capacity import Capacity
-from fastjvae.functional.gaussian import HALF_LOG_2PI, Gaussian, gaussian_mean
+from fastjvae.functional.gaussian import HALF_LOG_2PI, Gaussian, gaussian_mean, unit_interval
 from fastjvae.functional.latents import LatentSpec, largest_kl
 
 
@@ -34,7 +34,7 @@ def joint_loss(
     """:func:`fastjvae.functional.backends.reference.joint_loss`; the loss alone has a gradient."""
     gaussian = terms.gaussian
     if gaussian is None:
-        target = reference.unit_interval(target, logits.dtype)
+        target = unit_interval(target, logits.dtype)
         return _JointLoss.apply(logits, target, means, None, terms)  # type: ignore[no-any-return]
     target = gaussian.unit_interval(target, logits.dtype)
     # On the way to it autograd is to see the scale as an input; the rest are numbers.

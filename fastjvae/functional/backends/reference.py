@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fastjvae.functional.capacity import Capacity
 from fastjvae.functional.checks import ChannelReduction, DiscreteMeasure
-from fastjvae.functional.gaussian import Gaussian, gaussian_mean
+from fastjvae.functional.gaussian import Gaussian, gaussian_mean, unit_interval
 from fastjvae.functional.latents import LatentSpec, largest_kl
 
 # The published code adds 1e-12 inside both logarithms of the Gumbel transform. As a lower bound it
@@ -282,11 +282,6 @@ def random_affine(images: Tensor, uniform: Tensor, largest: Tensor) -> Tensor:
     matrix = torch.stack([torch.stack(across, dim=1), torch.stack(along, dim=1)], dim=1)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
-def unit_interval(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """uint8 0..255 -> 0..1 by division, as torchvision's ToTensor; floats change their dtype."""
-    return images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
 
 
 def gather_images(images: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:

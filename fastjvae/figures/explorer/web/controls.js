@@ -43,7 +43,7 @@ function unitControl(entry, facts, state, look) {
     slider.setAttribute("aria-valuetext", decimal(now));
     value.value = decimal(now);
   });
-  return { box, latent, isIdle: entry.effect !== null && entry.effect < LEAST_EFFECT };
+  return { box, latent, isIdle };
 }
 
 /** The categories of a discrete variable as radio buttons, each with its picture and its share. */

@@ -65,8 +65,10 @@ SHARED = {
         {"objective": "factor", "factor.layers": 2, "factor.width": 16, "factor.lr": 1e-3},
         {"objective": "beta-tc"},
         {"batch_size": 6, **SHARED},  # a process has one group and a half
+        {"likelihood": "gaussian", "scale": "learned"},
+        {"likelihood": "gaussian", "scale": "learned", "objective": "beta-tc"},
     ],
-    ids=["factor", "beta-tc", "shared"],
+    ids=["factor", "beta-tc", "shared", "gaussian", "gaussian beta-tc"],
 )
 def test_several_processes_compare_the_images_of_a_batch_as_one(
     data: Path, tmp_path: Path, own: dict[str, Any]

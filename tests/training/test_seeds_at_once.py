@@ -105,9 +105,12 @@ def test_jobs_that_cannot_be(command: str, flags: list[str], sentence: str, caps
 # --- processes ------------------------------------------------------------------------------------
 
 
-def test_seeds_at_once_are_those_in_turn(data: Path, tmp_path: Path, capsys: Any):
+@pytest.mark.parametrize("changes", [{}, {"labelled": 8}], ids=["no label", "labels"])
+def test_seeds_at_once_are_those_in_turn(
+    data: Path, tmp_path: Path, capsys: Any, changes: dict[str, Any]
+):
     at_once, in_turn = tmp_path / "at once", tmp_path / "in turn"
-    assert main([*seeds_flags(data, at_once, "0..2"), "--jobs", "2"]) == 0
+    assert main([*seeds_flags(data, at_once, "0..2", **changes), "--jobs", "2"]) == 0
     out, err = capsys.readouterr()
     lines = [line for line in out.splitlines() if line.startswith("seed ")]
     log = at_once / "seed1.log"
@@ -115,7 +118,7 @@ def test_seeds_at_once_are_those_in_turn(data: Path, tmp_path: Path, capsys: Any
     assert [line for line in lines if line.endswith("finished")] != []
     assert "training on" in log.read_text()
     assert err == ""
-    assert main([*seeds_flags(data, in_turn, "0..2"), "--jobs", "1"]) == 0
+    assert main([*seeds_flags(data, in_turn, "0..2", **changes), "--jobs", "1"]) == 0
     assert seeds_results(at_once) == seeds_results(in_turn)
     for seed in range(3):
         ours, theirs = (comparable(folder / f"seed{seed}") for folder in (at_once, in_turn))

@@ -134,6 +134,6 @@ def integers(
             f"{where} must hold {what} of shape {form} for its {count} images, "
             f"got {list(array.shape)}"
         )
-    if array.size and array.max() > np.iinfo(np.int64).max:
+    if array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise DataError(f"{where} must hold {what} below 2^63, got {array.max()}")
     return torch.from_numpy(array.astype(np.int64))  # a copy: labels are in memory

@@ -320,6 +320,25 @@ def test_a_slider_moves_by_keys_and_by_pointer(opened: Open, model: JointVAE):
     assert text(driver, "output[for=z0]") == "0.00"
 
 
+def test_keys_move_a_slider_as_far_in_every_browser(opened: Open):
+    driver = opened()
+    press = """
+        const slider = document.querySelector("#z1");
+        const init = { key: arguments[0], ctrlKey: arguments[1] ?? false, cancelable: true };
+        const isTaken = !slider.dispatchEvent(new KeyboardEvent("keydown", init));
+        return [isTaken, slider.valueAsNumber / slider.max];
+    """
+    # An event of a script moves no slider by itself: it is the page that answers the key.
+    moves = [("ArrowRight", 0.02), ("PageUp", 0.22), ("ArrowDown", 0.2), ("PageDown", 0.0)]
+    for key, part in [*moves, ("ArrowUp", 0.02), ("ArrowLeft", 0.0), ("PageUp", 0.2)]:
+        assert driver.execute_script(press, key) == [True, pytest.approx(part, abs=1e-6)]
+    for _ in range(5):
+        driver.execute_script(press, "PageUp")
+    assert driver.execute_script(press, "PageUp") == [True, pytest.approx(1)]
+    for others in (("ArrowLeft", True), ("a",), ("Tab",)):
+        assert driver.execute_script(press, *others) == [False, pytest.approx(1)]
+
+
 def test_categories_random_and_reset(opened: Open, model: JointVAE):
     from selenium.webdriver import Keys
 

@@ -2,6 +2,16 @@
 
 const MOST_THUMBNAILS = 24; // of a variable; categories of larger ones are text alone
 const LEAST_EFFECT = 0.02; // of a unit on the picture; those with less are folded away
+// How far a key moves a slider, in hundredths of its way. Left to themselves, browsers differ: with
+// a step of "any" Firefox goes by whole numbers, three places of a unit.
+const KEYS = {
+  ArrowLeft: -1,
+  ArrowDown: -1,
+  ArrowRight: 1,
+  ArrowUp: 1,
+  PageDown: -10,
+  PageUp: 10,
+};
 
 /** A slider with its value, its KL and its effect. `look` is told of the unit that is looked at. */
 function unitControl(entry, facts, state, look) {
@@ -9,7 +19,7 @@ function unitControl(entry, facts, state, look) {
   const name = nameOf(latent);
   const [first, last] = [facts.values[0], facts.values.at(-1)];
   const [lowest, highest] = [Math.min(first, last), Math.max(first, last)];
-  // step "any": a picture for every pixel of a drag, and arrow keys take a hundredth of the way.
+  // step "any": a picture for every pixel of a drag.
   const slider = element("input", {
     type: "range",
     id: name,
@@ -30,6 +40,14 @@ function unitControl(entry, facts, state, look) {
     element("p", { className: "note", id: `${name}-known` }, knownOf(entry)),
   );
   slider.addEventListener("input", () => state.change({ [name]: slider.valueAsNumber }));
+  slider.addEventListener("keydown", (event) => {
+    const hundredths = KEYS[event.key];
+    if (!hundredths || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const [least, most] = [Number(slider.min), Number(slider.max)];
+    const value = slider.valueAsNumber + (hundredths * (most - least)) / 100;
+    state.change({ [name]: Math.min(most, Math.max(least, value)) });
+  });
   slider.addEventListener("dblclick", () => state.change({ [name]: 0 }));
   box.addEventListener("pointerenter", () => look(latent));
   box.addEventListener("focusin", () => look(latent));

@@ -516,6 +516,18 @@ def test_the_picture_is_copied_as_png_or_downloaded(
     assert same_picture(picture[8::16, 8::16], expected(model, {}, [chosen, start(model)[1]]))
 
 
+def test_the_clipboard_is_asked_while_the_click_is_answered(opened: Open):
+    asked = opened().execute_script(
+        """
+        let asked = false;
+        navigator.clipboard.write = async () => { asked = true; };
+        document.querySelector("#copy-picture").click();
+        return asked;
+        """
+    )
+    assert asked  # later, Safari refuses
+
+
 def wait_for(found: Callable[[], Any], right: Any) -> None:
     for _ in range(100):
         if found() == right:

@@ -86,15 +86,17 @@ function buildActions() {
   byId("random").addEventListener("click", () => state.random());
   byId("reset").addEventListener("click", () => state.change({}, { fromStart: true }));
   byId("copy-picture").addEventListener("click", async () => {
-    const png = await pngOf(byId("picture"));
+    const png = pngOf(byId("picture"));
     try {
+      // The clipboard is given the promise: Safari opens it only while the click is answered.
       await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]);
       say("The picture is in the clipboard, as PNG.");
     } catch {
       // Browsers allow the clipboard on some addresses only.
-      const link = element("a", { href: URL.createObjectURL(png), download: `${facts.name}.png` });
+      const href = URL.createObjectURL(await png);
+      const link = element("a", { href, download: `${facts.name}.png` });
       link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+      setTimeout(() => URL.revokeObjectURL(href), 10_000);
       say(`The picture was downloaded as ${link.download}.`);
     }
   });

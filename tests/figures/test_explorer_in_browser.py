@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -609,3 +610,110 @@ def test_nothing_leaves_its_place_at_any_width(opened: Open, tmp_path: Path, wid
             "return document.querySelector('#picture').getBoundingClientRect().top"
         )
         assert 0 <= top < 40
+
+
+def test_text_has_contrast_in_both_themes(opened: Open):
+    ratios = """
+        const light = (colour) => {
+          const [r, g, b] = colour.map((v) => v / 255)
+            .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const rgba = (text) => { const [r, g, b, a] = text.match(/[\\d.]+/g).map(Number);
+          return [[r, g, b], a ?? 1]; };
+        const over = ([top, alpha], below) => top.map((v, i) => alpha * v + (1 - alpha) * below[i]);
+        const found = [];
+        const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) {
+          const holder = texts.currentNode.parentElement;
+          if (!texts.currentNode.data.trim() || !holder.checkVisibility()) continue;
+          const within = [];
+          for (let each = holder; each; each = each.parentElement) within.unshift(each);
+          let [ground, opacity] = [[255, 255, 255], 1];
+          for (const each of within) {
+            ground = over(rgba(getComputedStyle(each).backgroundColor), ground);
+            opacity *= Number(getComputedStyle(each).opacity);
+          }
+          const [ink, alpha] = rgba(getComputedStyle(holder).color);
+          const [a, b] = [light(over([ink, alpha * opacity], ground)), light(ground)];
+          const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+          found.push([ratio, texts.currentNode.data.trim()]);
+        }
+        return found;
+    """
+    for dark in (False, True):
+        found = opened(dark=dark).execute_script(ratios)
+        assert len(found) > 30
+        assert [each for each in found if each[0] < 4.5] == []  # level AA of WCAG
+
+
+def test_values_of_sliders_are_said_with_the_slider_alone(opened: Open):
+    driver = opened()
+    tree = driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    live = [
+        found["value"]["value"]
+        for node in tree
+        if not node["ignored"] and node["role"]["value"] == "status"
+        for found in node["properties"]
+        if found["name"] == "live" and found["value"]["value"] != "off"
+    ]
+    assert live == ["polite"] * 2  # of messages alone: "Random" does not read out every unit
+
+
+def test_cards_of_variables_stand_apart_and_tables_of_two_columns_stay_small(
+    opened: Open, tmp_path_factory: pytest.TempPathFactory
+):
+    folder = tmp_path_factory.mktemp("cards")
+    specs: list[dict[str, Any]] = [{"disc": [10, 2]}, {"cont": 2}]
+    for number, spec in enumerate(specs):
+        page = explorer_page(contrasting((1, 32, 32), spec))
+        (folder / f"{number}.html").write_text(page, encoding="utf-8")
+    box = "return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()"
+    driver = opened(file=folder / "0.html")
+    first, second = (
+        driver.execute_script(box, f".categories:nth-child({place})") for place in (1, 2)
+    )
+    assert second["top"] - first["bottom"] == pytest.approx(16, abs=1)
+    assert driver.execute_script(box, "#grid tbody canvas")["width"] < 100
+    driver = opened(file=folder / "1.html")
+    tops = [driver.execute_script(box, place)["top"] for place in ("#stage", "#units")]
+    assert tops[0] == pytest.approx(tops[1], abs=1)
+
+
+def test_a_phone_shows_titles_apart_and_the_focus_below_the_picture(
+    opened: Open, tmp_path_factory: pytest.TempPathFactory
+):
+    file = tmp_path_factory.mktemp("tall") / "page.html"
+    tall = contrasting((1, 64, 32), {"cont": 12, "disc": [10]})
+    file.write_text(explorer_page(tall, title="tall"), encoding="utf-8")
+    driver = opened(width=360, file=file)
+    titles = driver.execute_script(
+        """
+        const range = document.createRange();
+        return [...document.querySelectorAll("#grid th[scope=col]")]
+          .filter((each) => each.checkVisibility({ visibilityProperty: true }))
+          .map((each) => {
+            range.selectNodeContents(each);
+            const { left, right } = range.getBoundingClientRect();
+            return [left, right];
+          });
+        """
+    )
+    assert len(titles) >= 5
+    assert all(left[1] + 4 < right[0] for left, right in itertools.pairwise(titles))
+    covered = driver.execute_script(
+        """
+        scrollTo(0, document.body.scrollHeight);
+        const sliders = [...document.querySelectorAll(".unit input")].reverse();
+        return sliders.filter((slider) => {
+          slider.focus();
+          const { bottom } = document.querySelector("#stage").getBoundingClientRect();
+          return slider.getBoundingClientRect().top < bottom;
+        }).map((slider) => slider.id);
+        """
+    )
+    assert covered == []
+    stage = driver.execute_script(
+        "return document.querySelector('#stage').getBoundingClientRect().height"
+    )
+    assert stage < 450  # half of the screen

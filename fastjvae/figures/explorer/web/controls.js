@@ -27,7 +27,8 @@ function unitControl(entry, facts, state, look) {
     "aria-describedby": `${name}-known`,
   });
   const isIdle = entry.effect !== null && entry.effect < LEAST_EFFECT;
-  const value = element("output", { htmlFor: name });
+  // Said with the slider that has the focus; as a live region each would speak on "Random".
+  const value = element("output", { htmlFor: name, "aria-live": "off" });
   const meter = element("span", { className: "meter", "aria-hidden": "true" });
   meter.style.setProperty("--share", Math.min(1, entry.effect ?? 0));
   const box = element(

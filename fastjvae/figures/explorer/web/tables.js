@@ -44,9 +44,11 @@ class PictureTable {
     const what = down ? `${nameOf(down)} down, ${nameOf(across)} across` : nameOf(across);
     const span = !down && across.kind === "z" ? ` from ${ends}` : "";
     const table = element("table", {}, element("caption", {}, what + span));
+    table.style.setProperty("--columns", columns.length);
     if (this.isLabelled) {
+      const className = across.kind === "z" ? "value" : "name";
       const titles = columns.map((value) =>
-        element("th", { scope: "col" }, titleOf(across, value)),
+        element("th", { scope: "col", className }, titleOf(across, value)),
       );
       table.append(element("thead", {}, element("tr", {}, element("td"), ...titles)));
     }

@@ -374,6 +374,35 @@ def test_the_fragment_is_the_state(opened: Open, model: JointVAE):
     assert same_picture(pixels(driver), expected(model, {0: 1}, start(model)))
 
 
+def test_a_link_to_the_end_of_a_slider_leads_to_its_end(opened: Open):
+    driver = opened("#z1=1.645")
+    slider = element(driver, "#z1")
+    assert float(slider.get_attribute("max")) == pytest.approx(1.6449, abs=1e-4)
+    assert slider.get_attribute("aria-valuetext") == "1.64"
+    last = element(driver, "#strip td:last-child button")
+    assert last.get_attribute("aria-current") == "true"
+    assert fragment(driver) == "#z1=1.645"
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("z1=1e30&z0=-1234567.891", "#z0=-99&z1=99"),
+        ("%E0%A4%A&z1=%zz&%=%&z-1=3&c0=-1&c0=1.5&c00=1&c7=0", ""),
+        ("__proto__=1&constructor=2&z1=&c0=&z1=Infinity&z1=1e400&z1=1e-400", ""),
+    ],
+)
+def test_a_fragment_of_any_text_leaves_the_page_whole(opened: Open, written: str, kept: str):
+    driver = opened(f"#{written}")
+    assert fragment(driver) == kept
+    shown = pixels(driver)
+    assert shown.min() < shown.max()  # no picture of NaN, which is black
+    wide = (
+        "return [...document.querySelectorAll('output')].map((o) => o.scrollWidth - o.clientWidth)"
+    )
+    assert max(driver.execute_script(wide)) == 0
+
+
 def test_the_strip_is_of_the_unit_that_is_pointed_at_or_has_the_focus(
     opened: Open, model: JointVAE
 ):
@@ -483,6 +512,26 @@ def test_pictures_can_be_dropped_and_what_is_none_is_said(opened: Open, model: J
     assert (
         text(driver, "#encoded") == "noise.txt cannot be taken: the browser knows no such picture."
     )
+
+
+def test_the_picture_that_was_chosen_last_is_shown(opened: Open, tmp_path: Path):
+    driver = opened()
+    for name, size, grey in (("large", 4000, 255), ("small", 32, 0)):
+        Image.new("L", (size, size), grey).save(tmp_path / f"{name}.png")
+        element(driver, "#file").send_keys(str(tmp_path / f"{name}.png"))
+    time.sleep(2)
+    at_rest(driver)
+    assert (pixels(driver, "#original") == 0).all()
+    # The same file once more is a change too, if its name no longer stands there.
+    left = driver.execute_script(
+        """
+        const field = document.querySelector("#file");
+        field.addEventListener("click", (event) => event.preventDefault());  // no dialog
+        field.dispatchEvent(new MouseEvent("click", { cancelable: true }));
+        return field.value;
+        """
+    )
+    assert left == ""
 
 
 def test_the_picture_is_copied_as_png_or_downloaded(

@@ -3,10 +3,14 @@
 /** Take pictures from the page's file field, from what is dropped, and from the clipboard. */
 function takePictures(model, state) {
   const field = byId("file");
+  let latest = null; // of the pictures asked for; a large one may come after it
   const take = async (file) => {
+    latest = file;
     try {
-      show(await readPicture(file, model));
+      const picture = await readPicture(file, model);
+      if (file === latest) show(picture);
     } catch (error) {
+      if (file !== latest) return;
       const why = error instanceof RangeError ? error.message : "the browser knows no such picture";
       byId("encoded").textContent = `${file.name} cannot be taken: ${why}.`;
     }
@@ -36,6 +40,7 @@ function takePictures(model, state) {
   const takeFirst = (files) => {
     if (files?.length) take(files[0]);
   };
+  field.addEventListener("click", () => (field.value = "")); // or the same file were no change
   field.addEventListener("change", () => takeFirst(field.files));
   const body = document.body;
   body.addEventListener("dragover", (event) => {

@@ -54,12 +54,16 @@ async function readPicture(file, { channels, height, width }) {
   const bytes = context.getImageData(0, 0, wide, high).data;
   const pixels = new Float32Array(wide * high * channels);
   for (let i = 0; i < wide * high; i++) {
-    const [red, green, blue] = [bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2]];
+    const red = bytes[4 * i];
+    const green = bytes[4 * i + 1];
+    const blue = bytes[4 * i + 2];
     if (channels === 1) {
       // The luma of ITU-R 601-2, as Pillow has it.
       pixels[i] = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16;
     } else {
-      pixels.set([red, green, blue], 3 * i);
+      pixels[3 * i] = red;
+      pixels[3 * i + 1] = green;
+      pixels[3 * i + 2] = blue;
     }
   }
   const narrow = resized(pixels, high, wide, channels, width);
@@ -92,12 +96,11 @@ function resized(pixels, outer, length, inner, newLength) {
     const sum = weights.reduce((a, b) => a + b);
     for (let block = 0; block < outer; block++) {
       const target = (block * newLength + to) * inner;
-      weights.forEach((weight, i) => {
+      for (let i = 0; i < weights.length; i++) {
         const source = (block * length + first + i) * inner;
-        for (let j = 0; j < inner; j++) {
-          result[target + j] += (weight / sum) * pixels[source + j];
-        }
-      });
+        const share = weights[i] / sum;
+        for (let j = 0; j < inner; j++) result[target + j] += share * pixels[source + j];
+      }
     }
   }
   return result.map(Math.round);

@@ -1,5 +1,7 @@
 // The latent variables as they stand, and the URL's fragment that says so.
 
+const FARTHEST = 99; // value of a unit in a fragment; beyond it numbers overflow, and the page's line
+
 /** A latent variable as figures name it: z3, c0. */
 const nameOf = ({ kind, number }) => `${kind}${number}`;
 
@@ -8,7 +10,7 @@ class State {
   /** @param facts what Python wrote of the model */
   constructor(facts) {
     const { cont, disc } = facts.latent_spec;
-    Object.assign(this, { cont, disc, start: facts.start });
+    Object.assign(this, { cont, disc, start: facts.start, steps: facts.values });
     this.listeners = [];
     this.clear();
   }
@@ -71,6 +73,12 @@ class State {
     return differing.join("&");
   }
 
+  /** The value that a fragment means, which has three decimals: an end of a slider is its end. */
+  unrounded(value) {
+    const near = this.steps.find((step) => Math.abs(step - value) < 6e-4);
+    return near ?? Math.min(FARTHEST, Math.max(-FARTHEST, value));
+  }
+
   /** Take up a fragment; what the model does not have, or is no number, is left out. */
   read(fragment) {
     const values = {};
@@ -78,7 +86,7 @@ class State {
       const [, kind, number] = name.match(/^([zc])(\d+)$/) ?? [];
       const value = Number(text);
       if (!text || !Number.isFinite(value)) continue;
-      if (kind === "z" && number < this.cont) values[`z${Number(number)}`] = value;
+      if (kind === "z" && number < this.cont) values[`z${Number(number)}`] = this.unrounded(value);
       const isCategory = Number.isInteger(value) && value >= 0 && value < this.disc[number];
       if (kind === "c" && isCategory) values[`c${Number(number)}`] = value;
     }

@@ -66,6 +66,10 @@ def server_of(page: str, port: int) -> ThreadingHTTPServer:
     content = page.encode()
 
     class Handler(BaseHTTPRequestHandler):
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # a reader that has gone
+                super().handle()
+
         def do_GET(self) -> None:
             if self.path != "/":
                 self.send_error(404)
@@ -75,8 +79,7 @@ def server_of(page: str, port: int) -> ThreadingHTTPServer:
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Cache-Control", "no-store")  # the next model may have this port
             self.end_headers()
-            with suppress(ConnectionError):  # a reader that has gone
-                self.wfile.write(content)
+            self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 import socket
+import struct
 import threading
+import time
 import urllib.error
 import urllib.request
 import webbrowser
@@ -135,3 +137,21 @@ def test_the_server_has_the_page_and_nothing_else():
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_a_reader_that_goes_away_is_no_error(capsys: Capture):
+    with server_of("<p>" + "page " * 1_000_000, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            for request in (b"", b"GET / HT", b"GET / HTTP/1.0\r\n\r\n"):
+                with socket.create_connection(server.server_address[:2]) as reader:
+                    reader.sendall(request)
+                    time.sleep(0.1)
+                    # Closing says at once that no more is read, and not politely.
+                    reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            time.sleep(0.1)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert capsys.readouterr().err == ""

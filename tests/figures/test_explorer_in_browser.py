@@ -766,3 +766,16 @@ def test_a_phone_shows_titles_apart_and_the_focus_below_the_picture(
         "return document.querySelector('#stage').getBoundingClientRect().height"
     )
     assert stage < 450  # half of the screen
+
+
+def test_at_400_percent_the_picture_makes_room(opened: Open):
+    driver = opened(width=320)
+    resize(driver, 320, 256)  # a window of 1280x1024
+    assert driver.execute_script("return document.documentElement.scrollWidth") == 320
+    below = driver.execute_script(
+        """
+        document.querySelector("#z3").scrollIntoView({ block: "center" });
+        return document.querySelector("#stage").getBoundingClientRect().bottom;
+        """
+    )
+    assert below < 0

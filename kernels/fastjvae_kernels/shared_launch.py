@@ -21,6 +21,7 @@ from fastjvae_kernels.shared import (
 # 1,024 elements of a tile are 4 a thread, in five tiles at once. 16 rows of J to a program: p and q
 # of a tile of images serve all of them, and there are still programs for a whole GPU.
 _TILE, _THREADS, _ROWS_OF_J = 512, 256, 16
+_BACKWARD_TILE = 256  # with 512 elements the assembler spills for some targets
 _MOST_PARTIALS = 2**19  # elements, 2 MiB: what one program adds up
 _SCALARS: int = REPORT_HEAD.value
 
@@ -126,7 +127,7 @@ def shared_backward(
     if not len(params):
         return grad, grad_further
     logits, further = heads.logits, params if heads.further is None else heads.further
-    block_n, block_k = _blocks(sizes)
+    block_n, block_k = _blocks(sizes, _BACKWARD_TILE)
     with torch.cuda.device_of(params):
         shared_backward_kernel[(triton.cdiv(len(params), block_n), len(sizes))](
             *strided(logits), *strided(further), variables_table(sizes, params.device),
@@ -139,7 +140,7 @@ def shared_backward(
     return grad, grad_further
 
 
-def _blocks(sizes: Sequence[int]) -> tuple[int, int]:
+def _blocks(sizes: Sequence[int], elements: int = _TILE) -> tuple[int, int]:
     """Images and categories of a tile, which holds a whole head, because its softmax does."""
     categories = power_of_2(max(*sizes, 4))
-    return max(1, min(64, _TILE // categories)), categories
+    return max(1, min(64, elements // categories)), categories

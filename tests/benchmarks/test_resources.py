@@ -31,6 +31,8 @@ rows = survey(["mnist"], ["fp32"], {some(TARGETS, 2)}, every_kernel)
 rows += survey(["mnist"], {some(["bf16", "fp16"])}, {some(["sm_80", "gfx942"])}, every_kernel)
 rows += survey(["aligned"], ["fp32"], {some(["sm_90", "sm_75", "gfx942"])}, every_kernel)
 rows += survey(["K=256"], ["fp32"], {some(["sm_90", "gfx90a"], 0)}, {{"shared_loss"}})
+rows += survey(["chairs"], {some(["fp32", "bf16"])}, {some(["sm_90"])}, {{"shared_loss"}})
+rows += survey(["aligned"], {some(["bf16", "fp32"], 0)}, {some(["sm_100"])}, {{"shared_loss"}})
 rows += survey(["K=4096, shifted"], ["fp32"], {some(["sm_90", "gfx90a"], 0)})
 print(json.dumps([{{**asdict(row), "complaint": row.complaint}} for row in rows]))
 """

@@ -15,6 +15,7 @@ from fastjvae.data.batches.order import epoch_seed
 from fastjvae.errors import CheckpointError
 from fastjvae.model import pretrained
 from fastjvae.objectives.base import call_if_offered
+from fastjvae.training.settings.difference import difference
 from fastjvae.training.settings.run import RUN_SETTINGS, RunConfig
 from fastjvae.training.settings.saved import config_from_dict
 from fastjvae.training.trained import Trained
@@ -73,12 +74,9 @@ def restore(
         raise CheckpointError(
             f"{path} is of another model: {state['model_config']}, this run has {ours}"
         )
-    before = config_from_dict(state["config"])
-    if name := config.differing(before, RUN_SETTINGS):
-        raise CheckpointError(
-            f"{path} is of another run: {name} is {before.flat().get(name)!r} there,"
-            f" {config.flat().get(name)!r} in {path.with_name('config.json')}"
-        )
+    of_run = f"in {path.with_name('config.json')}"
+    if found := difference(config, config_from_dict(state["config"]), of_run, RUN_SETTINGS):
+        raise CheckpointError(f"{path} is of another run: {found}")
     if state["data"]["sha256"] != data["sha256"]:
         raise CheckpointError(
             f"{path} was trained on other images ({state['data']['images']:,} of them then,"

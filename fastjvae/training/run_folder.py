@@ -21,6 +21,7 @@ from fastjvae.files import (
     write_bytes,
     write_json,
 )
+from fastjvae.training.settings.difference import difference
 from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.settings.saved import config_from_dict, unknown_settings
 
@@ -163,12 +164,9 @@ class RunFolder:
         return entry if isinstance(entry, dict) else {}
 
     def _check_same(self, config: RunConfig) -> None:
-        here = self.read_config()
-        if name := config.differing(here):
+        if found := difference(config, self.read_config()):
             raise RunError(
-                f"{self} holds a run with another configuration"
-                f" ({name} is {here.flat().get(name)!r} there,"
-                f" {config.flat().get(name)!r} here);"
+                f"{self} holds a run with another configuration ({found});"
                 f" choose another folder with --out, or go on with that run: --resume {self}"
             )
 

@@ -98,6 +98,11 @@ def test_another_configuration_in_the_same_folder_is_refused(
     before = (run / "checkpoint.pt").read_bytes()
     message = fails([*tiny_flags(data, run, lr=0.1), "--no-figures"], 1, capsys)
     assert "lr is 0.001 there, 0.1 here" in message
+    message = fails([*tiny_flags(data, run, objective="beta"), "--no-figures"], 1, capsys)
+    assert "(objective is 'joint' there, 'beta' here);" in message
+    flags = tiny_flags(data, run, **{"cont-capacity.hi": 3.0})
+    message = fails([*flags, "--no-figures"], 1, capsys)
+    assert "(cont_capacity.hi is 2.0 there, 3.0 here);" in message
     assert (run / "checkpoint.pt").read_bytes() == before
 
 

@@ -60,7 +60,7 @@ def test_fit_trains_networks_by_name_and_keeps_them(tmp_path: Path) -> None:
     assert_same_state(dict(loaded.state_dict()), dict(fitted.model.state_dict()))
     again = fit(IMAGES, out=tmp_path / "run", **TINY, **NAMED)  # it has ended
     assert_same_state(dict(again.model.state_dict()), dict(fitted.model.state_dict()))
-    with pytest.raises(RunError, match=r"encoder_args is {'width': 6} there, {'width': 7} here"):
+    with pytest.raises(RunError, match=r"encoder_args.width is 6 there, 7 here"):
         fit(IMAGES, out=tmp_path / "run", **TINY, **{**NAMED, "encoder_args": {"width": 7}})
 
 
@@ -91,14 +91,15 @@ def test_an_encoder_without_a_head_goes_without_what_fits_heads(
 
     fit(IMAGES, encoder=own_nets.Encoder(SIZE, 8), callbacks=[Watch()], **{**TINY, "steps": 6})
     assert set(told) == {None}  # in one piece, by what the categories tell
-    assert "an own encoder: the run is without --initialisation he," in capsys.readouterr().err
+    said = "an own encoder: --initialisation he is left out: it is for the standard encoder\n"
+    assert said in capsys.readouterr().err
     told.clear()
     fit(IMAGES, encoder="own_nets:HeadedEncoder", callbacks=[Watch()], **{**TINY, "steps": 12})
     assert told[0] == "types"
     assert told[-1] == "style"
     err = capsys.readouterr().err
     assert "fitted anew" in err
-    assert "without --initialisation he, which" in err
+    assert said in err
 
 
 def test_settings_are_fitted_to_an_encoder() -> None:
@@ -110,7 +111,11 @@ def test_settings_are_fitted_to_an_encoder() -> None:
     plain, told = fitting(fast, own_nets.Encoder(SIZE, 8))
     assert plain.phases[0].refits is None
     assert plain.phases[0].overclusters is None
-    assert "--initialisation he, --overclusters, --refits, which need the standard enc" in told
+    assert told == (
+        "an own encoder: --initialisation he is left out: it is for the standard encoder;"
+        " --overclusters, --refits are left out: they are for the standard encoder or one with"
+        " hidden_features and a head"
+    )
     assert fitting(plain, own_nets.Encoder) == (plain, "")
     paper = recipe("mnist", "paper")
     assert fitting(paper, own_nets.Encoder) == (paper, "")
@@ -146,7 +151,7 @@ def test_a_trainer_refuses_what_the_encoder_cannot_have(
     data: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     config = tiny_config(data, encoder="own_nets:Encoder", **settings)
-    with pytest.raises(ArgumentError, match=r"need the standard encoder, .* its own, Encoder"):
+    with pytest.raises(ArgumentError, match=r"for the standard encoder.*; .* its own, Encoder"):
         trainer_of(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -1,6 +1,6 @@
 """Settings of a run whose networks are not the standard ones."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -20,7 +20,6 @@ _OFF: dict[str, Any] = {
     "merge": False,
     "spread": 0.0,
 }
-_STANDARD = "the standard encoder, or all but --initialisation one with hidden_features and a head"
 
 
 def own_encoder(given: Network | None) -> nn.Module | type | None:
@@ -36,7 +35,8 @@ def check_encoder_fits(config: TrainConfig, encoder: nn.Module | type | None) ->
     """Refuse settings that an encoder cannot have; ArgumentError names them."""
     if names := _unfit(config, encoder):
         kind = encoder.__name__ if isinstance(encoder, type) else type(encoder).__name__
-        raise ArgumentError(f"{_told(names)} need {_STANDARD}, this run has one of its own, {kind}")
+        told = "; ".join(f"{flags} {be} for {which}" for flags, _, be, which in _unfit_flags(names))
+        raise ArgumentError(f"{told}; this run has one of its own, {kind}")
 
 
 def fitting(config: TrainConfig, encoder: nn.Module | type | None) -> tuple[TrainConfig, str]:
@@ -52,7 +52,11 @@ def fitting(config: TrainConfig, encoder: nn.Module | type | None) -> tuple[Trai
     if not (names := _unfit(config, encoder)):
         return config, ""
     fitted = overridden(config, {name: _OFF[name] for name in names})
-    return fitted, f"an own encoder: the run is without {_told(names)}, which need {_STANDARD}"
+    told = (
+        f"{flags} {be} left out: {it} {be} for {which}"
+        for flags, it, be, which in _unfit_flags(names)
+    )
+    return fitted, f"an own encoder: {'; '.join(told)}"
 
 
 def _unfit(config: TrainConfig, encoder: nn.Module | type | None) -> list[str]:
@@ -64,8 +68,15 @@ def _unfit(config: TrainConfig, encoder: nn.Module | type | None) -> list[str]:
     return [name for name in names if any(getattr(p, name) != _OFF[name] for p in phases)]
 
 
-def _told(names: Iterable[str]) -> str:
-    return ", ".join("--initialisation he" if n == "initialisation" else flag(n) for n in names)
+def _unfit_flags(names: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    """Flags, "it is" or "they are" as two words, and the encoder that they are for."""
+    standard = "the standard encoder"
+    heads = [flag(name) for name in names if name != "initialisation"]
+    found = [("--initialisation he", "it", "is", standard)] if "initialisation" in names else []
+    if heads:
+        which = f"{standard} or one with hidden_features and a head"
+        found.append((", ".join(heads), *(("they", "are") if heads[1:] else ("it", "is")), which))
+    return found
 
 
 def named_networks(config: RunConfig) -> dict[str, Any]:

@@ -34,6 +34,8 @@ def _types(evaluation: Evaluation, config: RunConfig) -> str:
 def _style(evaluation: Evaluation) -> str:
     if not evaluation.kl_cont:
         return "style: none, the model has no continuous units"
+    if evaluation.shows_mean_image:
+        return "style: none yet, the pictures are no better than the mean image"
     units = [f"z{unit}" for unit in evaluation.used_units]
     among = f"{len(units)} of {len(evaluation.kl_cont)} continuous units"
     if not units:

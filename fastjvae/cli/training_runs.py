@@ -21,6 +21,7 @@ from fastjvae.training.infogan.settings import InfoGANConfig
 from fastjvae.training.infogan.trainer import InfoGANTrainer
 from fastjvae.training.labelled import check_some_left
 from fastjvae.training.loop import TrainingLoop
+from fastjvae.training.model_card import saved_evaluation
 from fastjvae.training.processes import Processes, join_processes
 from fastjvae.training.run_folder import RunFolder
 from fastjvae.training.seeds import is_finished, seed_configs, seeds_folder
@@ -182,8 +183,15 @@ def _train(
         held_out=held_out if watched and held_out is not data else None,
         **networks,
     )
+    had_finished = trainer.finished
     if not processes.is_first:
         return 0 if trainer.train() else 128 + (trainer.stop_signal or 0)
+    if had_finished and _is_concluded(run, config) and trainer.train():
+        print(
+            f"{run} is finished already, at step {trainer.step:,}; to go further:"
+            f" fastjvae train --resume {run} --steps STEPS"
+        )
+        return 0
     begin = f" from step {trainer.step:,}" if trainer.step else ""
     others = f" and {processes.world - 1} more" if processes.world > 1 else ""
     size = "x".join(map(str, data.img_size))
@@ -212,6 +220,15 @@ def _train(
     if config.figures and (picture := run.figures / "overview.png").exists():
         print(f"all in one picture: {picture}")
     return 0
+
+
+def _is_concluded(run: RunFolder, config: RunConfig) -> bool:
+    """Whether the model that a run has ended with was evaluated and drawn."""
+    drawn = run.figures.is_dir() or not config.figures
+    try:
+        return drawn and saved_evaluation(run) is not None
+    except RunError:  # the file is damaged
+        return False
 
 
 def networks_flags(config: RunConfig) -> str:

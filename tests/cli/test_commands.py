@@ -61,8 +61,7 @@ def test_train_writes_the_run_folder_and_says_what_was_learned(
         r" [\d.]+% of 4 images have that label",
         types,
     )
-    assert style.startswith("style: ")
-    assert "of 2 continuous units" in style
+    assert style == "style: none yet, the pictures are no better than the mean image"
     assert re.fullmatch(
         r"pictures: the error of a reconstruction is [\d.]+ nats, that of the mean image [\d.]+",
         pictures,
@@ -87,9 +86,28 @@ def test_the_same_command_again_changes_nothing(
     run: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ):
     before = (run / "checkpoint.pt").read_bytes()
-    assert main([*tiny_flags(data, run), "--no-figures"]) == 0
-    assert "from step 13 to step 13" in capsys.readouterr().out
+    finished = (
+        f"{run} is finished already, at step 13; to go further:"
+        f" fastjvae train --resume {run} --steps STEPS"
+    )
+    for command in ([*tiny_flags(data, run), "--no-figures"], ["train", "--resume", str(run)]):
+        assert main(command) == 0
+        assert capsys.readouterr().out.splitlines() == [finished]
     assert (run / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"{}"])
+def test_a_finished_run_without_its_evaluation_is_evaluated(
+    content: bytes | None, run: Path, capsys: pytest.CaptureFixture[str]
+):
+    file = run / "evaluation.json"
+    whole = json.loads(file.read_text())
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    assert main(["train", "--resume", str(run)]) == 0
+    assert "from step 13 to step 13" in capsys.readouterr().out
+    assert json.loads(file.read_text()) == whole
 
 
 def test_another_configuration_in_the_same_folder_is_refused(

@@ -84,6 +84,10 @@ def test_the_variable_that_agrees_most_is_the_one_that_is_named():
             {"kl_cont": [0.2, 0.1]},
             "style: none, 0 of 2 continuous units hold more than 0.25 nats",
         ),
+        (
+            {"reconstruction": 50.1},
+            "style: none yet, the pictures are no better than the mean image",
+        ),
         ({"kl_cont": []}, "style: none, the model has no continuous units"),
         ({"mean_image": None}, "pictures: the error of a reconstruction is 12.3 nats"),
     ],

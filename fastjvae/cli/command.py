@@ -14,6 +14,7 @@ from tyro.conf import Positional, arg
 
 from fastjvae.data import SPLIT_DATASETS, DatasetName, DataSource, ImageData
 from fastjvae.data import load as load_data
+from fastjvae.data.datasets.images import begins_in_colour
 from fastjvae.data.held_out import SHARE, folders_of_splits
 from fastjvae.errors import ArgumentError, DataError
 from fastjvae.metrics.evaluation import Evaluation, evaluate
@@ -150,13 +151,41 @@ class ModelCommand(LoadsModel):
         """The images of a split, or all where the data set is not split.
 
         Of images that were divided by number, only those of the run are divided as they were then.
+
+        Raises:
+            ArgumentError: the model takes images of other channels.
         """
         source = self.source(split)
+        if source.channels == 1 and getattr(self.config, "channels", None) != 1:
+            _ = self._loses_colour
+        data = self._images_of(split, source)
+        takes, has = self.model.img_size[0], data.img_size[0]
+        if takes != has:
+            height, width = data.img_size[1:]
+            raise ArgumentError(
+                f"{self.model_path} takes {_in_words(takes)} images of {height}x{width},"
+                f" {data.name} has {_in_words(has)} ones"
+            )
+        return data
+
+    def _images_of(self, split: Literal["train", "test"], source: DataSource) -> ImageData:
         if not source.held_out or folders_of_splits(source):
             return load_data(source)
         if self._divided_train is None:
             return load_data(dataclasses.replace(source, split="train", held_out=0.0))
         return self._divided_train if split == "train" else load_data(source)
+
+    @cached_property
+    def _loses_colour(self) -> bool:
+        """Whether pictures in colour are made grey for the model, which is said once."""
+        source = self.source("train")
+        if found := begins_in_colour(source):
+            print(
+                f"fastjvae: {self.model_path} takes grey images, the pictures of {source.root} are"
+                f" in colour: they are made grey",
+                file=sys.stderr,
+            )
+        return found
 
     @cached_property
     def _divided_train(self) -> ImageData | None:
@@ -253,3 +282,7 @@ class ModelCommand(LoadsModel):
             return config.source(split)
         except ArgumentError as error:
             raise ArgumentError(f"{self.run_folder.config_file}: {error}") from None
+
+
+def _in_words(channels: int) -> str:
+    return {1: "grey", 3: "RGB"}.get(channels, f"{channels}-channel")

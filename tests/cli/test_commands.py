@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tiny_runs import fails, tiny_flags, write_arrays
 
 from fastjvae import JointVAE, load, load_published
@@ -388,6 +389,26 @@ def test_evaluate_on_other_data(run: Path, tmp_path: Path, capsys: pytest.Captur
     assert main(["evaluate", str(run), "digits", "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
     assert (values["data"], values["images"]) == ("digits/test", 300)
+
+
+def test_pictures_in_colour_are_told_from_grey_ones(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    colour = tmp_path / "colour"
+    colour.mkdir()
+    Image.new("RGB", (16, 16), (200, 10, 10)).save(colour / "a.png")
+    assert main(["evaluate", str(run), "images", "--data-root", str(colour)]) == 0
+    assert capsys.readouterr().err == (
+        f"fastjvae: {run} takes grey images, the pictures of {colour} are in colour: they are made"
+        f" grey\n"
+    )
+    Image.new("L", (16, 16), 200).save(colour / "a.png")
+    assert main(["evaluate", str(run), "images", "--data-root", str(colour)]) == 0
+    assert capsys.readouterr().err == ""
+    model = tmp_path / "model"
+    JointVAE((3, 32, 32), {"cont": 2}).save_pretrained(model)
+    message = fails(["evaluate", str(model), "digits"], 2, capsys)
+    assert f"{model} takes RGB images of 32x32, digits/test has grey ones" in message
 
 
 def test_figures_of_a_run_and_of_a_published_model(

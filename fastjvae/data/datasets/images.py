@@ -51,6 +51,14 @@ def find(source: DataSource) -> list[Path]:
     return loose or below
 
 
+def begins_in_colour(source: DataSource) -> bool:
+    """Whether the first of the pictures is in colour; False where it cannot be read."""
+    try:
+        return open_picture(find(source)[0], "", source.max_pixels).mode != "L"
+    except DataError:
+        return False
+
+
 def prepare(source: DataSource, files: Sequence[Path]) -> ImageData:
     """Decodes the pictures; a picture's label is the index of its class among the sorted names.
 

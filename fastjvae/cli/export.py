@@ -110,9 +110,7 @@ class Export(LoadsModel):
         model.save_pretrained(folder)
         if model.img_size[0] in (1, 3):  # others are no pictures
             files.append(_FIGURE)
-            kl_cont = None if evaluation is None else evaluation.kl_cont
-            kl_disc = None if evaluation is None else [each.kl for each in evaluation.variables]
-            save(traversals(model, kl_cont, kl_disc=kl_disc), folder / _FIGURE)
+            save(traversals(model), folder / _FIGURE)
         card = model_card(
             model,
             run,

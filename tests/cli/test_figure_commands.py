@@ -154,6 +154,15 @@ def test_several_figures_are_the_pages_of_a_pdf_or_files_of_a_folder(
     assert pages_of(out) == 5
 
 
+def test_one_figure_is_that_of_all_figures(run: Path) -> None:
+    """Which draws it last decides nothing: units are in one order."""
+    picture = run / "figures" / "traversals.png"
+    assert main(["figures", str(run)]) == 0
+    of_all = picture.read_bytes()
+    assert main(["figures", "traversals", str(run)]) == 0
+    assert picture.read_bytes() == of_all
+
+
 def test_samples_are_of_every_variable(tmp_path: Path, capsys: Capture) -> None:
     data = ImageData("none", torch.zeros(3, 1, 16, 16, dtype=torch.uint8))
     command = opened(Samples("run", out=str(tmp_path)), model_of(3, 2), data)

@@ -68,8 +68,7 @@ def draw_all(
         "overview": overview_of(model, data, evaluation),
         "reconstructions": reconstructions(model, data.images),
     }
-    kl_disc = [variable.kl for variable in evaluation.variables]
-    drawn["traversals"] = traversals(model, evaluation.kl_cont, kl_disc=kl_disc)
+    drawn["traversals"] = traversals(model)  # as the command of that name draws them
     for number, variable in enumerate(evaluation.variables):
         drawn[f"categories-c{number}"] = samples_by_category(
             model, variable=number, shares=variable.shares

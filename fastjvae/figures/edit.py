@@ -17,6 +17,7 @@ from fastjvae.figures.image_grid import (
     input_images,
     plain_pixels,
 )
+from fastjvae.figures.labels import check_names, short
 from fastjvae.figures.page import Figure
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model import JointVAE
@@ -41,6 +42,7 @@ def edits(
     to: Sequence[float] = (),
     variable: int | None = None,
     categories: Sequence[int] = (),
+    names: Sequence[str | None] | None = None,
     title: str | None = None,
 ) -> Figure:
     """An image above its reconstruction and what it becomes when latent variables are changed.
@@ -56,25 +58,31 @@ def edits(
             95 % quantile of it.
         variable: index of the discrete variable to change.
         categories: its new categories; by default all.
+        names: (K,) what the categories of the variable stand for, to write beside their rows; None
+            of one that stands for nothing.
         title: above the figure.
 
     Raises:
         ArgumentError: neither a unit nor a variable is given; the model has no such unit, variable
-            or category, or takes other images.
+            or category, or takes other images; another number of names than of categories.
     """
     if image.dim() == 3:
         image = image[None]
     spec, row = model.spec, encode_row(model, image)
     values, changed, rows = _plan(spec, row, unit, to, variable, categories)
     original = Block([input_images(model, image), decode(model, row)], ["input", "reconstruction"])
-    numbers = [str(k) for each in changed for k in each.values()]
+    named: dict[int, str] = {}
+    if names is not None and variable is not None:
+        check_names(names, spec.disc[variable])
+        named = {k: short(name) for k, name in enumerate(names) if name is not None}
+    shown = [k for each in changed for k in each.values()]
     if unit is None:
         place = spec.categories[int(variable or 0)]
-        labels, beside = numbers, [f"c{variable} changed"]
+        labels, beside = [str(k) for k in shown], [f"c{variable} changed"]
         below = f"category of c{variable}, {int(row[0, place].argmax())} in the input"
     else:
         labels = [decimal(value) for each in values for value in each.values()]
-        beside = [f"c{variable} = {k}" for k in numbers] or [f"z{unit} moved"]
+        beside = [named.get(k, f"c{variable} = {k}") for k in shown] or [f"z{unit} moved"]
         below = f"value of z{unit}, {decimal(float(row[0, unit]))} in the input"
     edited = Block(decoded_rows(model, rows), beside, labels, below)
     return image_grid([original, edited], title or "")

@@ -144,6 +144,10 @@ def test_a_unit_and_a_variable_make_a_grid() -> None:
     }
     _, below = figures.edits(SMALL, IMAGE, **change).axes
     assert row_labels(below) == ["c0 = 2", "c0 = 0"]
+    _, named = figures.edits(SMALL, IMAGE, **change, names=["four", "five", None]).axes
+    assert row_labels(named) == ["c0 = 2", "four"]
+    with pytest.raises(ArgumentError, match="one name per category, 3, got 1"):
+        figures.edits(SMALL, IMAGE, **change, names=["four"])
     rows = row.repeat(2, 3, 1)
     rows[:, :, 0] = torch.tensor([-1.0, 1.0, 2.0])
     rows[:, :, 2:] = torch.eye(3)[[2, 0]][:, None]

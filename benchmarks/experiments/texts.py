@@ -7,7 +7,8 @@ No label took part in training, but in the line that says how many did. Accuracy
 probable category as a classifier, on test images; reconstruction is in nats per image, less is
 better; a unit in use holds more than 0.25 nats. Where a line assumes something, it is:
 **neighbours** by pixels and slightly **moved** images show the same type. Trainings in two phases
-shared their machine with others, so their times are too long.
+shared their machine with others, so their times are too long: most of all that of `--labelled 100`,
+which takes a quarter of the steps.
 """
 GLANCE_FOOT = """\
 With 60,000 digits and no label, IMSAT ([arXiv:1702.08720](https://arxiv.org/abs/1702.08720)) has

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from pages import blocks, broken_links, fastjvae_commands, inline_code
 from fastjvae import JointVAE
 from fastjvae.cli.parser import parse
 from fastjvae.model.onnx_files import save_onnx
+from fastjvae.training.seeds import seeds_folder
 
 DOCS = ROOT / "docs"
 # The tutorial has a test that runs it; the page of results is made by a program.
@@ -72,6 +74,20 @@ def test_every_command_is_one_that_the_parser_takes(words: tuple[str, ...]) -> N
     parse(list(words))
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_no_two_runs_of_a_block_share_a_folder(page: str) -> None:
+    """Who runs one command after the other is not refused in the folder of another run."""
+    for block in blocks(TEXTS[page], "sh"):
+        runs: dict[str, Any] = {}
+        for words in fastjvae_commands(block):
+            if words[0] not in ("train", "infogan") or "--resume" in words or "--help" in words:
+                continue
+            command: Any = parse(words)
+            run = replace(command.config, jobs=None)
+            folder = run.run_folder if run.seeds is None else str(seeds_folder(run))
+            assert runs.setdefault(folder, run) == run, words
+
+
 @pytest.mark.parametrize(
     "page",
     some(
@@ -95,7 +111,7 @@ def test_the_python_examples_run_one_after_the_other(
         monkeypatch.setitem(sys.modules, tracker, stand_in)  # type: ignore[arg-type]
     names: dict[str, Any] = {"__name__": page}
     if page == "export":
-        names["images"] = _exported_model(tmp_path, monkeypatch)
+        _exported_model(tmp_path, monkeypatch)
     for example in blocks(TEXTS[page], "python"):
         for longer, shorter in SHORTER.items():
             example = example.replace(longer, shorter)
@@ -113,8 +129,8 @@ def test_the_python_examples_run_one_after_the_other(
         assert set(names["scores"]) > {"factor_vae", "beta_vae", "mig", "sap"}
 
 
-def _exported_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A model as ONNX in a folder and as what the Hub has; returns images for it."""
+def _exported_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model as ONNX in a folder and as what the Hub has."""
     for library in ("onnxscript", "onnxruntime"):
         pytest.importorskip(library, reason="needs the extra onnx")
     model = JointVAE((1, 16, 16), {"cont": 10, "disc": [10]})
@@ -122,7 +138,6 @@ def _exported_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     model.save_pretrained(folder / "hub")
     hub = SimpleNamespace(snapshot_download=lambda *_, **__: str(folder / "hub"))
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)  # type: ignore[arg-type]
-    return np.zeros((3, 1, 16, 16), np.float32)
 
 
 @pytest.mark.parametrize("page", PAGES)

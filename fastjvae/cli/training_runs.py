@@ -189,7 +189,7 @@ def _train(
     if had_finished and _is_concluded(run, config) and trainer.train():
         print(
             f"{run} is finished already, at step {trainer.step:,}; to go further:"
-            f" fastjvae train --resume {run} --steps STEPS"
+            f" fastjvae train --resume {run}{networks_flags(config)} --steps STEPS"
         )
         return 0
     begin = f" from step {trainer.step:,}" if trainer.step else ""

@@ -7,6 +7,7 @@ that comes from the host is among what is recorded.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -200,7 +201,11 @@ def _without_a_gpu() -> Iterator[list[Call]]:
         stand_ins.replaced(stand_ins.KERNELS, **launchers),
         stand_ins.replaced("fastjvae.functional", obstacle=lambda *_: None),
         fastjvae.backend("triton"),
-        patch("torch.optim.adam._device_dtype_check_for_fused", lambda *_, **__: None),
+        patch.object(
+            sys.modules[torch.optim.Adam.__module__],
+            "_device_dtype_check_for_fused",
+            lambda *_, **__: None,
+        ),
         patch.object(torch, "_fused_adam_", _recorded_adam(calls)),
         patch.object(torch, "autocast", _autocast),
     ):

@@ -61,8 +61,10 @@ class Gaussian(NamedTuple):
         unit = unit_interval(images, dtype)
         if images.dtype == torch.uint8 or (self.low, self.high) == (0, 1):
             return unit
-        return (unit - self.low) / self.width
+        return (unit - self.low) / (self.high - self.low)  # PyTorch 2.6 traces no property here
 
     def images(self, unit: Tensor) -> Tensor:
         """Places between the ends, 0..1, as images."""
-        return unit if (self.low, self.high) == (0, 1) else self.low + self.width * unit
+        if (self.low, self.high) == (0, 1):
+            return unit
+        return self.low + (self.high - self.low) * unit

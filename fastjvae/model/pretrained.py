@@ -54,8 +54,10 @@ class Saved(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the parameters."""
-        floating = (p.dtype for p in self.parameters() if p.is_floating_point())
-        return next(floating, torch.float32)
+        for parameter in self.parameters():  # a loop: PyTorch 2.6 compiles no next() with a default
+            if parameter.is_floating_point():
+                return parameter.dtype
+        return torch.float32
 
     @property
     def device(self) -> torch.device:

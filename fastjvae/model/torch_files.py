@@ -41,7 +41,7 @@ def read_torch(path: Path) -> Any:
 
 
 def _why_not_read(path: Path, error: Exception) -> str:
-    if pickled := re.search(r"Unsupported global: GLOBAL ([\w.]+)", str(error)):
+    if pickled := re.search(r"Unsupported global: GLOBAL (?:builtins\.)?([\w.]+)", str(error)):
         return (
             f"{path} holds a pickled {shown(pickled[1])} and not tensors alone, and a pickle is not"
             f" run here, for it can do anything: save the model.state_dict() where it was made"

@@ -134,7 +134,7 @@ MOST_KERNELS = {
     "fast_style": 78,
     "information": 75,
     "shared": 86,
-    "drawn": 190,
+    "drawn": 191,  # 190 since PyTorch 2.11
     "beta": 91,
     "cc-beta": 103,
     "beta-tc": 198,

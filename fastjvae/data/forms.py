@@ -102,10 +102,11 @@ def _to_255(
     if images.dtype == np.uint8 or tuple(value_range) == (0, 1):
         highest = 1 if images.dtype.kind == "f" else 255
         if low < 0 or high > highest:
+            are_bytes = "divide 0..255 by 255, or give bytes, uint8; " * (low >= 0 and high <= 255)
             raise DataError(
                 f"{where} must hold {images.dtype} images with values from 0 to {highest}, "
-                f"got {low} to {high}: a likelihood gaussian takes another value range, on the "
-                f"command line --likelihood gaussian --value-range LOWEST HIGHEST"
+                f"got {low} to {high}: {are_bytes}a likelihood gaussian takes another value range, "
+                f"on the command line --likelihood gaussian --value-range LOWEST HIGHEST"
             )
         return 0.0, 255.0 if high <= 1 and tuple(value_range) == (0, 1) else 1.0
     least, most = value_range

@@ -128,7 +128,7 @@ def open_picture(
         PictureError: it cannot be read, whatever is wrong.
         DataError: it has too many pixels.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     name = legible(name)
     try:
@@ -138,14 +138,21 @@ def open_picture(
             pixels = opened.width * opened.height
             if pixels <= max_pixels:
                 with _one_large if pixels > _LARGE else nullcontext():
-                    _scale_transparency(opened)
-                    return plain(ImageOps.exif_transpose(opened))
+                    return upright(opened)
             size = f"{opened.width:,} x {opened.height:,}"
     except Exception as error:  # a damaged file makes Pillow's decoders raise almost anything
         raise PictureError(name, _why(error)) from error
     raise DataError(
         f"{name} has {size} pixels, more than {max_pixels:,}, the most that are read{hint}"
     )
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The picture as :func:`plain` makes it, turned as its EXIF orientation says."""
+    from PIL import ImageOps
+
+    _scale_transparency(picture)
+    return plain(ImageOps.exif_transpose(picture))
 
 
 def _why(error: Exception) -> str:

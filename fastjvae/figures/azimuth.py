@@ -1,10 +1,9 @@
 """A continuous unit as a measurement of an angle (paper fig. 8a: the azimuth of chairs)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fastjvae.errors import ArgumentError
 from fastjvae.figures.labels import Vector, full_title, vector
@@ -43,7 +42,7 @@ class AngleFit(NamedTuple):
 
 def inferred_angles(
     model: JointVAE,
-    images: Tensor,
+    images: Any,
     angles: Vector,
     *,
     unit: int | None = None,
@@ -56,7 +55,7 @@ def inferred_angles(
 
     Args:
         model: used in evaluation mode; its own mode is restored.
-        images: (N, C, H, W) held-out images, uint8 0..255 or floats 0..1; at least 28.
+        images: held-out images, as :func:`fastjvae.metrics.encode` takes them; at least 28.
         angles: (N,) their true angles in degrees.
         unit: index of the continuous unit to show instead.
         name: of the angle.

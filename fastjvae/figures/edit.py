@@ -1,7 +1,7 @@
 """An image, its reconstruction and edits of it (paper fig. 8b)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from fastjvae.figures.labels import check_names, short
 from fastjvae.figures.page import Figure
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model import JointVAE
+from fastjvae.model.given import images_for
 from fastjvae.model.latent_moves import (
     change,
     continuous_unit,
@@ -36,7 +37,7 @@ _STEPS = 10
 
 def edits(
     model: JointVAE,
-    image: Tensor,
+    image: Any,
     *,
     unit: int | None = None,
     to: Sequence[float] = (),
@@ -52,7 +53,8 @@ def edits(
 
     Args:
         model: used in evaluation mode; its own mode is restored.
-        image: (C, H, W) or (1, C, H, W), uint8 0..255 or floats 0..1.
+        image: (C, H, W), (H, W, C) or, grey, (H, W), with an axis of one image before them or
+            without, uint8 0..255 or floats 0..1, torch or numpy; or a list of one PIL image.
         unit: index of the continuous unit to move.
         to: its new values, in standard deviations of its prior; by default ten from the 5 % to the
             95 % quantile of it.
@@ -66,8 +68,7 @@ def edits(
         ArgumentError: neither a unit nor a variable is given; the model has no such unit, variable
             or category, or takes other images; another number of names than of categories.
     """
-    if image.dim() == 3:
-        image = image[None]
+    image = _one_image(model, image)
     spec, row = model.spec, encode_row(model, image)
     values, changed, rows = _plan(spec, row, unit, to, variable, categories)
     original = Block([input_images(model, image), decode(model, row)], ["input", "reconstruction"])
@@ -90,7 +91,7 @@ def edits(
 
 def edited_picture(
     model: JointVAE,
-    image: Tensor,
+    image: Any,
     *,
     unit: int | None = None,
     to: Sequence[float] = (),
@@ -109,9 +110,17 @@ def edited_picture(
         ArgumentError: as :func:`edits`.
     """
     check_channels(model.img_size[0])
-    row = encode_row(model, image if image.dim() == 4 else image[None])
+    row = encode_row(model, _one_image(model, image))
     rows = _plan(model.spec, row, unit, to, variable, categories).rows
     return plain_pixels(decoded_rows(model, rows))
+
+
+def _one_image(model: JointVAE, image: Any) -> Tensor:
+    """(1, C, H, W) of an image with an axis of one image before it, or without."""
+    channels, height, width = model.img_size
+    shape = tuple(getattr(image, "shape", ()))
+    alone = ((channels, height, width), (height, width, channels), (height, width))
+    return images_for(model, image[None] if shape in alone else image)
 
 
 class _Plan(NamedTuple):

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
@@ -25,6 +24,7 @@ from fastjvae.figures.page import Figure
 from fastjvae.figures.reconstructions import pairs_of_rows, spread
 from fastjvae.figures.samples import samples_in
 from fastjvae.model import JointVAE
+from fastjvae.model.given import images_for
 from fastjvae.model.latent_moves import (
     Latent,
     all_latents,
@@ -41,7 +41,7 @@ _SAMPLES, _STEPS, _UNITS, _CATEGORIES, _SEED = 6, 8, 5, 10, 0
 
 def overview(
     model: JointVAE,
-    images: Tensor | NDArray[Any],
+    images: Any,
     kl_cont: Vector,
     *,
     variable: int = 0,
@@ -58,8 +58,9 @@ def overview(
 
     Args:
         model: a JointVAE of grey or RGB images.
-        images: (N, C, H, W), uint8 0..255 or floats 0..1, torch or numpy, of which 16 at equal
-            distances are reconstructed.
+        images: in any form that :func:`fastjvae.fit` takes: (N, C, H, W), (N, H, W, C) or, grey,
+            (N, H, W), uint8 0..255 or floats 0..1, torch or numpy; or PIL images.
+            Of them 16 at equal distances are reconstructed.
         kl_cont: (Z,) KL per continuous unit in nats; the five largest are shown.
         variable: number of the discrete variable that is shown, if there is one.
         shares: (K,) share of images in each category, 0..1; with them the ten most frequent of more
@@ -68,10 +69,11 @@ def overview(
         title: above the picture.
 
     Raises:
-        ArgumentError: there are no images, the model has no such discrete variable, or the number
-            of KLs, shares or names does not fit it.
+        ArgumentError: there are no images, or the model takes others; it has no such discrete
+            variable, or the number of KLs, shares or names does not fit it.
+        DataError: the images have another form.
     """
-    images = torch.as_tensor(images)
+    images = images_for(model, images)
     if len(images) == 0:
         raise ArgumentError("an overview needs at least one image, got none")
     spec = model.spec

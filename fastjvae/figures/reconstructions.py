@@ -3,8 +3,6 @@
 import math
 from typing import Any
 
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fastjvae.errors import ArgumentError
@@ -13,6 +11,7 @@ from fastjvae.figures.labels import check_counts, full_title, shown_of
 from fastjvae.figures.page import Figure
 from fastjvae.model import JointVAE
 from fastjvae.model.encoding import evenly_spread
+from fastjvae.model.given import images_for
 from fastjvae.model.latent_moves import decode, encode_row
 
 _LONGEST_ROW = 10
@@ -20,7 +19,7 @@ _LONGEST_ROW = 10
 
 def reconstructions(
     model: JointVAE,
-    images: Tensor | NDArray[Any],
+    images: Any,
     *,
     title: str | None = None,
     max_images: int = 32,
@@ -29,16 +28,19 @@ def reconstructions(
 
     Args:
         model: used in evaluation mode, as in every figure here; its own mode is restored.
-        images: (N, C, H, W), uint8 0..255 or floats 0..1, torch or numpy. Of more than
-            ``max_images`` those at equal distances are shown: a data set may be sorted.
+        images: in any form that :func:`fastjvae.fit` takes: (N, C, H, W), (N, H, W, C) or, grey,
+            (N, H, W), uint8 0..255 or floats 0..1, torch or numpy; or PIL images.
+            Of more than ``max_images`` those at equal distances are shown: a data set may be
+            sorted.
         title: above the figure; remarks such as "32 of 100 images" are added to it.
         max_images: at least 1.
 
     Raises:
         ArgumentError: there are no images, or they are not of the model's size.
+        DataError: the images have another form.
     """
     check_counts(max_images=max_images)
-    images = torch.as_tensor(images)
+    images = images_for(model, images)
     if len(images) == 0:
         raise ArgumentError("reconstructions need at least one image, got none")
     shown = spread(images, max_images)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastjvae.errors import ArgumentError
 from fastjvae.functional.checks import check_seed
+from fastjvae.model.given import images_for
 from fastjvae.model.latent_moves import Images, all_latents, decode, encode_row, prior_sample
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Effects(NamedTuple):
     disc: list[float]  # (D,)
 
 
-def effect_on_images(model: JointVAE, images: Tensor, *, seed: int = 0) -> Effects:
+def effect_on_images(model: JointVAE, images: Any, *, seed: int = 0) -> Effects:
     """The share of the decoded image that depends on each variable.
 
     It is the mean squared change of the pixels when the variable alone is redrawn from its prior,
@@ -58,17 +59,19 @@ def effect_on_images(model: JointVAE, images: Tensor, *, seed: int = 0) -> Effec
 
     Args:
         model: used in evaluation mode; its own mode is restored.
-        images: (M, C, H, W) with M >= 1, uint8 0..255 or floats 0..1, on any device. 256 rows are
-            made of them: of images at even distances, of each several times where there are fewer.
+        images: at least one, as :func:`fastjvae.metrics.encode` takes them. 256 rows are made of
+            them: of images at even distances, of each several times where there are fewer.
         seed: of what is redrawn, from 0 to 2^31 - 1; the same on every device.
 
     Returns:
         :class:`Effects`; NaN where no variable changes the image or an image is not finite.
 
     Raises:
-        ArgumentError: there is no image.
+        ArgumentError: there is no image, or the model takes others.
+        DataError: the images have another form.
     """
     check_seed(seed)
+    images = images_for(model, images)
     if not len(images):
         raise ArgumentError(f"there must be at least 1 image, got shape {tuple(images.shape)}")
     chosen = (torch.arange(_ROWS) * len(images) // _ROWS).to(images.device)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ def read_picture(path: str | Path, img_size: tuple[int, int, int]) -> Tensor:
 
 def edit(
     model: JointVAE,
-    images: Tensor,
+    images: Any,
     *,
     units: Mapping[int, float] | None = None,
     categories: Mapping[int, int] | None = None,
@@ -57,7 +58,8 @@ def edit(
 
     Args:
         model: used in evaluation mode; its own mode is restored.
-        images: (N, C, H, W), uint8 0..255 or floats 0..1.
+        images: in any form that :func:`fastjvae.fit` takes: (N, C, H, W), (N, H, W, C) or, grey,
+            (N, H, W), uint8 0..255 or floats 0..1, torch or numpy; or PIL images.
         units: new values of continuous units, in standard deviations of their prior.
         categories: new categories of discrete variables.
 
@@ -66,6 +68,7 @@ def edit(
 
     Raises:
         ArgumentError: the model has no such unit, variable or category, or takes other images.
+        DataError: the images have another form.
     """
     rows = change(encode_row(model, images), model.spec, units, categories)
     with evaluating(model):

@@ -1,7 +1,7 @@
 """A whole data set through the encoder: deterministic codes, categories and the KL of each unit."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from fastjvae import functional
 from fastjvae.errors import ArgumentError
 from fastjvae.model.evaluating import AT_ONCE, evaluating
+from fastjvae.model.given import images_for
 from fastjvae.model.jointvae import JointVAE
 
 
@@ -25,7 +26,7 @@ class Encoding(NamedTuple):
 
 @torch.no_grad()
 def encode(
-    model: JointVAE, images: Tensor, each: Callable[[Tensor, Tensor], None] | None = None
+    model: JointVAE, images: Any, each: Callable[[Tensor, Tensor], None] | None = None
 ) -> Encoding:
     """Encode every image once, in evaluation mode.
 
@@ -37,13 +38,17 @@ def encode(
 
     Args:
         model: its mode is restored.
-        images: (M, C, H, W) with M >= 1, uint8 0..255 or floats 0..1, on any device.
+        images: at least one, in any form that :func:`fastjvae.fit` takes: (M, C, H, W), (M, H, W,
+            C) or, grey, (M, H, W), uint8 0..255 or floats 0..1, torch on any device or numpy; or
+            PIL images.
         each: called for every batch with its images, on the model's device, and its evaluation
             sample (N, L), such as to decode it.
 
     Raises:
-        ArgumentError: there is no image.
+        ArgumentError: there is no image, or the model takes others.
+        DataError: the images have another form.
     """
+    images = images_for(model, images)
     if not len(images):
         raise ArgumentError(f"there must be at least 1 image, got shape {tuple(images.shape)}")
     spec = model.spec

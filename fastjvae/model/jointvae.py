@@ -13,6 +13,7 @@ from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.noise import Noise, check_generator, prior_sample
 from fastjvae.model.chain import Networks, obstacle_to
 from fastjvae.model.evaluating import AT_ONCE, evaluating
+from fastjvae.model.given import images_for
 from fastjvae.model.likelihood import Likelihood, OfImages, Scale
 from fastjvae.model.networks import (
     HIDDEN_DIM,
@@ -145,7 +146,11 @@ class JointVAE(OfImages, PublishedNames, Saved):
         )
 
     def decode(self, latent_sample: Tensor) -> Tensor:
-        """Sample rows (N, L) -> images (N, C, H, W) in the value range, contiguous."""
+        """Sample rows (N, L) -> images (N, C, H, W) in the value range, contiguous.
+
+        Gradients pass through it: for pictures alone :meth:`sample` and ``fastjvae.model.edit``
+        have none, and so has this under ``torch.no_grad()``.
+        """
         pictures = self.pictures(self.decode_logits(latent_sample))
         return self.in_value_range(pictures).contiguous()
 
@@ -165,10 +170,14 @@ class JointVAE(OfImages, PublishedNames, Saved):
         """Images -> means of the continuous units (N, Z), in evaluation mode without gradients.
 
         Args:
-            x: (N, C, H, W), uint8 0..255 or floats 0..1; a tensor on any device, or numpy's.
+            x: in any form that :func:`fastjvae.fit` takes: (N, C, H, W), (N, H, W, C) or, grey,
+                (N, H, W), uint8 0..255 or floats 0..1, torch on any device or numpy; or PIL images.
 
         Returns:
             float32 on the CPU, so that numpy takes it.
+
+        Raises:
+            ArgumentError, DataError: the images have another form, size or range.
         """
         return self._evaluated_rows(x)[:, self.spec.mean].float()
 
@@ -184,7 +193,7 @@ class JointVAE(OfImages, PublishedNames, Saved):
     def _evaluated_rows(self, x: Any) -> Tensor:
         """Parameter rows of any number of images in evaluation mode, on the CPU."""
         with evaluating(self):
-            batches = torch.split(torch.as_tensor(x), AT_ONCE)
+            batches = torch.split(images_for(self, x), AT_ONCE)
             return torch.cat([self.encode_params(b.to(self.device)).cpu() for b in batches])
 
     def encode_hidden(self, x: Tensor) -> Tensor:
@@ -204,6 +213,7 @@ class JointVAE(OfImages, PublishedNames, Saved):
         return encoder.hidden_features(self._encoder_input(x))  # type: ignore[no-any-return]
 
     def _encoder_input(self, x: Tensor) -> Tensor:
+        _check_tensor("images", x)
         if x.dim() != 4 or tuple(x.shape[1:]) != self.img_size:
             raise ArgumentError(
                 f"the model takes images of shape (N, {', '.join(map(str, self.img_size))}),"
@@ -218,6 +228,7 @@ class JointVAE(OfImages, PublishedNames, Saved):
 
     def decode_logits(self, latent_sample: Tensor) -> Tensor:
         """Sample rows (N, L) -> logits of the pixels (N, C, H, W), in any memory layout."""
+        _check_tensor("a sample", latent_sample)
         if latent_sample.dim() != 2 or latent_sample.shape[1] != self.latent_dim:
             raise ArgumentError(
                 f"a sample of this model has shape (N, {self.latent_dim}),"
@@ -269,6 +280,7 @@ class JointVAE(OfImages, PublishedNames, Saved):
             ArgumentError: on a CPU, floating images outside 0..1; the objective returns something
                 else; shapes, types or devices do not fit.
         """
+        _check_tensor("images", x)
         objective = paper_mnist(self.spec) if objective is None else objective
         if x.device.type == "cpu":
             if x.dtype == torch.uint8:
@@ -309,3 +321,11 @@ class JointVAE(OfImages, PublishedNames, Saved):
         if self.is_discrete:
             latent_dist["disc"] = [params[:, logits].softmax(dim=1) for logits in self.spec.logits]
         return latent_dist
+
+
+def _check_tensor(what: str, given: object) -> None:
+    if not isinstance(given, Tensor):
+        raise ArgumentError(
+            f"{what} must be a tensor here, got a {type(given).__name__}: give"
+            f" torch.as_tensor of it; encode_mean, encode_categories and edit take arrays of images"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from fastjvae.errors import ArgumentError
 from fastjvae.functional import noise
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model.evaluating import evaluating
+from fastjvae.model.given import images_for
 from fastjvae.model.jointvae import JointVAE
 
 Images = NDArray[np.float32]  # (n, C, H, W) in [0, 1]
@@ -49,10 +50,15 @@ def decoded_rows(model: JointVAE, rows: Sequence[Tensor]) -> list[Images]:
 # --- sample rows ----------------------------------------------------------------------------------
 
 
-def encode_row(model: JointVAE, images: Tensor) -> Tensor:
-    """Sample rows (N, L) of images, of means and one-hot categories; float32 on the CPU."""
+def encode_row(model: JointVAE, images: Any) -> Tensor:
+    """Sample rows (N, L) of images, of means and one-hot categories; float32 on the CPU.
+
+    Args:
+        images: in any form that :func:`fastjvae.model.given.images_for` takes.
+    """
+    taken = images_for(model, images)
     with evaluating(model):
-        params = model.encode_params(images.to(model.device))
+        params = model.encode_params(taken.to(model.device))
         rows = functional.latent_sample(params, model.spec, model.temperature, training=False)
     return rows.float().cpu()
 

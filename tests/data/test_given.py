@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
+from fastjvae.data import DataSource, load
 from fastjvae.data.given import gathered, image_data
 from fastjvae.data.held_out import divided, held_out_rows
 from fastjvae.errors import DataError
@@ -46,6 +49,30 @@ def test_images_are_resized() -> None:
     assert image_data(PIXELS, image_size=(4, 4)).img_size == (3, 4, 4)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("size", [None, (6, 6)])
+def test_pil_images_are_read_as_their_files_are(
+    mode: str, size: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (4, 8, 10, 4), dtype=np.uint8)
+    for number, each in enumerate(pixels):
+        if mode == "I;16":
+            picture = Image.fromarray(each[..., 0].astype(np.uint16) * 257)
+        else:
+            picture = Image.fromarray(each).convert(mode)
+        picture.save(tmp_path / f"{number}.png")
+    expected = load(DataSource("images", root=str(tmp_path), image_size=size), cache=False).images
+    pictures = [Image.open(path) for path in sorted(tmp_path.iterdir())]
+    assert image_data(pictures, image_size=size).images.equal(expected)
+    assert image_data(tuple(pictures), image_size=size).images.equal(expected)  # loaded by now
+
+
+def test_grey_pil_images_among_coloured_ones_become_rgb() -> None:
+    data = image_data([Image.new("L", (8, 9), 7), Image.new("RGB", (8, 9), (1, 2, 3))])
+    assert data.img_size == (3, 9, 8)
+    assert data.images[:, :, 0, 0].tolist() == [[7, 7, 7], [1, 2, 3]]
+
+
 @pytest.mark.parametrize(
     ("labels", "numbers", "names"),
     [
@@ -73,6 +100,20 @@ def test_labels(labels: Any, numbers: list[int], names: tuple[str, ...] | None) 
         (np.array([["a"]]), None, "rank 3"),
         (np.full((4, 8, 8), "a"), None, "integers 0..255 or floats 0..1, got <U1"),
         ([[[1, 2], [3]]], None, "must have one size"),
+        (PIXELS * 1.0, None, "divide 0..255 by 255, or give bytes, uint8; a likelihood gaussian"),
+        ([PIXELS[0], PIXELS[1, :, :4]], None, r"number 0 has the shape \[3, 8, 10\], number 1 \["),
+        ("images.npy", None, r"a path was given, 'images.npy': np.load it, or .*'arrays', root="),
+        (Path("images.npy"), None, "a path was given, 'images.npy'"),
+        (str(Path(__file__).parent), None, r"a folder was given, .*DataSource\('images', root="),
+        ({"images": PIXELS}, None, "got a value of type dict"),
+        (None, None, "got a value of type NoneType"),
+        (TensorDataset(torch.from_numpy(PIXELS)), None, r"TensorDataset: give DataLoader\(dataset"),
+        ([(each, 3) for each in PIXELS], None, "the images in one list and the labels in another"),
+        ([(Image.new("L", (8, 8)), 3)] * 4, None, "pairs of an image and a label"),
+        (Image.new("RGB", (8, 8)), None, "one PIL image was given: give a list"),
+        ([Image.new("L", (8, 8)), Image.new("L", (9, 7))], None, r"0 has 8 x 8 and number 1 7 x 9"),
+        ([Image.new("L", (8, 8)), None], None, "number 1 of the list of PIL images .* a NoneType"),
+        ([Image.new("F", (8, 8))], None, "no fixed white"),
         (PIXELS, [1, 2], r"labels of shape \(40,\) for its 40 images, got \[2\]"),
         (PIXELS, [0.5] * 40, "labels as integers, got float64"),
     ],

@@ -22,7 +22,6 @@ from fastjvae.metrics.scores import Scores
 from fastjvae.model import JointVAE, load
 from fastjvae.model.encoding import Encoding, encode
 from fastjvae.model.own_networks import GivenNetworks
-from fastjvae.training.device import resolve_device
 from fastjvae.training.labelled import labels_of_run, with_seen_labels
 from fastjvae.training.run_folder import RunFolder, capacity_of, last_record, run_of
 from fastjvae.training.settings.fields import flag
@@ -105,7 +104,7 @@ class LoadsModel(Command):
 
     def loaded(self, path: str, device: str = "cpu") -> JointVAE:
         """The model of a path on a device, as --device names it."""
-        return load(path, **vars(self.networks)).to(resolve_device(device))
+        return load(path, device=device, **vars(self.networks))
 
 
 def import_from_here() -> None:

@@ -13,8 +13,8 @@ from fastjvae.data import ImageData
 from fastjvae.data import load as load_data
 from fastjvae.errors import ArgumentError, RunError
 from fastjvae.files import write_json
+from fastjvae.model.device import resolve_device
 from fastjvae.model.own_networks import NETWORKS
-from fastjvae.training.device import resolve_device
 from fastjvae.training.evaluated import evaluated
 from fastjvae.training.held_out import images_of_test
 from fastjvae.training.infogan.settings import InfoGANConfig

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from fastjvae._version import __version__
-from fastjvae.training.device import resolve_device
+from fastjvae.model.device import resolve_device
 
 
 def versions() -> str:

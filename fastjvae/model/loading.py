@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fastjvae._numbers import shown
@@ -13,6 +14,7 @@ from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.files import read_json
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model.checkpoint import CHECKPOINT, find_checkpoint, is_checkpoint, read_checkpoint
+from fastjvae.model.device import resolve_device
 from fastjvae.model.hub import is_repository
 from fastjvae.model.jointvae import JointVAE
 from fastjvae.model.own_networks import GivenNetworks, Network
@@ -30,6 +32,7 @@ from fastjvae.model.torch_files import read_torch
 def load(
     path: str | Path,
     *,
+    device: str | torch.device | None = None,
     hub: bool = False,
     encoder: Network | None = None,
     decoder: Network | None = None,
@@ -46,6 +49,8 @@ def load(
         path: a run folder, a folder of :meth:`JointVAE.save_pretrained` or its
             ``model.safetensors``, a ``checkpoint.pt``, or a folder or ``model.pt`` of the published
             code.
+        device: "cpu", "cuda", "cuda:1", ... or "auto", to move the model to; by default it is on
+            the CPU, and own networks are where they were given.
         hub: whether ``path`` is the id of a repository of the Hub, ``user/name``, where there is
             no such file or folder. Its ``config.json`` and ``model.safetensors`` are fetched, and
             nothing that could run code.
@@ -57,11 +62,18 @@ def load(
 
     Raises:
         ArgumentError: the model has own networks that were not given or trusted, which the message
-            names, or others were given.
+            names, or others were given; there is no such device.
         CheckpointError: nothing that can be loaded is there, or it is damaged; says what was found.
     """
-    name, path = path, Path(path)
     given = GivenNetworks(encoder, decoder, encoder_args, decoder_args, trust_imports)
+    if device is None:
+        return _loaded(path, hub, given)
+    where = resolve_device(device)  # before a large file is read
+    return _loaded(path, hub, given).to(where)
+
+
+def _loaded(path: str | Path, hub: bool, given: GivenNetworks) -> JointVAE:
+    name, path = path, Path(path)
     if hub and not path.exists():
         return JointVAE.from_pretrained(name, hub=True, **vars(given))
     if path.name in (CONFIG, WEIGHTS) and path.is_file():  # one of a folder's files names it

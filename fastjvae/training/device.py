@@ -1,4 +1,4 @@
-"""The device of a run and its precision: TF32, a switch of the whole process, and autocast."""
+"""The precision of a run: TF32, a switch of the whole process, and autocast."""
 
 import warnings
 from collections.abc import Callable
@@ -9,24 +9,6 @@ import torch
 
 from fastjvae.errors import ArgumentError
 from fastjvae.training.settings.run import Precision
-
-
-def resolve_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ... into a device that is there.
-
-    Raises:
-        ArgumentError: there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.Generator(device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise ArgumentError(f"--device {name} cannot be used here: {reason}") from error
-    return device
 
 
 class TF32(NamedTuple):

@@ -15,11 +15,12 @@ from torch.utils.data import DataLoader
 from fastjvae.data import ImageData
 from fastjvae.data.batches import Batches
 from fastjvae.model import JointVAE, checkpoint
+from fastjvae.model.device import resolve_device
 from fastjvae.training.about import about, described
 from fastjvae.training.allocator import keep_freed_memory
 from fastjvae.training.callbacks import Callback, Callbacks
 from fastjvae.training.checkpoint_times import CheckpointTimes
-from fastjvae.training.device import resolve_device, set_precision
+from fastjvae.training.device import set_precision
 from fastjvae.training.held_out import HeldOutWatch
 from fastjvae.training.images import training_batches
 from fastjvae.training.labelled import labels_digest

@@ -21,7 +21,7 @@ import torch
 from fastjvae._system import apart, ask_to_stop, terminate_self
 from fastjvae.data.memory import available
 from fastjvae.files import cannot_write, parse_json, to_json
-from fastjvae.training.device import resolve_device
+from fastjvae.model.device import resolve_device
 from fastjvae.training.seeds_progress import SeedsProgress
 from fastjvae.training.settings.run import RunConfig
 from fastjvae.training.settings.saved import config_from_dict

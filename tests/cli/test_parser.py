@@ -71,7 +71,10 @@ def test_a_recipe_that_nothing_has(capsys: pytest.CaptureFixture[str]):
         (["infogan", "digits", "--beta", "2"], "options: --beta"),
         (["infogan", "digits", "--seed", "1", "--seeds=0..3"], "--seed is for one run"),
         (["train", "digits", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
-        (["train", "digits", "--device", "abacus"], "--device abacus"),
+        (
+            ["train", "digits", "--device", "abacus"],
+            "device must be cpu, .* or auto, got .abacus",
+        ),
         (["train", "digits", "--image-size", "30", "30"], "30x30 do not fit .* 28x28 and 32x32"),
         (["train", "images"], "--data-root"),
         (["evaluate"], "STR|RUN"),

@@ -9,7 +9,7 @@ import torch
 from saved import SIZE, edit, same, small_model
 
 from fastjvae import load, load_published
-from fastjvae.errors import CheckpointError
+from fastjvae.errors import ArgumentError, CheckpointError
 from fastjvae.model.export import save_published
 
 
@@ -23,6 +23,14 @@ def test_load_says_what_it_found(tmp_path: Path):
         load(tmp_path)
     with pytest.raises(CheckpointError, match=r"notes.txt is damaged or not a PyTorch file"):
         load(tmp_path / "notes.txt")
+
+
+def test_a_model_is_loaded_to_a_device(tmp_path: Path):
+    small_model().save_pretrained(tmp_path)
+    for device in ("cpu", "auto", torch.device("cpu")):
+        assert load(tmp_path, device=device).device.type in ("cpu", "cuda")
+    with pytest.raises(ArgumentError, match=r"the device must be cpu, .* or auto, got 'gpu'"):
+        load(tmp_path, device="gpu")
 
 
 def test_prefixes_of_wrappers_do_not_count(tmp_path: Path):

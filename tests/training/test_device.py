@@ -6,14 +6,19 @@ import torch
 from fastjvae.errors import (
     ArgumentError,
 )
-from fastjvae.training.device import cpu_has_bfloat16, resolve_device
+from fastjvae.model.device import resolve_device
+from fastjvae.training.device import cpu_has_bfloat16
 
 
 def test_devices_by_name():
     assert resolve_device("cpu").type == "cpu"
     assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    for name in ("gpu", "meta:x", "meta"):
-        with pytest.raises(ArgumentError, match=f"--device {name} cannot be used"):
+    assert resolve_device(torch.device("cpu")) == torch.device("cpu")
+    with pytest.raises(ArgumentError, match="the device meta cannot be used"):
+        resolve_device("meta")
+    for name in ("gpu", "meta:x"):
+        right = rf"the device must be cpu, cuda, cuda:1, \.\.\. or auto, got '{name}'$"
+        with pytest.raises(ArgumentError, match=right):
             resolve_device(name)
 
 

@@ -4,6 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fastjvae.errors import ArgumentError
+
+_METHODS = ("on_log", "on_checkpoint", "should_stop")
+
 
 class Callback:
     """What a training calls; each method does nothing unless a subclass says otherwise.
@@ -24,9 +28,29 @@ class Callback:
 
 
 class Callbacks:
-    """Calls each of some callbacks, in their order, as far as it has the method."""
+    """Calls each of some callbacks, in their order, as far as it has the method.
+
+    Raises:
+        ArgumentError: one of them has none of the methods, or they are no list.
+    """
 
     def __init__(self, callbacks: Sequence[Any] = ()) -> None:
+        if not isinstance(callbacks, Sequence):
+            raise ArgumentError(
+                f"callbacks must be a list of them, such as [callback], got a"
+                f" {type(callbacks).__name__}"
+            )
+        for each in callbacks:
+            if isinstance(each, type):
+                raise ArgumentError(
+                    f"a callback is an instance, {each.__name__}(...), got the class"
+                    f" {each.__name__} itself"
+                )
+            if not any(callable(getattr(each, name, None)) for name in _METHODS):
+                raise ArgumentError(
+                    f"a callback needs {', '.join(_METHODS[:-1])} or {_METHODS[-1]}, got a"
+                    f" {type(each).__name__} without any of them"
+                )
         self._callbacks = tuple(callbacks)
 
     def on_log(self, record: dict[str, Any]) -> None:

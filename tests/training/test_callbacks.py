@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch.distributed as dist
 from multiprocess import run_processes
 from tiny_runs import tiny_config, write_arrays
 
 from fastjvae.data import load
+from fastjvae.errors import ArgumentError
 from fastjvae.training import Callback, RunFolder, Trainer
 from fastjvae.training.processes import Processes
 from fastjvae.training.run_folder import read_metrics
@@ -61,6 +63,22 @@ def test_a_callback_ends_a_training_that_can_go_on(tmp_path: Path) -> None:
     again = Trainer(config, data, run)
     assert again.step == 2
     assert again.train()
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "sentence"),
+    [
+        ([print], "on_log, on_checkpoint or should_stop, got a builtin_function_or_method without"),
+        ([Written(), object()], "got a object without any of them"),
+        (print, r"must be a list of them, such as \[callback\], got a builtin_function_or_method"),
+        (Written(), "must be a list of them, .* got a Written"),
+        ([OnlyLogs], r"a callback is an instance, OnlyLogs\(...\), got the class OnlyLogs itself"),
+    ],
+)
+def test_what_can_never_be_called_is_refused(callbacks: Any, sentence: str, tmp_path: Path) -> None:
+    config = tiny_config(write_arrays(tmp_path))
+    with pytest.raises(ArgumentError, match=sentence):
+        Trainer(config, load(config.source()), None, callbacks=callbacks)
 
 
 def _train_in_part(folder: Path, rank: int, world: int) -> None:

@@ -3,6 +3,11 @@
 import difflib
 from collections.abc import Collection
 
+# What settings are called elsewhere, by words that are not alike.
+_OTHER_NAMES = {"learning_rate": "lr", "max": "hi", "maximum": "hi", "min": "lo", "minimum": "lo"}
+_ALIKE = 0.65  # of difflib: hi for high, and no networks for num_workers
+_FEW = 6  # words that a sentence names all of
+
 
 class FastJVAEError(Exception):
     """Base of every error that fastjvae raises on purpose.
@@ -56,8 +61,25 @@ def first_sentence(error: Exception) -> str:
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """The end of a sentence about an unknown word, empty where none of the known ones is like it.
 
+    Of a word with a dot, the part behind it counts.
+
     >>> did_you_mean("tarversal", ["traversal", "grid"])
     ' (did you mean traversal?)'
+    >>> did_you_mean("capacity.max", ["capacity.lo", "capacity.hi"])
+    ' (did you mean capacity.hi?)'
+    >>> did_you_mean("capacity.colour", ["capacity.lo", "capacity.hi"])
+    ' (capacity has lo and hi)'
     """
-    close = difflib.get_close_matches(word, [each for each in known if each != word], n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    dashes = word[: len(word) - len(word.lstrip("-"))]
+    head, dot, last = word.removeprefix(dashes).rpartition(".")
+    within = f"{dashes}{head}{dot}"
+    beside = [e.removeprefix(within) for e in known if e.startswith(within) and e != word]
+    if not beside:
+        within, last, beside = "", word, [each for each in known if each != word]
+    other_name = _OTHER_NAMES.get(last.replace("-", "_"))
+    close = difflib.get_close_matches(last, beside, n=1, cutoff=_ALIKE)
+    if meant := [other_name] if other_name in beside else close:
+        return f" (did you mean {within}{meant[0]}?)"
+    if dot and 1 < len(beside) <= _FEW:
+        return f" ({head} has {', '.join(beside[:-1])} and {beside[-1]})"
+    return ""

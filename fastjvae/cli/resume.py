@@ -40,7 +40,8 @@ class Resume(LoadsModel):
         if (own := run.own_data()) is not None:
             raise ArgumentError(
                 f"{run} was trained on images that were given in Python ({own}): go on there, by"
-                f" Trainer(config, data, run, resuming=True)"
+                f" Trainer(config, data, run, resuming=True), or fastjvae.fit as before with more"
+                f" steps"
             )
         if "timeout" in given and not hasattr(before, "timeout"):
             raise ArgumentError("--timeout is for several processes, and InfoGAN trains in one")

@@ -22,7 +22,7 @@ from fastjvae.training.seeds import parse_seeds
 from fastjvae.training.seeds_at_once import MOST_JOBS
 from fastjvae.training.settings.fields import Bounds, flag
 from fastjvae.training.settings.for_images import EXAMPLE, Images, for_images
-from fastjvae.training.settings.overrides import overridden
+from fastjvae.training.settings.overrides import check_epochs, overridden
 from fastjvae.training.settings.own_networks import can_share, fitting, own_encoder
 from fastjvae.training.settings.phases import PHASE_SETTINGS
 from fastjvae.training.settings.recipes import (
@@ -137,10 +137,7 @@ class TrainFlags(SeedsFlag, TrainConfig):
     def settled(self, given: Collection[str]) -> Self:
         """A flag without the name of a phase is for all of them, so it has to be known."""
         before = recipe(self.dataset, self.recipe)
-        if before.phases and "epochs" in given:
-            raise ArgumentError(
-                "the phases of this recipe are counted in steps: give --steps instead of --epochs"
-            )
+        check_epochs(before, given)
         names = [name for name in given if name.split(".")[0] in (*_OF_PHASES, *_names(before))]
         return self.choosing({name: operator.attrgetter(name)(self) for name in names})
 

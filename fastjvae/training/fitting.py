@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch.utils.data import DataLoader
 
 from fastjvae.data import ImageData
@@ -20,9 +21,16 @@ from fastjvae.training.callbacks import Callback
 from fastjvae.training.evaluated import evaluated
 from fastjvae.training.held_out import images_of_test
 from fastjvae.training.labelled import check_some_left
+from fastjvae.training.lengthened import in_folder
 from fastjvae.training.run_folder import RunFolder, read_metrics
 from fastjvae.training.settings.for_images import Images
-from fastjvae.training.settings.from_python import settings_for
+from fastjvae.training.settings.from_python import (
+    as_keywords,
+    check_heeded_of_loader,
+    checked,
+    in_python,
+    settings_for,
+)
 from fastjvae.training.settings.late_capacities import late_capacities
 from fastjvae.training.settings.own_networks import can_share, fitting, own_encoder
 from fastjvae.training.settings.train import TrainConfig
@@ -62,6 +70,7 @@ class Fit:
         return f"Fit({steps:,} steps, reconstruction {told}, run {self.run})"
 
 
+@in_python()
 def fit(
     images: Any,
     *,
@@ -77,7 +86,7 @@ def fit(
     likelihood: Likelihood | None = None,
     out: str | Path | None = None,
     seed: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     precision: str = "fp32",
     callbacks: Sequence[Callback] = (),
     **settings: Any,
@@ -95,7 +104,7 @@ def fit(
 
     Args:
         images: (N, C, H, W), (N, H, W, C) or (N, H, W), numpy or torch: bytes or integers 0..255,
-            booleans, or floats 0..1; or :class:`fastjvae.data.ImageData`, as
+            booleans, or floats 0..1; a list of PIL images; :class:`fastjvae.data.ImageData`, as
             ``fastjvae.data.load`` gives them; or a DataLoader of images or (images, ...).
         cont: continuous units; by default 10, or as the recipe has them.
         disc: categories of each discrete variable; by default one of 10, or as the recipe has them.
@@ -115,7 +124,8 @@ def fit(
         likelihood: "bernoulli", cross-entropy, or "gaussian", with ``scale=`` a standard deviation
             or "learned" and, where floats do not lie in 0..1, ``value_range=(lowest, highest)``;
             by default as the recipe has it, or Bernoulli.
-        out: run folder, from which the same call goes on; by default nothing is written.
+        out: run folder, from which the same call goes on, with other ``steps`` to that many, which
+            a last phase takes; by default nothing is written.
         seed: of initialisation, order and noise.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         precision: "fp32", "tf32" or "bf16".
@@ -132,12 +142,15 @@ def fit(
     """
     if settings.get("animate_every") and out is None:
         raise ArgumentError("animate_every draws frames into the run folder: give out, too")
-    given = {"cont": cont, "disc": disc, "steps": steps, "seed": seed, "device": device}
+    given: dict[str, Any] = {"cont": cont, "disc": disc, "steps": steps, "seed": seed}
+    given |= {"device": None if device is None else str(device)}
     given |= {"precision": precision, "likelihood": likelihood, **settings}
     networks = {"encoder": encoder, "decoder": decoder}
     given |= {w: n for w, n in networks.items() if isinstance(n, str)}
     objects: Any = {w: n for w, n in networks.items() if not isinstance(n, str)}
-    form = _Form(given.pop("image_size", None), _value_range(recipe, settings))
+    _check_heeded(images, validation, given)
+    size = checked("image_size", given.pop("image_size", None))
+    form = _Form(size, _value_range(recipe, settings))
     data, labelled = _with_known_labels(_given(images, labels, form), known_labels)
     if labelled is not None and validation is None:
         raise ArgumentError(
@@ -147,25 +160,34 @@ def fit(
     sentences: list[str] = []  # which the run's progress says
     share = _share(recipe, settings)
     train, held_out = _parts(data, validation, share, form, sentences.append)
-    config = _settings(train, recipe, given, own_encoder(encoder), form)
-    config, left_out = fitting(config, own_encoder(config.encoder if encoder is None else encoder))
+
+    def made_for(steps: int | None) -> tuple[TrainConfig, str]:
+        wanted = {**given, "steps": steps}
+        config = _settings(train, recipe, wanted, own_encoder(encoder), form)
+        if held_out is not None and validation is not None:
+            config = replace(config, held_out=0.0)  # given, and not a share
+        return fitting(config, own_encoder(config.encoder if encoder is None else encoder))
+
+    config, left_out = made_for(steps)
     sentences += [left_out] if left_out else []
-    if held_out is not None and validation is not None:
-        config = replace(config, held_out=0.0)  # given, and not a share
     if held_out is None:
         check_some_left(train, config)
     run = None if out is None else RunFolder(out)
+    resuming = False
+    if run is not None and steps is not None:
+        config, resuming = in_folder(run, config, lambda begun: made_for(begun)[0])
     trainer = Trainer(
         config,
         train,
         run,
+        resuming=resuming,
         held_out=held_out,
         callbacks=callbacks,
         labelled=labelled,
         **objects,
     )
     for sentence in (*sentences, *late_capacities(config, trainer.total_steps)):
-        trainer.progress.say(sentence)
+        trainer.progress.say(as_keywords(sentence))
     trainer.train()
     evaluation = evaluated(trainer, held_out)
     return Fit(
@@ -174,6 +196,19 @@ def fit(
         evaluation=parse_json(to_json(evaluation.to_dict())),
         run=None if run is None else run.path,
     )
+
+
+def _check_heeded(images: Any, validation: Any, given: dict[str, Any]) -> None:
+    """Refuse settings that these images would leave without an effect."""
+    if validation is not None and given.get("held_out"):
+        raise ArgumentError(
+            f"validation images are evaluated, so none are held out: give validation or"
+            f" held_out, got held_out {given['held_out']} as well"
+        )
+    if isinstance(images, DataLoader):
+        in_array = validation is not None and not isinstance(validation, DataLoader)
+        of_array = {"image_size"} if in_array else set()  # which it resizes
+        check_heeded_of_loader({n: v for n, v in given.items() if n not in of_array})
 
 
 def _settings(
@@ -227,7 +262,7 @@ def _with_known_labels(data: _Given, known_labels: Any) -> tuple[_Given, ImageDa
 def _share(recipe: Any, settings: dict[str, Any]) -> float:
     """The share of the images that is held out."""
     share = settings.get("held_out", recipe.held_out if isinstance(recipe, TrainConfig) else SHARE)
-    return float(share)
+    return float(checked("held_out", share))
 
 
 def _value_range(recipe: Any, settings: dict[str, Any]) -> Any:

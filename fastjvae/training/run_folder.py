@@ -93,9 +93,13 @@ class RunFolder:
 
     def change_config(self, config: RunConfig) -> None:
         """Replace the settings of the run that is here; the rest of config.json stays."""
-        if config.differing(self.read_config()) is None:
+        before = self.read_config()
+        if config.differing(before) is None:
             return
-        write_json(self.config_file, self.description(config, {}))
+        whole = self.description(config, {})
+        if config.steps != before.steps:
+            whole.setdefault("begun", {"steps": before.steps})
+        write_json(self.config_file, whole)
 
     def check_is_there(self) -> None:
         """Refuse to go on in a folder that was deleted; writing would make half of it again.
@@ -165,9 +169,10 @@ class RunFolder:
 
     def _check_same(self, config: RunConfig) -> None:
         if found := difference(config, self.read_config()):
+            go_on = "" if self.own_data() else f", or go on with that run: --resume {self}"
             raise RunError(
                 f"{self} holds a run with another configuration ({found});"
-                f" choose another folder with --out, or go on with that run: --resume {self}"
+                f" choose another folder with --out{go_on}"
             )
 
     @contextmanager

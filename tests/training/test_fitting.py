@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import fastjvae
 from fastjvae import Capacity
 from fastjvae.data import DataSource, load
-from fastjvae.errors import ArgumentError, DataError, RunError
+from fastjvae.errors import ArgumentError, CheckpointError, DataError, RunError
 from fastjvae.files import parse_json
 from fastjvae.training import RunFolder, fit, recipe
 from fastjvae.training.run_folder import read_metrics
@@ -102,6 +102,46 @@ def test_a_fit_that_was_stopped_goes_on_from_its_folder(tmp_path: Path) -> None:
         assert second.model.state_dict()[name].equal(tensor)
 
 
+def test_more_steps_go_on_from_the_folder_as_those_of_a_command_do(tmp_path: Path) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (200, 16, 16), dtype=np.uint8)
+    phases = {**TINY, "held_out": 0}
+    first = fit(images, out=tmp_path / "run", **{**phases, "steps": 12})
+    began = RunFolder(tmp_path / "run").read_config()
+    for steps in (20, 30):  # a second time, too
+        longer = fit(images, out=tmp_path / "run", **{**phases, "steps": steps})
+        config = RunFolder(tmp_path / "run").read_config()
+        assert config == began.ending_at(steps)  # what phases and schedules are shares of stays
+        assert longer.history[: len(first.history)] == first.history
+        assert longer.history[-1]["step"] == longer.evaluation["steps"] == steps
+    again = fit(images, out=tmp_path / "run", **{**phases, "steps": 30})
+    assert again.history == longer.history
+    with pytest.raises(ArgumentError, match="has taken 30 steps already, so it cannot end at step"):
+        fit(images, out=tmp_path / "run", **{**phases, "steps": 20})
+    with pytest.raises(ArgumentError, match=r"^steps 1 ends before the phase style"):
+        fit(images, out=tmp_path / "run", **{**phases, "steps": 1})
+    fit(images, out=tmp_path / "other", **{**phases, "steps": 2})
+    with pytest.raises(RunError, match=r"\(lr is .*; choose another folder with out$"):
+        fit(images, out=tmp_path / "other", lr=0.1, **{**phases, "steps": 4})
+    with pytest.raises(CheckpointError, match="trained on other images"):
+        fit(images[::-1].copy(), out=tmp_path / "run", **{**phases, "steps": 40})
+
+
+def test_a_run_by_epochs_goes_on_to_steps(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"recipe": "paper", "device": "cpu", "batch_size": 12, "held_out": 0}
+    fit(IMAGES, out=tmp_path / "run", epochs=1, **given)
+    longer = fit(IMAGES, out=tmp_path / "run", epochs=1, steps=5, **given)
+    assert longer.evaluation["steps"] == 5
+
+
+def test_what_training_says_of_settings_has_their_names_in_python(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fit(IMAGES, recipe="paper", **TINY)
+    assert (
+        "fastjvae: cont_capacity ends at step 25,000 and this run at 3" in capsys.readouterr().err
+    )
+
+
 def test_an_interrupt_returns_what_there_is() -> None:
     fitted = fit(IMAGES, callbacks=[InterruptAt(2)], **{**TINY, "steps": 1_000})
     assert fitted.history[-1]["step"] == 2
@@ -130,6 +170,49 @@ def test_a_loader_trains_in_one_phase() -> None:
     assert fitted.evaluation["images"] == 40
     with pytest.raises(ArgumentError, match="labels belong to images in an array"):
         fit(loader, labels=LABELS, **TINY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"image_size": (32, 32)}, "^image_size is for images in an array, .* in its dataset"),
+        ({"batch_size": 4}, "^batch_size is for .* give DataLoader the batch_size"),
+        ({"held_out": 0.2}, "^held_out is for .* give validation images"),
+        ({"neighbours": 5}, "^neighbours is for images in an array"),
+        ({"epochs": 2}, "this recipe is counted in steps: give steps instead of epochs"),
+    ],
+)
+def test_what_a_loader_does_not_heed_is_refused(settings: dict[str, Any], sentence: str) -> None:
+    loader = DataLoader(TensorDataset(torch.from_numpy(IMAGES)[:, None]), batch_size=8)
+    with pytest.raises(ArgumentError, match=sentence):
+        fit(loader, **TINY, **settings)
+
+
+def test_what_has_an_effect_beside_a_loader_is_heeded() -> None:
+    loader = DataLoader(TensorDataset(torch.from_numpy(IMAGES)[:, None]), batch_size=8)
+    plain, moved = (fit(loader, augment=a, **TINY).history[-1]["loss"] for a in (0.0, 2.0))
+    assert plain != moved
+    large = IMAGES.repeat(2, 1).repeat(2, 2)
+    fitted = fit(loader, validation=large, image_size=(16, 16), held_out=0, **TINY)
+    assert fitted.evaluation["images"] == 40
+
+
+def test_epochs_of_a_recipe_that_counts_them() -> None:
+    fitted = fit(IMAGES, recipe="paper", epochs=2, device="cpu", batch_size=12, held_out=0)
+    assert fitted.evaluation["steps"] == 8
+
+
+def test_a_setting_that_the_source_of_images_decides_is_not_ignored() -> None:
+    data = load(DataSource("digits", image_size=(16, 16)))
+    with pytest.raises(
+        ArgumentError, match=r"held_out must be that of the images' DataSource, 0.0"
+    ):
+        fit(data, held_out=0.2, **TINY)
+
+
+def test_a_device_is_a_name_or_torch_s_own() -> None:
+    fitted = fit(IMAGES, **{**TINY, "device": torch.device("cpu")})
+    assert fitted.model.device == torch.device("cpu")
 
 
 def test_a_data_set_by_name_is_evaluated_on_its_test_images(tmp_path: Path) -> None:
@@ -191,6 +274,20 @@ def test_parts_of_settings_and_settings_of_phases() -> None:
         ({"recipe": "fast"}, "arrays has no recipe 'fast'"),
         ({"lr": -1.0}, "must be a finite number above 0, got -1"),
         ({"animate_every": 5}, "give out, too"),
+        ({"epochs": 2}, "phases of this recipe are counted in steps: give steps instead of epochs"),
+        ({"steps": "20"}, "^steps must be a whole number, got '20'"),
+        ({"disc": 5}, r"^disc must be a list such as \[5\], got 5"),
+        ({"image_size": 32}, r"^image_size must be a list such as \[32, 32\], got 32"),
+        ({"held_out": "some"}, "^held_out must be a finite number of at least 0, got 'some'"),
+        ({"held_out": 0.2, "validation": IMAGES}, "give validation or held_out, got held_out 0.2"),
+        ({"cont_capacity": {"max": 3}}, r"cont_capacity.max \(did you mean cont_capacity.hi\?\)"),
+        ({"cont_capacity": {"colour": 3}}, r"\(cont_capacity has gamma, hi, iters, lo and start\)"),
+        ({"learning_rate": 1e-3}, r"learning_rate \(did you mean lr\?\)"),
+        ({"--learning-rate": 1e-3}, r"learning_rate \(did you mean lr\?\)"),
+        ({"num_workers": 4}, "there is no setting num_workers$"),
+        ({"device": "gpu"}, r"the device must be cpu, cuda, cuda:1, \.\.\. or auto, got 'gpu'$"),
+        ({"types": {"steps": 5}}, "^steps is for the whole run and types.steps for one phase"),
+        ({"scale": 0.5}, "scale is for likelihood gaussian, this run has likelihood bernoulli"),
     ],
 )
 def test_wrong_settings_are_one_sentence(settings: dict[str, Any], sentence: str) -> None:

@@ -118,8 +118,8 @@ def test_phases_and_categories_are_trained_under_it() -> None:
     [
         (FLOATS, {}, DataError, r"from 0 to 1, got -1.0 to 3.0: a likelihood gaussian takes"),
         (3 * FLOATS, GAUSSIAN, DataError, r"in the value range, -1.0 to 3.0, got -3.0 to 9.0"),
-        (BYTES, {"scale": "learned"}, ArgumentError, "--scale is for --likelihood gaussian"),
-        (BYTES, {"value_range": (0, 2)}, ArgumentError, "--value-range is for --likelihood gauss"),
+        (BYTES, {"scale": "learned"}, ArgumentError, "scale is for likelihood gaussian"),
+        (BYTES, {"value_range": (0, 2)}, ArgumentError, "value_range is for likelihood gauss"),
         (BYTES, {"likelihood": "normal"}, ArgumentError, "one of bernoulli, gaussian, got 'normal"),
         (BYTES, {**GAUSSIAN, "scale": -1}, ArgumentError, "learned or a finite number above 0"),
         (BYTES, {**GAUSSIAN, "scale": "big"}, ArgumentError, "learned or a finite number above 0"),

@@ -263,12 +263,12 @@ def test_fit_chooses_labels_by_number() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"labelled": 5}, "--labelled 5 needs images with labels, array/train has none"),
+        ({"labelled": 5}, "labelled 5 needs images with labels, array/train has none"),
         ({"labels": NAMES, "labelled": 61}, "at most the 60 labelled images .* got 61"),
         ({"labelled": 5, "known_labels": strings(5)}, "known_labels or labelled, got both"),
-        ({"label_weight": 5.0}, "--label-weight is for labels that training sees"),
-        ({"known_labels": strings(5), "disc": [2]}, "3 classes need .* have 2: give --disc 3"),
-        ({"known_labels": strings(5), "disc": []}, "3 classes need .* none is: give --disc 3"),
+        ({"label_weight": 5.0}, "label_weight is for labels that training sees"),
+        ({"known_labels": strings(5), "disc": [2]}, "3 classes need .* have 2: give disc 3"),
+        ({"known_labels": strings(5), "disc": []}, "3 classes need .* none is: give disc 3"),
         ({"known_labels": NAMES}, "the label of each of the 60 images, so that none is left"),
         ({"labels": NAMES, "labelled": 60}, "the label of each of the 60 images"),
     ],
@@ -322,7 +322,7 @@ class NoNumbers(TensorDataset):
 def test_what_a_loader_cannot_have_is_one_sentence() -> None:
     with pytest.raises(ArgumentError, match="known_labels of a DataLoader need validation"):
         fit(loader_of(), known_labels=strings(5), **TINY)
-    with pytest.raises(ArgumentError, match="--labelled 5 needs images in an array"):
+    with pytest.raises(ArgumentError, match=r"^labelled 5 needs images in an array"):
         fit(loader_of(), labelled=5, **TINY)
     blind = DataLoader(NoNumbers(torch.zeros(60, 1, 16, 16)))
     with pytest.raises(DataError, match="NoNumbers, gives no image by its number"):

@@ -91,7 +91,7 @@ def test_an_encoder_without_a_head_goes_without_what_fits_heads(
 
     fit(IMAGES, encoder=own_nets.Encoder(SIZE, 8), callbacks=[Watch()], **{**TINY, "steps": 6})
     assert set(told) == {None}  # in one piece, by what the categories tell
-    said = "an own encoder: --initialisation he is left out: it is for the standard encoder\n"
+    said = "an own encoder: initialisation he is left out: it is for the standard encoder\n"
     assert said in capsys.readouterr().err
     told.clear()
     fit(IMAGES, encoder="own_nets:HeadedEncoder", callbacks=[Watch()], **{**TINY, "steps": 12})

@@ -290,7 +290,9 @@ def _number_or_word(
 
 def _checked_list(value: Any, kinds: tuple[Any, ...], name: str, bounds: Bounds) -> tuple[Any, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise _refused(name, "a list", value)
+        example = [value] * (1 if kinds[-1] is Ellipsis else len(kinds))
+        such = f" such as {example}" if isinstance(value, int | float) else ""
+        raise _refused(name, f"a list{such}", value)
     if kinds[-1] is Ellipsis:
         kinds = (kinds[0],) * len(value)
     if len(value) != len(kinds):

@@ -1,7 +1,7 @@
 """Settings of a run that are replaced by name, in all of its phases or in one."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fastjvae.errors import ArgumentError
@@ -55,6 +55,18 @@ def overridden(config: TrainConfig, settings: Settings) -> TrainConfig:
     whole["steps"] = sum(phase.steps or 0 for phase in phases.values())
     parts = tuple(Phase.of(name, phase) for name, phase in phases.items())
     return dataclasses.replace(run, **whole, phases=parts)
+
+
+def check_epochs(config: TrainConfig, given: Collection[str]) -> None:
+    """Refuse epochs for settings that count their steps, which would replace them.
+
+    Args:
+        config: the settings before any is replaced.
+        given: the names of those that somebody gave.
+    """
+    if "epochs" in given and config.steps is not None:
+        what = "the phases of this recipe are" if config.phases else "this recipe is"
+        raise ArgumentError(f"{what} counted in steps: give --steps instead of --epochs")
 
 
 def _heeded(phases: Mapping[str, TrainConfig], name: str, settings: Settings) -> Settings:

@@ -326,6 +326,6 @@ class JointVAE(OfImages, PublishedNames, Saved):
 def _check_tensor(what: str, given: object) -> None:
     if not isinstance(given, Tensor):
         raise ArgumentError(
-            f"{what} must be a tensor here, got a {type(given).__name__}: give"
+            f"{what} must be a tensor here, got a value of type {type(given).__name__}: give"
             f" torch.as_tensor of it; encode_mean, encode_categories and edit take arrays of images"
         )

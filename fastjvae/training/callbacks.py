@@ -37,8 +37,8 @@ class Callbacks:
     def __init__(self, callbacks: Sequence[Any] = ()) -> None:
         if not isinstance(callbacks, Sequence):
             raise ArgumentError(
-                f"callbacks must be a list of them, such as [callback], got a"
-                f" {type(callbacks).__name__}"
+                f"callbacks must be a list of them, such as [callback], got a value of"
+                f" type {type(callbacks).__name__}"
             )
         for each in callbacks:
             if isinstance(each, type):
@@ -48,8 +48,8 @@ class Callbacks:
                 )
             if not any(callable(getattr(each, name, None)) for name in _METHODS):
                 raise ArgumentError(
-                    f"a callback needs {', '.join(_METHODS[:-1])} or {_METHODS[-1]}, got a"
-                    f" {type(each).__name__} without any of them"
+                    f"a callback needs {', '.join(_METHODS[:-1])} or {_METHODS[-1]}, got a value"
+                    f" of type {type(each).__name__} without any of them"
                 )
         self._callbacks = tuple(callbacks)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from fastjvae.training.run_folder import RunFolder
+from fastjvae.training.settings.difference import difference
 from fastjvae.training.settings.train import TrainConfig
 
 
@@ -20,6 +21,7 @@ def in_folder(
         made_for: makes them for another number of steps.
 
     Raises:
+        RunError: the folder holds a run that differs in more than its steps.
         ArgumentError: the last phase of the run that is there would have no step.
     """
     if not run.is_run():
@@ -29,7 +31,7 @@ def in_folder(
     same = config if begun == config.steps else made_for(begun)
     if config.steps is None:
         return config, False
-    if same.differing(before, {"steps"}):
-        return same, False  # another run, whose steps are no reason to refuse it
+    if found := difference(same, before, ignored={"steps"}):
+        raise run.other_run(found)
     goes_on = same.ending_at(config.steps)
     return goes_on, goes_on.steps != before.steps

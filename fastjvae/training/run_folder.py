@@ -169,11 +169,15 @@ class RunFolder:
 
     def _check_same(self, config: RunConfig) -> None:
         if found := difference(config, self.read_config()):
-            go_on = "" if self.own_data() else f", or go on with that run: --resume {self}"
-            raise RunError(
-                f"{self} holds a run with another configuration ({found});"
-                f" choose another folder with --out{go_on}"
-            )
+            raise self.other_run(found)
+
+    def other_run(self, found: str) -> RunError:
+        """The error of a folder that holds another run, which differs in what was found."""
+        go_on = "" if self.own_data() else f", or go on with that run: --resume {self}"
+        return RunError(
+            f"{self} holds a run with another configuration ({found});"
+            f" choose another folder with --out{go_on}"
+        )
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -68,10 +68,16 @@ def test_a_callback_ends_a_training_that_can_go_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("callbacks", "sentence"),
     [
-        ([print], "on_log, on_checkpoint or should_stop, got a builtin_function_or_method without"),
-        ([Written(), object()], "got a object without any of them"),
-        (print, r"must be a list of them, such as \[callback\], got a builtin_function_or_method"),
-        (Written(), "must be a list of them, .* got a Written"),
+        (
+            [print],
+            "on_checkpoint or should_stop, got a value of type builtin_function_or_method",
+        ),
+        ([Written(), object()], "got a value of type object without any of them"),
+        (
+            print,
+            r"a list of them, such as \[callback\], got a value of type builtin_function",
+        ),
+        (Written(), "must be a list of them, .* got a value of type Written"),
         ([OnlyLogs], r"a callback is an instance, OnlyLogs\(...\), got the class OnlyLogs itself"),
     ],
 )

@@ -122,6 +122,8 @@ def test_more_steps_go_on_from_the_folder_as_those_of_a_command_do(tmp_path: Pat
     fit(images, out=tmp_path / "other", **{**phases, "steps": 2})
     with pytest.raises(RunError, match=r"\(lr is .*; choose another folder with out$"):
         fit(images, out=tmp_path / "other", lr=0.1, **{**phases, "steps": 4})
+    with pytest.raises(RunError, match=r"\(lr is .*; choose another folder with out$"):
+        fit(images, out=tmp_path / "run", lr=0.1, **{**phases, "steps": 30})
     with pytest.raises(CheckpointError, match="trained on other images"):
         fit(images[::-1].copy(), out=tmp_path / "run", **{**phases, "steps": 40})
 

@@ -61,7 +61,7 @@ class Gaussian(NamedTuple):
         unit = unit_interval(images, dtype)
         if images.dtype == torch.uint8 or (self.low, self.high) == (0, 1):
             return unit
-        return (unit - self.low) / (self.high - self.low)  # PyTorch 2.6 traces no property here
+        return (unit - self.low) / (self.high - self.low)  # PyTorch 2.8 traces no property here
 
     def images(self, unit: Tensor) -> Tensor:
         """Places between the ends, 0..1, as images."""

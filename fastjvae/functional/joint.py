@@ -160,7 +160,7 @@ def joint_loss(
     check_device("the sums of the block", block.sums, logits)
     check_likelihood(gaussian, logits)
     for capacity in (cont, disc):
-        if capacity is not None:  # torch.compile of 2.6 does not know filter(None, ...)
+        if capacity is not None:  # torch.compile of 2.8 does not know filter(None, ...)
             check_gamma(capacity.gamma, logits)
     pixels = reference.pixels(logits)
     part = part or enclosing_part()

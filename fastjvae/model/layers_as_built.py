@@ -67,7 +67,7 @@ def _calls_forward_alone(module: nn.Module) -> bool:
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
-        or "forward" in module.__dict__  # torch.compile of PyTorch 2.6 knows no vars()
+        or "forward" in module.__dict__  # torch.compile of PyTorch 2.8 knows no vars()
     )
 
 

@@ -54,7 +54,7 @@ class Saved(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the parameters."""
-        for parameter in self.parameters():  # a loop: PyTorch 2.6 compiles no next() with a default
+        for parameter in self.parameters():  # a loop: PyTorch 2.8 compiles no next() with a default
             if parameter.is_floating_point():
                 return parameter.dtype
         return torch.float32

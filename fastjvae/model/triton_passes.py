@@ -50,23 +50,24 @@ def stages_of(layers: Sequence[nn.Module]) -> list[Stage] | None:
     product: Any = None
     for layer in layers:
         kind: Any = type(layer)
+        last = stages[-1] if stages else Stage(0)
         if kind in LAYERS:
             product = layer
             stages.append(Stage(_KINDS.index(kind)))
-        elif not stages or (kind is not nn.ReLU and stages[-1].turn):
+        elif not stages or (kind is not nn.ReLU and last.turn):
             return None
         elif kind is nn.ReLU:
-            stages[-1] = stages[-1]._replace(relu=1)
+            # Built anew field by field: PyTorch 2.8 compiles neither _replace() nor slices.
+            stages[-1] = Stage(last.kind, 1, last.turn, last.height, last.width)
         elif kind is nn.Flatten:
-            stages[-1] = stages[-1]._replace(turn=_TURNS.index("flatten"))
+            stages[-1] = Stage(last.kind, last.relu, _TURNS.index("flatten"))
         else:
             sizes: Any = layer.unflattened_size
             # -1 stands for what is left; what does not fit is the modules' error.
             if min(sizes) < 1 or math.prod(sizes) != product.weight.shape[0]:
                 return None
             _, height, width = sizes
-            turn = _TURNS.index("unflatten")
-            stages[-1] = stages[-1]._replace(turn=turn, height=height, width=width)
+            stages[-1] = Stage(last.kind, last.relu, _TURNS.index("unflatten"), height, width)
     return stages
 
 

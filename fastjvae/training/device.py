@@ -59,7 +59,7 @@ def set_precision(
 
 def cpu_has_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 itself; PyTorch emulates it elsewhere, slowly."""
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of PyTorch 2.6 to 2.14
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of PyTorch 2.8 to 2.14
     in_use = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return in_use and any(getattr(torch.cpu, name, lambda: False)() for name in names)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from versions import installed
 
 pytest.importorskip("triton", reason="needs triton")
 
@@ -134,12 +135,15 @@ MOST_KERNELS = {
     "fast_style": 78,
     "information": 75,
     "shared": 86,
-    "drawn": 191,  # 190 since PyTorch 2.11
+    "drawn": 190,
     "beta": 91,
     "cc-beta": 103,
     "beta-tc": 198,
     "factor": 204,
 }
+# PyTorch 2.8 takes some sums and products apart.
+if installed("torch") < (2, 11):
+    MOST_KERNELS |= {"drawn": 191, "beta-tc": 205, "factor": 208}
 
 
 def test_every_objective_is_counted():

@@ -27,3 +27,12 @@ def test_the_template_of_bug_reports_asks_for_versions_and_settings():
     form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/bug_report.yml").read_text())
     labels = [field["attributes"]["label"] for field in form["body"]]
     assert {"fastjvae --version", "config.json of the run"} <= {*labels}
+
+
+def test_the_docs_name_the_oldest_versions():
+    project = (ROOT / "pyproject.toml").read_text()
+    (torch,) = re.findall(r'"torch>=([\d.]+)"', project)
+    (python,) = re.findall(r'^requires-python = ">=([\d.]+)"', project, re.M)
+    for page in ("README.md", "docs/install.md", "CONTRIBUTING.md"):
+        assert f"PyTorch {torch}" in (ROOT / page).read_text(), page
+    assert f"Python {python} and PyTorch {torch}" in (ROOT / "docs/install.md").read_text()

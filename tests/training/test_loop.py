@@ -34,13 +34,16 @@ def test_a_signal_finishes_the_step_and_restores_the_handler(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     number = getattr(signal, name)
-    before = signal.getsignal(number)
-    trainer = trainer_of(tiny_config(data), tmp_path / "run")
-    stop_at(trainer, 3, lambda: os.kill(os.getpid(), number), monkeypatch)
-    assert not trainer.train()
-    assert trainer.stop_signal == number
-    assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == 3
-    assert signal.getsignal(number) == before
+    outside = signal.signal(number, signal.SIG_DFL)  # nohup has SIGHUP ignored
+    try:
+        trainer = trainer_of(tiny_config(data), tmp_path / "run")
+        stop_at(trainer, 3, lambda: os.kill(os.getpid(), number), monkeypatch)
+        assert not trainer.train()
+        assert trainer.stop_signal == number
+        assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["step"] == 3
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, outside)
 
 
 def test_a_finished_run_trains_no_further(data: Path, tmp_path: Path):

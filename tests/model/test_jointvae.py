@@ -298,6 +298,8 @@ def test_a_temperature_that_is_none(temperature: Any):
         JointVAE((1, 16, 16), {"cont": 2}, temperature)
 
 
+# LBFGS of PyTorch 2.8 warns of what it does itself.
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True:UserWarning")
 def test_parameters_and_gradients_are_one_flat_vector(tmp_path: Path):
     model = JointVAE((1, 16, 16), {"cont": 2, "disc": [3]})
     x = torch.rand(4, 1, 16, 16)

@@ -44,7 +44,8 @@ def test_several_processes_train_as_one(data: Path, tmp_path: Path, alone: Path,
     results = finish(start([*flags, "--no-figures"], world))
     assert [code for code, _, _ in results] == [0] * world, results
     assert f"and {world - 1} more: to step {STEPS}" in results[0][1]
-    assert [out for _, out, _ in results[1:]] == [""] * (world - 1)
+    said = [line for _, out, _ in results[1:] for line in out.splitlines()]
+    assert [line for line in said if not line.startswith("[Gloo]")] == []  # PyTorch 2.8's own
     assert_same_losses(tmp_path / "run", alone)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {path.name for path in alone.iterdir()}

@@ -1,7 +1,7 @@
 """The Gaussian likelihood of images: its scale, and the ends between which pixels lie."""
 
+import dataclasses
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +19,9 @@ def unit_interval(images: Tensor, dtype: torch.dtype) -> Tensor:
     return images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
 
 
-class Gaussian(NamedTuple):
+# No named tuple: torch.compile of PyTorch 2.8 knows neither their properties nor _replace().
+@dataclasses.dataclass(frozen=True)
+class Gaussian:
     """Pixels as independent Gaussians around ``low + (high - low) (1/2 + logit/4)``.
 
     The mean is the tangent of the sigmoid at 0. A sigmoid itself would have no gradient left where
@@ -53,7 +55,7 @@ class Gaussian(NamedTuple):
     def on_host(self) -> "Gaussian":
         """The same with a log scale that is a float; waits for its device."""
         if isinstance(self.log_scale, Tensor):
-            return self._replace(log_scale=float(self.log_scale.detach()))
+            return dataclasses.replace(self, log_scale=float(self.log_scale.detach()))
         return self
 
     def unit_interval(self, images: Tensor, dtype: torch.dtype) -> Tensor:
@@ -61,10 +63,8 @@ class Gaussian(NamedTuple):
         unit = unit_interval(images, dtype)
         if images.dtype == torch.uint8 or (self.low, self.high) == (0, 1):
             return unit
-        return (unit - self.low) / (self.high - self.low)  # PyTorch 2.8 traces no property here
+        return (unit - self.low) / self.width
 
     def images(self, unit: Tensor) -> Tensor:
         """Places between the ends, 0..1, as images."""
-        if (self.low, self.high) == (0, 1):
-            return unit
-        return self.low + (self.high - self.low) * unit
+        return unit if (self.low, self.high) == (0, 1) else self.low + self.width * unit

@@ -70,8 +70,11 @@ def test_the_loss_compiles_whole_with_the_kernels(
         assert unseeded(x) != unseeded(x)
 
 
-def test_the_loss_compiles_whole_with_the_reference(fresh_compiler: None):
-    model, x, seed = small_model(), images(), torch.tensor([2], device=DEVICE)
+@pytest.mark.parametrize("likelihood", [BERNOULLI, LEARNED])
+def test_the_loss_compiles_whole_with_the_reference(
+    likelihood: dict[str, Any], fresh_compiler: None
+):
+    model, x, seed = small_model(**likelihood), images(), torch.tensor([2], device=DEVICE)
     compiled = torch.compile(
         lambda x, step, seed: model.loss(x, step, OBJECTIVE, seed=seed),
         fullgraph=True,

@@ -7,6 +7,7 @@ A gradient of a gradient is not written out: it comes from the reference.
 Shapes as in :mod:`fastjvae.functional.backends.reference`; S = Z + D + sum K.
 """
 
+import dataclasses
 import math
 from typing import Any
 
@@ -39,7 +40,7 @@ def joint_loss(
     target = gaussian.unit_interval(target, logits.dtype)
     # On the way to it autograd is to see the scale as an input; the rest are numbers.
     log_scale = torch.as_tensor(gaussian.log_scale, dtype=logits.dtype)
-    terms = terms._replace(gaussian=gaussian._replace(log_scale=0.0))
+    terms = terms._replace(gaussian=dataclasses.replace(gaussian, log_scale=0.0))
     return _JointLoss.apply(logits, target, means, log_scale, terms)  # type: ignore[no-any-return]
 
 

@@ -8,6 +8,7 @@ Shapes: N images, Z continuous units, D categorical variables of sizes K_1..K_D,
 L = Z + sum K (:class:`fastjvae.LatentSpec`).
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -180,7 +181,7 @@ def gaussian_reconstruction(
     compute = compute_dtype(logits)
     error = gaussian_mean(logits.to(compute)) - gaussian.unit_interval(target, compute)
     if isinstance(gaussian.log_scale, Tensor):
-        gaussian = gaussian._replace(log_scale=gaussian.log_scale.to(compute))
+        gaussian = dataclasses.replace(gaussian, log_scale=gaussian.log_scale.to(compute))
     squares = (error * gaussian.sharpness).square()
     total = 0.5 * squares.sum() + logits.numel() * gaussian.constant
     return total / divisor(logits, channel_reduction, images)

@@ -61,14 +61,9 @@ def gaussian_reconstruction(
     logits: Tensor, target: Tensor, gaussian: Gaussian, divisor: int
 ) -> Tensor:
     """The negative log density summed over every element, over ``divisor``."""
-    numbers = _low_and_width(gaussian)
+    numbers = [float(gaussian.low), float(gaussian.width)]
     log_scale = tensor_and_float(gaussian.log_scale)
     return _GAUSSIAN(logits, target, *log_scale, numbers, divisor)  # type: ignore[no-any-return]
-
-
-def _low_and_width(gaussian: Gaussian) -> list[float]:
-    # Not gaussian.width: PyTorch 2.8 compiles no property of a named tuple.
-    return [float(gaussian.low), float(gaussian.high - gaussian.low)]
 
 
 def _pixels(log_scale_tensor: Tensor | None, log_scale: float, ends: Sequence[float]) -> Pixels:
@@ -177,7 +172,7 @@ def joint_loss(
     log_scale, numbers = None, []
     if gaussian is not None:
         log_scale, number = tensor_and_float(gaussian.log_scale)
-        numbers = [number, *_low_and_width(gaussian)]
+        numbers = [number, float(gaussian.low), float(gaussian.width)]
     loss, report = _JOINT_LOSS(
         logits, target, sums, sizes, step if on_device else None, 0 if on_device else step,
         *_capacity_arguments(cont, math.inf), *_capacity_arguments(disc, largest_kl(sizes)),

@@ -118,17 +118,14 @@ def bound_terms(
 
 def with_addend(out: LossOutput, addend: Tensor, name: str, told: Tensor) -> LossOutput:
     """The loss of a batch with ``addend`` added to it, and ``told`` by its name in ``extra``."""
-    # One by one: torch.compile of 2.11 cannot trace `_replace` of a named tuple.
-    return LossOutput(
-        loss=out.loss + addend,
-        reconstruction=out.reconstruction,
-        kl_cont=out.kl_cont,
-        kl_disc=out.kl_disc,
-        category_mean=out.category_mean,
-        capacity_cont=out.capacity_cont,
-        capacity_disc=out.capacity_disc,
-        extra={**out.extra, name: told.detach()},
-    )
+    extra = {**out.extra, name: told.detach()}
+    return replaced(out, loss=out.loss + addend, extra=extra)
+
+
+def replaced(out: LossOutput, **changes: Any) -> LossOutput:
+    """What ``_replace`` does, which torch.compile of PyTorch 2.11 cannot trace."""
+    fields = {name: getattr(out, name) for name in LossOutput._fields}
+    return LossOutput(**{**fields, **changes})
 
 
 def loss_output(

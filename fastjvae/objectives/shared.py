@@ -18,7 +18,7 @@ from fastjvae.functional.checks import (
 )
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.functional.weights import Seeded, he_normal_
-from fastjvae.objectives.base import LatentModel, LossOutput, check_model, needed
+from fastjvae.objectives.base import LatentModel, LossOutput, check_model, needed, replaced
 from fastjvae.objectives.drawn import with_drawn_information
 
 # Of the imbalance in the penalty. With 1 the categories stay as good as equal for hundreds of steps
@@ -203,17 +203,8 @@ class SharedObjective(nn.Module):
         extra = {"shared_information": shared.information, "imbalance": shared.imbalance}
         if self.further:
             extra["overclustered_information"] = shared.overclustered_information
-        # One by one: torch.compile of 2.11 cannot trace `_replace` of a named tuple.
-        out = LossOutput(
-            loss=shared.loss,
-            reconstruction=terms.reconstruction,
-            kl_cont=terms.kl_cont,
-            kl_disc=terms.kl_disc,
-            category_mean=terms.category_mean,
-            capacity_cont=terms.capacity_cont,
-            capacity_disc=shared.capacity.to(terms.capacity_disc.dtype),
-            extra=extra,
-        )
+        capacity = shared.capacity.to(terms.capacity_disc.dtype)
+        out = replaced(LossOutput(*terms, extra=extra), loss=shared.loss, capacity_disc=capacity)
         return with_drawn_information(out, model, block.sample, step, self.drawn_gamma)
 
 

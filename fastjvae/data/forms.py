@@ -80,6 +80,18 @@ def as_uint8(
         yield chunk if size is None else fit_images(chunk, size)
 
 
+def bytes_of(
+    where: Path | str,
+    images: npt.NDArray[Any],
+    size: tuple[int, int] | None,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> npt.NDArray[np.uint8]:
+    """The images as uint8 and of that size: themselves, where they are that already."""
+    if is_ready(where, images, size, value_range):
+        return images
+    return np.concatenate(list(as_uint8(where, images, size, value_range)))
+
+
 def _chunks(images: npt.NDArray[Any], values: int) -> Iterator[npt.NDArray[Any]]:
     """The images in order, some at a time; each counts for so many values."""
     step = max(1, _CHUNK_VALUES // values)

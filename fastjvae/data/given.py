@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fastjvae.data.batches.loader import LoaderBatches
-from fastjvae.data.forms import as_uint8, channels_second, integers, is_ready
+from fastjvae.data.forms import bytes_of, channels_second, integers
 from fastjvae.data.memory import tensor_on
 from fastjvae.data.pictures import channels_first, upright
 from fastjvae.data.prepare import fit, reason
@@ -52,11 +52,8 @@ def image_data(
     """
     array = channels_second(_WHERE, array_of(images, image_size))
     check_value_range(value_range)
-    if ready := is_ready(_WHERE, array, image_size, value_range):
-        pixels = array
-    else:
-        pixels = np.concatenate(list(as_uint8(_WHERE, array, image_size, value_range)))
-    mapped = ready and isinstance(array, np.memmap)
+    pixels = bytes_of(_WHERE, array, image_size, value_range)
+    mapped = pixels is array and isinstance(array, np.memmap)
     numbers, names = (None, None) if labels is None else _labels(labels, len(pixels))
     return ImageData(name, tensor_on(pixels), numbers, label_names=names, mapped=mapped)
 

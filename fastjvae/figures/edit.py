@@ -21,7 +21,7 @@ from fastjvae.figures.labels import check_names, short
 from fastjvae.figures.page import Figure
 from fastjvae.functional.latents import LatentSpec
 from fastjvae.model import JointVAE
-from fastjvae.model.given import images_for
+from fastjvae.model.given import one_image_for
 from fastjvae.model.latent_moves import (
     change,
     continuous_unit,
@@ -68,7 +68,7 @@ def edits(
         ArgumentError: neither a unit nor a variable is given; the model has no such unit, variable
             or category, or takes other images; another number of names than of categories.
     """
-    image = _one_image(model, image)
+    image = one_image_for(model, image)
     spec, row = model.spec, encode_row(model, image)
     values, changed, rows = _plan(spec, row, unit, to, variable, categories)
     original = Block([input_images(model, image), decode(model, row)], ["input", "reconstruction"])
@@ -110,17 +110,9 @@ def edited_picture(
         ArgumentError: as :func:`edits`.
     """
     check_channels(model.img_size[0])
-    row = encode_row(model, _one_image(model, image))
+    row = encode_row(model, one_image_for(model, image))
     rows = _plan(model.spec, row, unit, to, variable, categories).rows
     return plain_pixels(decoded_rows(model, rows))
-
-
-def _one_image(model: JointVAE, image: Any) -> Tensor:
-    """(1, C, H, W) of an image with an axis of one image before it, or without."""
-    channels, height, width = model.img_size
-    shape = tuple(getattr(image, "shape", ()))
-    alone = ((channels, height, width), (height, width, channels), (height, width))
-    return images_for(model, image[None] if shape in alone else image)
 
 
 class _Plan(NamedTuple):

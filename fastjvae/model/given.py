@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fastjvae.data import ImageData
-from fastjvae.data.forms import as_uint8
+from fastjvae.data.forms import bytes_of
 from fastjvae.data.given import array_of
 from fastjvae.data.memory import tensor_on
 from fastjvae.errors import ArgumentError
@@ -50,6 +50,12 @@ def images_for(model: OfSize, images: Any) -> Tensor:
     return taken
 
 
+def one_image_for(model: OfSize, image: Any) -> Tensor:
+    """An image (1, C, H, W), as :func:`images_for` takes it, or without the axis before it."""
+    alone = tuple(getattr(image, "shape", ())) in _shapes_of_one(model.img_size)
+    return images_for(model, image[None] if alone else image)
+
+
 def _tensor_of(images: Any, value_range: tuple[float, float]) -> Tensor:
     """Floats as they are; anything else as bytes 0..255."""
     if isinstance(images, Tensor) and (images.dtype == torch.uint8 or images.is_floating_point()):
@@ -58,7 +64,7 @@ def _tensor_of(images: Any, value_range: tuple[float, float]) -> Tensor:
     if array.dtype.kind == "f" or not array.size or array.ndim < 2:  # or none that has a size
         double = array.dtype.itemsize >= 8
         return tensor_on(np.ascontiguousarray(array, np.float64 if double else np.float32))
-    return torch.from_numpy(np.concatenate(list(as_uint8("images", array, None, value_range))))
+    return tensor_on(bytes_of("images", array, None, value_range))
 
 
 def _channels_second(images: Tensor, img_size: tuple[int, int, int]) -> Tensor:
@@ -71,9 +77,15 @@ def _channels_second(images: Tensor, img_size: tuple[int, int, int]) -> Tensor:
         return images.movedim(-1, 1)
     if channels == 1 and shape[1:] == (height, width):
         return images[:, None]
-    one = shape in (img_size, (height, width, channels), (height, width))
+    one = shape in _shapes_of_one(img_size)
     grey = f", (N, {height}, {width})" if channels == 1 else ""
     raise ArgumentError(
         f"the model takes images of shape (N, {channels}, {height}, {width}){grey} or (N, {height},"
         f" {width}, {channels}), got {shape}{': give one image as image[None]' if one else ''}"
     )
+
+
+def _shapes_of_one(img_size: tuple[int, int, int]) -> tuple[tuple[int, ...], ...]:
+    """The shapes of an image without an axis before it."""
+    channels, height, width = img_size
+    return img_size, (height, width, channels), (height, width)

@@ -24,13 +24,11 @@ def in_folder(
         RunError: the folder holds a run that differs in more than its steps.
         ArgumentError: the last phase of the run that is there would have no step.
     """
-    if not run.is_run():
+    if config.steps is None or not run.is_run():
         return config, False
     before = run.read_config()
     begun = run.entry("begun").get("steps", before.steps)
     same = config if begun == config.steps else made_for(begun)
-    if config.steps is None:
-        return config, False
     if found := difference(same, before, ignored={"steps"}):
         raise run.other_run(found)
     goes_on = same.ending_at(config.steps)
